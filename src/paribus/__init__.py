@@ -1,0 +1,1 @@
+"""paribus: all else equal."""

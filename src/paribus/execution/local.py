@@ -1,0 +1,171 @@
+"""Runs on this machine: in this process, or in one worker process per slot.
+
+Both ask ``next_job`` for work whenever a slot is free, tell ``observe`` what happens, and give up a running job
+that ``wanted`` no longer wants. They return when there is no work left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from paribus.errors import ParibusError, StoreError
+from paribus.execution.worker import Job, perform
+
+NextJob = Callable[[], Job | None]
+Observe = Callable[[dict[str, Any]], None]
+Wanted = Callable[[str], bool]
+
+_CPU_ENVIRONMENT = {
+    # One thread a worker: two busy thread pools on the same cores spin against each other.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Keep freed memory instead of giving it back to the system and faulting it in again every step.
+    "MALLOC_TRIM_THRESHOLD_": "1000000000",
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+}
+
+
+def execute_inline(next_job: NextJob, observe: Observe, wanted: Wanted) -> None:
+    """Do the jobs one after the other in this process. Raises what a store that cannot be written raises."""
+    while (job := next_job()) is not None:
+        observe({"event": "started", "digest": job.digest})
+        record = perform(job, report=lambda line, job=job: observe({"event": "progress", "digest": job.digest, "line": line}))
+        observe({"event": "finished", "digest": job.digest, "status": record.status})
+
+
+@dataclass
+class LocalWorkers:
+    """Worker processes on this machine, started at once and used for many runs.
+
+    Args:
+        slots: environment variables of each worker; one worker per entry.
+    """
+
+    slots: list[dict[str, str]]
+    processes: list[subprocess.Popen] = field(default_factory=list)
+    events: queue.Queue = field(default_factory=queue.Queue)
+
+    def __enter__(self) -> LocalWorkers:
+        for index, variables in enumerate(self.slots):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "paribus.execution.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **variables},
+            )
+            self.processes.append(process)
+            threading.Thread(target=self._listen, args=(index,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the workers: they leave when their input ends."""
+        for process in self.processes:
+            process.stdin.close()
+        for process in self.processes:
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def execute(self, next_job: NextJob, observe: Observe, wanted: Wanted) -> None:
+        """Keep every worker busy until ``next_job`` has nothing and nothing wanted is running.
+
+        Raises StoreError when a worker cannot write, and when a worker process dies. On an interrupt every
+        running job writes its checkpoint first.
+        """
+        running: dict[int, str] = {}
+        stopping: set[str] = set()
+        try:
+            while True:
+                for index in range(len(self.processes)):
+                    if index not in running and (job := next_job()) is not None:
+                        running[index] = job.digest
+                        self._send(index, asdict(job))
+                        observe({"event": "started", "digest": job.digest})
+                for index, digest in running.items():
+                    if not wanted(digest) and digest not in stopping:
+                        stopping.add(digest)
+                        self._send(index, {"stop": digest})
+                if not running:
+                    return
+                self._handle(self.events.get(), running, observe)
+        except BaseException:
+            self._stop_all(running)
+            raise
+
+    def _handle(self, message: tuple[int, dict[str, Any]], running: dict[int, str], observe: Observe) -> None:
+        index, event = message
+        if event["event"] == "died":
+            digest = running.pop(index, None)
+            if digest is not None:
+                raise StoreError(f"worker {index} ended with code {event['code']} during run {digest}; run again to go on")
+        elif event["event"] == "error":
+            running.pop(index, None)
+            raise ParibusError(event["message"])
+        elif event["event"] != "ready":
+            if event["event"] in ("finished", "stopped"):
+                running.pop(index, None)
+            observe(event)
+
+    def _stop_all(self, running: dict[int, str]) -> None:
+        """Ask for checkpoints and wait a little for them."""
+        for index, digest in list(running.items()):
+            self._send(index, {"stop": digest})
+        while running:
+            try:
+                index, event = self.events.get(timeout=5)
+            except (queue.Empty, KeyboardInterrupt):
+                return
+            if event["event"] in ("finished", "stopped", "died", "error"):
+                running.pop(index, None)
+
+    def _send(self, index: int, message: dict[str, Any]) -> None:
+        try:
+            self.processes[index].stdin.write(json.dumps(message) + "\n")
+            self.processes[index].stdin.flush()
+        except BrokenPipeError:
+            pass  # the listener reports that it died
+
+    def _listen(self, index: int) -> None:
+        process = self.processes[index]
+        for line in process.stdout:
+            self.events.put((index, json.loads(line)))
+        self.events.put((index, {"event": "died", "code": process.wait()}))
+
+
+def local_slots(device: str, count: int | None = None) -> list[dict[str, str]]:
+    """One worker per GPU; on a CPU one single-thread worker per core; ``count`` says otherwise."""
+    if device == "cuda":
+        import torch
+
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+        return [
+            {"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"} for name in names[: count or len(names)]
+        ]
+    if device == "mps":
+        return [{}]
+    return [dict(_CPU_ENVIRONMENT) for _ in range(count or _cores())]
+
+
+def _cores() -> int:
+    """Cores this process may use; macOS has no affinity."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_device() -> str:
+    """"cuda" where there is one, else "cpu". Apple's "mps" is used when asked for."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,275 @@
+"""One run, from its job to its record; and the process that does runs until its input ends."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import DataError, Diverged, ParibusError, StoreError
+from paribus.records import Record, Store, held, write_json
+from paribus.specs import Spec
+from paribus.study import Training
+from paribus.study_files import import_file
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is sent: everything about a run, as plain values.
+
+    Args:
+        digest: identity of the run.
+        model, training, data: JSON of the arm's specs and recipe.
+        identity: what ``digest`` is over; written to ``run.json``.
+        study_file: file that defines the user's own classes, imported before the specs are read.
+    """
+
+    digest: str
+    seed: int
+    model: dict[str, Any]
+    training: dict[str, Any]
+    data: dict[str, Any]
+    identity: dict[str, Any]
+    store: str
+    device: str
+    study_file: str | None = None
+
+
+def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], bool] = lambda: False) -> Record:
+    """Do the run of ``job``, or go on with it, and write its record.
+
+    A run that diverges or raises becomes a record that says so. Raises Interrupted when ``stop`` says so, and
+    StoreError when nothing can be written.
+    """
+    from paribus.training.loop import Interrupted
+
+    store = Store.open(job.store)
+    folder = store.run_folder(job.digest)
+    with _lease(folder / "lease", stop):
+        if store.is_done(job.digest) and store.read_record(job.digest).status != "failed":
+            return store.read_record(job.digest)
+        write_json(folder / "run.json", {"format": 1, "digest": job.digest, **asdict(job)["identity"], **_provenance(job)})
+        try:
+            record = _train(job, folder, report, stop)
+        except (StoreError, Interrupted, KeyboardInterrupt):
+            raise
+        except Diverged as error:
+            record = Record(job.digest, job.seed, "diverged", error=str(error), metrics={"diverged_step": float(error.step)})
+        except Exception as error:
+            # The worker's edge: whatever a user's part raises becomes a record with its traceback.
+            shown = str(error) if isinstance(error, ParibusError) else traceback.format_exc(limit=-6)
+            record = Record(job.digest, job.seed, "failed", error=f"{type(error).__name__}: {shown}")
+        store.write_record(record)
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> Record:
+    import torch
+
+    from paribus.nn.contract import build_model, roles
+    from paribus.training.cost import count_flops, count_parameters
+    from paribus.training.loop import train
+    from paribus.training.statistics import summarize
+
+    began = time.perf_counter()
+    if job.study_file:
+        import_file(Path(job.study_file))
+    model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
+    with _deterministic(job.device):
+        corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training.seq_len, training.evaluation_tokens)
+        if corpus.digest != job.identity["data_digest"]:
+            raise DataError(f"the corpus has digest {corpus.digest}, the plan expected {job.identity['data_digest']}")
+        model = build_model(model_spec, job.seed, vocab_size=corpus.vocab_size, seq_len=training.seq_len)
+        role_of = roles(model)
+        weights = {name: _digest(p) for name, p in model.state_dict().items()}
+        cost = {**count_parameters(model, role_of), **count_flops(model, training.seq_len)}
+        peak = _PeakMemory(job.device)
+        startup_seconds = time.perf_counter() - began
+        trained = train(
+            model,
+            training,
+            seed=job.seed,
+            roles=role_of,
+            batch=lambda step: corpus.batch(job.seed, step, training.batch_tokens, training.seq_len),
+            held_out=held_out,
+            folder=folder,
+            device=job.device,
+            report=report,
+            stop=stop,
+        )
+    metrics, measured = summarize(trained.steps, trained.evaluations, training, corpus.manifest["sides"]["train"]["tokens"])
+    return Record(
+        digest=job.digest,
+        seed=job.seed,
+        status="done",
+        metrics={**metrics, **cost},
+        evaluations=tuple(trained.evaluations),
+        documents={"loss": list(trained.scores.document_loss), "tokens": list(trained.scores.document_tokens)},
+        pairing={
+            "initial_weights": weights,
+            "batches": trained.batch_digest,
+            "evaluation": evaluation_digest,
+            "packages": {name: version(name) for name in ("torch", "numpy", "tokenizers")},
+            "device": job.device,
+        },
+        measured={
+            **measured,
+            "startup_seconds": startup_seconds,
+            "peak_memory_bytes": peak.read(),
+            "device_name": torch.cuda.get_device_name() if job.device == "cuda" else platform.processor(),
+        },
+    )
+
+
+def serve() -> None:
+    """Do the jobs that arrive on standard input, one JSON line each; events go to standard output.
+
+    Ends when the input ends: a worker never outlives the process that feeds it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and decides
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a user's part prints must not be taken for an event
+    wake, jobs, unwanted = threading.Condition(), [], set()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            with wake:
+                if "stop" in message:
+                    unwanted.add(message["stop"])
+                else:
+                    unwanted.discard(message["digest"])
+                    jobs.append(Job(**message))
+                wake.notify()
+        os._exit(0)
+
+    def send(**event: Any) -> None:
+        print(json.dumps(event), file=events)
+
+    threading.Thread(target=listen, daemon=True).start()
+    import torch  # noqa: F401  the slow part of starting, done while the parent still plans
+
+    import paribus.nn.contract  # noqa: F401
+    import paribus.training.loop
+
+    send(event="ready")
+    while True:
+        with wake:
+            wake.wait_for(lambda: jobs)
+            job = jobs.pop(0)
+        last = 0.0
+
+        def report(line: dict[str, Any], job: Job = job) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.2:
+                last = time.monotonic()
+                send(event="progress", digest=job.digest, line=line)
+
+        try:
+            record = perform(job, report, lambda job=job: job.digest in unwanted)
+            send(event="finished", digest=job.digest, status=record.status)
+        except paribus.training.loop.Interrupted:
+            send(event="stopped", digest=job.digest)
+        except ParibusError as error:
+            send(event="error", digest=job.digest, message=str(error))
+
+
+@lru_cache(maxsize=4)
+def load_data(data: str, seq_len: int, evaluation_tokens: int) -> tuple[Any, Any, str]:
+    """The prepared corpus of a data spec's JSON text, its held-out windows, and their digest."""
+    from paribus.data.preparation import prepare
+    from paribus.training.evaluation import HeldOut
+
+    source = Spec.from_json(json.loads(data))
+    corpus = prepare(source.cls(**dict(source.arguments)))
+    evaluation = corpus.evaluation(seq_len, evaluation_tokens)
+    held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.n_bytes)
+    return corpus, held_out, evaluation.digest
+
+
+@contextlib.contextmanager
+def _lease(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
+    """Wait until no other process works on this run: one that lost its parent may still be ending."""
+    from paribus.training.loop import Interrupted
+
+    while True:
+        with held(path) as free:
+            if free:
+                yield
+                return
+        if stop():
+            raise Interrupted
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _deterministic(device: str) -> Iterator[None]:
+    """One thread on a CPU, deterministic kernels on a GPU: the number of threads changes the last bits."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    else:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
+
+
+def _digest(tensor: Any) -> str:
+    return hashlib.sha256(tensor.detach().cpu().numpy().tobytes()).hexdigest()[:16]
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    packages = {name: version(name) for name in ("paribus", "torch", "numpy", "tokenizers", "scipy")}
+    machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
+    return {"specs": {"model": job.model, "training": job.training, "data": job.data}, "packages": packages, "measured": machine}
+
+
+class _PeakMemory:
+    """Largest memory from here to ``read()``: of the GPU where there is one, else of this process."""
+
+    def __init__(self, device: str):
+        self.device = device
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is that of the process so far
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def read(self) -> int:
+        if self.device == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated()
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    return int(line.split()[1]) * 1024
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,246 @@
+"""What a researcher writes: the question, the arms, the training recipe, the metric and the margin."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from paribus.errors import StudyError
+from paribus.specs import Change, Spec
+
+BASELINE = "baseline"
+MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number in every record's ``metrics``: its key, its unit, and whether lower or higher is better."""
+
+    key: str
+    unit: str
+    better: str = "lower"
+
+    def __post_init__(self) -> None:
+        if self.better not in ("lower", "higher"):
+            raise StudyError(f"metric {self.key!r}: better is 'lower' or 'higher', got {self.better!r}")
+
+
+VAL_LOSS = Metric("val_loss", "nats/token")
+"""Cross-entropy on the held-out tokens after the last step."""
+
+VAL_BITS_PER_BYTE = Metric("val_bits_per_byte", "bits/byte")
+"""``VAL_LOSS`` in bits per byte of text: comparable between tokenizers."""
+
+VAL_ACCURACY = Metric("val_accuracy", "share of tokens", better="higher")
+"""Share of held-out tokens whose most likely prediction is right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The recipe all arms share. A step is an optimizer step.
+
+    Args:
+        tokens: training tokens in total; ``tokens // batch_tokens`` steps.
+        batch_tokens: tokens per step.
+        micro_batch_tokens: tokens per forward pass; gradients of a step are accumulated. None: one pass.
+        optimizer: spec of a ``torch.optim`` class, or of ``MuonAdamW``.
+        schedule: spec of a learning-rate schedule. None: cosine to zero after 5 % warm-up.
+        clip: largest gradient norm; None leaves gradients as they are.
+        precision: "fp32", or "bf16" (autocast; weights stay in fp32).
+        evaluations: how often the held-out tokens are scored, the end included, evenly spaced.
+        evaluation_tokens: held-out tokens that are scored, at most; always the same ones.
+        target_loss: held-out loss whose first crossing is reported in steps, tokens and seconds.
+    """
+
+    tokens: int
+    batch_tokens: int
+    seq_len: int
+    optimizer: Spec
+    micro_batch_tokens: int | None = None
+    schedule: Spec | None = None
+    clip: float | None = 1.0
+    precision: str = "fp32"
+    evaluations: int = 5
+    evaluation_tokens: int = 32_768
+    target_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "batch_tokens", "seq_len", "evaluations", "evaluation_tokens"):
+            _require_count(name, getattr(self, name))
+        micro = self.micro_batch_tokens or self.batch_tokens
+        _require_count("micro_batch_tokens", micro)
+        if micro % self.seq_len or self.batch_tokens % micro:
+            raise StudyError(
+                f"batch_tokens {self.batch_tokens} must be a multiple of micro_batch_tokens {micro}, "
+                f"and that of seq_len {self.seq_len}"
+            )
+        if self.steps < 1:
+            raise StudyError(f"tokens {self.tokens} is less than one step of batch_tokens {self.batch_tokens}")
+        if self.evaluations > self.steps:
+            raise StudyError(f"evaluations {self.evaluations} is more than the {self.steps} steps")
+        if self.precision not in ("fp32", "bf16"):
+            raise StudyError(f"precision is 'fp32' or 'bf16', got {self.precision!r}")
+        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
+            raise StudyError(f"clip must be positive or None, got {self.clip}")
+        if not isinstance(self.optimizer, Spec):
+            raise StudyError(f"optimizer must be a spec, got {self.optimizer!r}; write spec(torch.optim.AdamW, lr=...)")
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one run."""
+        return self.tokens // self.batch_tokens
+
+    def replace(self, **changes: Any) -> Training:
+        """This recipe with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def diff(self, other: Training) -> tuple[Change, ...]:
+        """The fields that differ, as changes under ``training.``."""
+        changes = []
+        for name in (f.name for f in dataclasses.fields(self)):
+            before, after = getattr(self, name), getattr(other, name)
+            if isinstance(before, Spec) and isinstance(after, Spec):
+                inner = before.diff(after)
+                changes += [Change(f"training.{name}" + (f".{c.path}" if c.path else ""), c.before, c.after) for c in inner]
+            elif before != after:
+                changes.append(Change(f"training.{name}", before, after))
+        return tuple(changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Field names to plain values; specs as their JSON."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value.to_json() if isinstance(value, Spec) else value for name, value in values.items()}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Training:
+        """The recipe that ``to_json`` wrote."""
+        return Training(**{k: Spec.from_json(v) if isinstance(v, dict) else v for k, v in data.items()})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model under study and, where it differs from the study's, the recipe that trains it."""
+
+    model: Spec
+    training: Training | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One question, answered by pairs of runs.
+
+    Args:
+        treatments: name to a model Spec, or to an Arm where the recipe differs.
+        data: spec of a corpus, such as ``spec(paribus.data.Text, source="stdlib")``.
+        margin: the smallest difference in ``metric`` worth acting on.
+        min_seeds, max_seeds: a verdict falls after at least and at most so many pairs.
+        primary: treatments that share the error rate; the others get intervals, no verdict. None: all.
+        changes: per treatment the path patterns that may differ from the baseline; a path of the
+            recipe starts with ``training.``. Anything else that differs is a finding.
+        null: treatments that are meant to be the same function as the baseline.
+        alpha: family error rate over all looks and all primary treatments.
+        give_up: stop a treatment whose chance of a verdict by ``max_seeds`` falls below this.
+        boundary: "group-sequential", or "anytime" for an open-ended confidence sequence.
+        first_seed: the seeds are ``first_seed, first_seed + 1, ...``.
+
+    Raises StudyError for a study that makes no sense.
+    """
+
+    question: str
+    baseline: Spec
+    treatments: Mapping[str, Arm]
+    data: Spec
+    training: Training
+    margin: float
+    metric: Metric = VAL_LOSS
+    min_seeds: int = 3
+    max_seeds: int = 10
+    primary: tuple[str, ...] | None = None
+    changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    null: tuple[str, ...] = ()
+    alpha: float = 0.05
+    give_up: float = 0.10
+    boundary: str = "group-sequential"
+    first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.baseline, Spec):
+            raise StudyError(f"baseline must be a Spec, got {self.baseline!r}")
+        arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in self.treatments.items()}
+        if not arms:
+            raise StudyError("a study needs at least one treatment")
+        for name, arm in arms.items():
+            if not name.strip() or name == BASELINE:
+                raise StudyError(f"a treatment cannot be called {name!r}")
+            if not isinstance(arm.model, Spec):
+                raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {arm.model!r}")
+        freeze = object.__setattr__
+        freeze(self, "treatments", MappingProxyType(arms))
+        freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
+        freeze(self, "primary", tuple(arms) if self.primary is None else tuple(self.primary))
+        freeze(self, "null", tuple(self.null))
+        if not self.primary:
+            raise StudyError("primary is empty: name at least one treatment that is to get a verdict")
+        for place in ("primary", "changes", "null"):
+            for name in getattr(self, place):
+                if name not in arms:
+                    close = difflib.get_close_matches(name, arms, n=1)
+                    hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
+                    raise StudyError(f"{place} names no treatment {name!r}; {hint}")
+        if not (isinstance(self.margin, int | float) and math.isfinite(self.margin) and self.margin >= 0):
+            raise StudyError(f"margin must be finite and not negative, got {self.margin!r} {self.metric.unit}")
+        if not 2 <= self.min_seeds <= self.max_seeds <= MOST_SEEDS:
+            raise StudyError(
+                f"need 2 <= min_seeds <= max_seeds <= {MOST_SEEDS}, got {self.min_seeds} and {self.max_seeds}"
+            )
+        if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
+            raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
+        if self.boundary not in ("group-sequential", "anytime"):
+            raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """All arms by name, the baseline first, each with its recipe filled in."""
+        arms = {BASELINE: Arm(self.baseline), **self.treatments}
+        return {name: Arm(arm.model, arm.training or self.training) for name, arm in arms.items()}
+
+    def diff(self, treatment: str) -> tuple[Change, ...]:
+        """What differs between the baseline and ``treatment``: model sites first, then the recipe."""
+        arm = self.arms[treatment]
+        return self.baseline.diff(arm.model) + self.training.diff(arm.training)
+
+    def replace(self, **changes: Any) -> Study:
+        """This study with some fields changed; a new registration."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that defines the study, as plain values; what a registration holds."""
+        return {
+            "question": self.question,
+            "arms": {
+                name: {"model": arm.model.to_json(), "training": arm.training.to_json()}
+                for name, arm in self.arms.items()
+            },
+            "data": self.data.to_json(),
+            "metric": dataclasses.asdict(self.metric),
+            "margin": self.margin,
+            "min_seeds": self.min_seeds,
+            "max_seeds": self.max_seeds,
+            "primary": list(self.primary),
+            "changes": {name: list(paths) for name, paths in self.changes.items()},
+            "null": list(self.null),
+            "alpha": self.alpha,
+            "give_up": self.give_up,
+            "boundary": self.boundary,
+            "first_seed": self.first_seed,
+        }
+
+
+def _require_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise StudyError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -1,0 +1,35 @@
+"""Where an interrupted run goes on: plain tensors and numbers, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paribus.errors import StoreError
+from paribus.records import write_bytes
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, strings, and lists and dicts of these).
+
+    Raises StoreError when it cannot be written; an older checkpoint at ``path`` then stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state at ``path``, or None where there is none. No code from the file is run.
+
+    Raises StoreError for a damaged file.
+    """
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises many kinds for a damaged zip or a refused pickle
+        raise StoreError(f"{path} is damaged ({str(error).splitlines()[0]}); delete its folder and run again") from None

@@ -1,0 +1,63 @@
+"""What a model costs: parameters by kind, and floating-point operations per token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from paribus.training.loop import gather_auxiliary, model_loss
+
+
+def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, float]:
+    """Parameters in total, and those of them that are norms' and embeddings' (a tied head is an embedding)."""
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+
+    def total(role: str) -> float:
+        return float(sum(size for name, size in sizes.items() if roles[name] == role))
+
+    return {
+        "parameters": float(sum(sizes.values())),
+        "active_parameters": float(sum(sizes.values())),
+        "norm_parameters": total("norm"),
+        "embedding_parameters": total("embedding"),
+    }
+
+
+def count_flops(model: nn.Module, seq_len: int, device: str = "cpu") -> dict[str, float]:
+    """Floating-point operations per token, counted on one window of ``seq_len`` tokens; 2 per multiply-add.
+
+    Matrix products and attention count, elementwise work does not; causal attention counts as full.
+    """
+    tokens = torch.zeros((1, seq_len), dtype=torch.long, device=device)
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as forward, torch.no_grad():
+        model(tokens)
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as training:
+        loss = model_loss(model, tokens, tokens)
+        (loss + sum(gather_auxiliary(model).values())).backward()
+    model.zero_grad()
+    return {
+        "forward_flops_per_token": forward.get_total_flops() / seq_len,
+        "training_flops_per_token": training.get_total_flops() / seq_len,
+    }
+
+
+def _attention_forward(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    (b, h, t, k), s, v = query, key[-2], value[-1]
+    return 2 * b * h * t * s * (k + v)
+
+
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    # The scores are computed again, then one product each for dV, dP, dQ and dK.
+    (b, h, t, k), s, v = query, key[-2], value[-1]
+    return 2 * b * h * t * s * (3 * k + 2 * v)
+
+
+# torch 2.13 counts attention on a CPU as nothing.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}

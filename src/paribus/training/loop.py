@@ -1,0 +1,215 @@
+"""The training loop, read top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paribus.errors import Diverged
+from paribus.records import read_jsonl
+from paribus.streams import derive
+from paribus.study import Training
+from paribus.training.checkpoint import load_checkpoint, save_checkpoint
+from paribus.training.evaluation import HeldOut, Scores, autocast, evaluate
+from paribus.training.optim import build_optimizer
+from paribus.training.schedule import Cosine
+
+Batch = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""Step, counted from 0, to inputs and targets, each (B, T) token ids."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the loop hands back.
+
+    Args:
+        steps: one entry per optimizer step, as in ``steps.jsonl``.
+        evaluations: one entry per evaluation, the untrained model first.
+        scores: the last evaluation, with its sums per document.
+        batch_digest: chained SHA-256 over every batch, in order.
+    """
+
+    steps: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    scores: Scores
+    batch_digest: str
+
+
+def train(
+    model: nn.Module,
+    training: Training,
+    *,
+    seed: int,
+    roles: Mapping[str, str],
+    batch: Batch,
+    held_out: HeldOut,
+    folder: Path,
+    device: str = "cpu",
+    checkpoint_seconds: float = 10.0,
+    report: Callable[[dict[str, Any]], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train ``model`` by the recipe ``training`` and score it, going on from the checkpoint in ``folder`` if any.
+
+    A resumed run ends with the same bits as an undisturbed one. ``report`` gets every line of ``steps.jsonl`` as
+    it is written; ``stop`` is asked before every step.
+
+    Raises Diverged at the first loss or gradient norm that is not finite, Interrupted when ``stop`` says so,
+    StoreError when ``folder`` cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.to(device).train()
+    optimizer = build_optimizer(training.optimizer, model, roles)
+    peak_rates = [group["lr"] for group in optimizer.param_groups]
+    schedule = training.schedule.cls(**dict(training.schedule.arguments)) if training.schedule else Cosine()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
+    evaluation_steps = {round(i * training.steps / training.evaluations) for i in range(1, training.evaluations + 1)}
+
+    def score(step: int, training_seconds: float) -> Scores:
+        began = time.perf_counter()
+        scores = evaluate(model, held_out, windows, device, training.precision)
+        if not math.isfinite(scores.loss):
+            raise Diverged(f"held-out loss is {scores.loss} after step {step}", step)
+        evaluations.append(
+            {
+                "step": step,
+                "tokens": step * training.batch_tokens,
+                "loss": scores.loss,
+                "bits_per_byte": scores.bits_per_byte,
+                "accuracy": scores.accuracy,
+                "measured": {"training_seconds": training_seconds, "seconds": time.perf_counter() - began},
+            }
+        )
+        return scores
+
+    first, evaluations, batch_digest = _resume(folder, model, optimizer)
+    steps = _keep_lines(folder / "steps.jsonl", first)
+    training_seconds = sum(line["measured"]["seconds"] for line in steps)
+    scores = score(0, 0.0) if not evaluations else None
+    saved = time.monotonic()
+
+    with (folder / "steps.jsonl").open("a") as log:
+        for step in range(first, training.steps):
+            if stop():
+                _save(folder, log, model, optimizer, step, evaluations, batch_digest)
+                raise Interrupted
+            began = time.perf_counter()
+
+            rate = schedule(step, training.steps)
+            for group, peak in zip(optimizer.param_groups, peak_rates, strict=True):
+                group["lr"] = peak * rate
+
+            # The noise of a step is its own stream, so that arms draw the same and a resumed run repeats it.
+            torch.manual_seed(derive(seed, "noise", step))
+            inputs, targets = batch(step)
+            batch_digest = hashlib.sha256(batch_digest.encode() + inputs.tobytes() + targets.tobytes()).hexdigest()
+            n_micro = len(inputs) // windows
+            loss = auxiliary = 0.0
+            for tokens, answers in zip(np.split(inputs, n_micro), np.split(targets, n_micro), strict=True):
+                tokens, answers = torch.from_numpy(tokens).to(device), torch.from_numpy(answers).to(device)
+                with autocast(device, training.precision):
+                    micro_loss = model_loss(model, tokens, answers)
+                    micro_auxiliary = gather_auxiliary(model)
+                total = micro_loss + sum(micro_auxiliary.values())
+                (total / n_micro).backward()
+                loss += micro_loss.item() / n_micro
+                auxiliary += sum(term.item() for term in micro_auxiliary.values()) / n_micro
+
+            limit = math.inf if training.clip is None else training.clip
+            gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
+            if not math.isfinite(loss + auxiliary) or not math.isfinite(gradient_norm):
+                raise Diverged(f"loss {loss} and gradient norm {gradient_norm} at step {step + 1}", step + 1)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            seconds = time.perf_counter() - began
+            training_seconds += seconds
+            line = {
+                "step": step + 1,
+                "loss": loss,
+                "learning_rate": peak_rates[0] * rate,
+                "gradient_norm": gradient_norm,
+                "clipped": gradient_norm > limit,
+                **({"auxiliary_loss": auxiliary} if micro_auxiliary else {}),
+                "measured": {"seconds": seconds, "tokens_per_second": training.batch_tokens / seconds},
+            }
+            steps.append(line)
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            report(line)
+
+            if step + 1 in evaluation_steps:
+                scores = score(step + 1, training_seconds)
+            if time.monotonic() - saved > checkpoint_seconds and step + 1 < training.steps:
+                _save(folder, log, model, optimizer, step + 1, evaluations, batch_digest)
+                saved = time.monotonic()
+
+    return Trained(steps, evaluations, scores, batch_digest)
+
+
+def model_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats per token of (B, T) ``targets``; the model's own ``loss`` where it has one."""
+    if hasattr(model, "loss"):
+        return model.loss(tokens, targets)
+    return F.cross_entropy(model(tokens).float().flatten(0, 1), targets.flatten())
+
+
+def gather_auxiliary(model: nn.Module) -> dict[str, Tensor]:
+    """The auxiliary losses of every part that has ``aux()``, by path and name, after a forward pass."""
+    terms = {}
+    for path, module in model.named_modules():
+        if hasattr(module, "aux"):
+            terms.update({f"{path}.{name}": term for name, term in module.aux().items()})
+    return terms
+
+
+def _save(
+    folder: Path, log: TextIO, model: nn.Module, optimizer: Any, step: int, evaluations: list[Any], batch_digest: str
+) -> None:
+    os.fsync(log.fileno())
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "evaluations": evaluations,
+        "batch_digest": batch_digest,
+    }
+    save_checkpoint(folder / "checkpoint.pt", state)
+
+
+def _resume(folder: Path, model: nn.Module, optimizer: Any) -> tuple[int, list[dict[str, Any]], str]:
+    state = load_checkpoint(folder / "checkpoint.pt")
+    if state is None:
+        return 0, [], ""
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["evaluations"], state["batch_digest"]
+
+
+def _keep_lines(path: Path, count: int) -> list[dict[str, Any]]:
+    """Cut ``path`` to the ``count`` lines a checkpoint vouches for; what lies behind them is run again."""
+    if count == 0:
+        path.unlink(missing_ok=True)
+        return []
+    with path.open("rb+") as file:
+        for _ in range(count):
+            file.readline()
+        file.truncate()
+    return read_jsonl(path)

@@ -1,0 +1,182 @@
+"""Optimizers, and how a spec of one meets the parameters of a model.
+
+An optimizer is any class whose constructor takes parameter groups first, as in ``torch.optim``. A class whose
+constructor has an argument ``roles`` gets named parameters and their roles instead and splits them itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paribus.errors import TrainingError
+from paribus.specs import Spec
+
+ROLES_WITH_DECAY = ("embedding", "head", "matrix")
+
+
+def build_optimizer(optimizer: Spec, model: nn.Module, roles: Mapping[str, str]) -> Any:
+    """Build ``optimizer`` over the parameters of ``model``.
+
+    Weight decay, where the class has it, applies to embeddings, heads and matrices, not to norms and vectors.
+    The fused implementation is used where the class has one.
+    Raises TrainingError when the class refuses the parameters.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    signature, arguments = inspect.signature(optimizer.cls).parameters, dict(optimizer.arguments)
+    try:
+        if "roles" in signature:
+            return optimizer.cls(named, roles=roles, **arguments)
+        if "fused" in signature:
+            arguments.setdefault("fused", True)
+        groups: Any = [p for _, p in named]
+        if "weight_decay" in signature:
+            groups = [
+                {"params": [p for name, p in named if roles[name] in ROLES_WITH_DECAY]},
+                {"params": [p for name, p in named if roles[name] not in ROLES_WITH_DECAY], "weight_decay": 0.0},
+            ]
+            groups = [group for group in groups if group["params"]]
+        return optimizer.cls(groups, **arguments)
+    except (TypeError, ValueError) as error:
+        hint = "; MuonAdamW gives the other parameters to AdamW" if optimizer.cls is torch.optim.Muon else ""
+        raise TrainingError(f"{optimizer} cannot train this model: {error}{hint}") from None
+
+
+def spectral_scale(rows: int, columns: int) -> float:
+    """sqrt(max(1, rows / columns)): the scale of the original Muon (Jordan 2024)."""
+    return max(1.0, rows / columns) ** 0.5
+
+
+def adamw_rms_scale(rows: int, columns: int) -> float:
+    """0.2 sqrt(max(rows, columns)): an update of AdamW's size (Liu et al. 2025, arXiv:2502.16982, eq. 4)."""
+    return 0.2 * max(rows, columns) ** 0.5
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised momentum for matrices.
+
+    m <- momentum m + (1 - momentum) g;  u = (1 - momentum) g + momentum m
+    W <- (1 - lr weight_decay) W - lr scale(rows, columns) NS(u)
+
+    Source: Jordan 2024, "Muon: an optimizer for hidden layers"; the rule of ``torch.optim.Muon``.
+    Differs: matrices of equal shape are orthogonalised in one batch; leading dimensions are a stack of matrices;
+        the iteration runs in fp32 on a CPU (without bf16 units torch's bf16 iteration is 10 to 50 times slower).
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        ns_steps: int = 5,
+        update_scale: Callable[[int, int], float] = spectral_scale,
+    ):
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps}
+        super().__init__(params, defaults)
+        self.update_scale = update_scale
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if p.ndim < 2:
+                raise ValueError(f"Muon takes parameters of two or more dimensions, got shape {tuple(p.shape)}")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            by_shape = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    by_shape[p.shape[-2:], p.device].append(p)
+            for (shape, _), members in by_shape.items():
+                self._step_together(group, members, group["lr"] * self.update_scale(*shape))
+
+    def _step_together(self, group: dict[str, Any], members: list[Tensor], lr: float) -> None:
+        buffers = []
+        for p in members:
+            if not self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            buffers.append(self.state[p]["momentum_buffer"])
+        gradients = [p.grad for p in members]
+        torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+        updates = torch._foreach_lerp(gradients, buffers, group["momentum"])
+        stacked = torch.cat([u.reshape(-1, *u.shape[-2:]) for u in updates])
+        orthogonal = orthogonalize(stacked, group["ns_steps"])
+        directions = orthogonal.split([u[..., 0, 0].numel() for u in updates])
+        if group["weight_decay"]:
+            torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(members, [d.view_as(p) for d, p in zip(directions, members, strict=True)], alpha=-lr)
+
+
+def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
+    """Push the singular values of each (N, rows, columns) matrix towards 1 by a quintic Newton-Schulz iteration."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrices if matrices.device.type == "cpu" else matrices.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class MuonAdamW:
+    """Muon for every parameter whose role is "matrix", AdamW for the rest.
+
+    Args:
+        named_parameters: ``(name, parameter)`` pairs.
+        roles: name to "embedding", "head", "norm", "matrix" or "vector".
+        lr, momentum, weight_decay, ns_steps, update_scale: of Muon.
+        adamw_lr, adamw_betas, adamw_weight_decay: of AdamW; its decay spares norms and vectors.
+    """
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        roles: Mapping[str, str],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        ns_steps: int = 5,
+        update_scale: Callable[[int, int], float] = spectral_scale,
+        adamw_lr: float = 0.003,
+        adamw_betas: tuple[float, float] = (0.9, 0.95),
+        adamw_weight_decay: float = 0.0,
+    ):
+        named = list(named_parameters)
+        matrices = [p for name, p in named if roles[name] == "matrix"]
+        decayed = [p for name, p in named if roles[name] in ("embedding", "head")]
+        others = [p for name, p in named if roles[name] not in ROLES_WITH_DECAY]
+        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups = [group for group in groups if group["params"]]
+        self.optimizers = [
+            *([Muon(matrices, lr, momentum, weight_decay, ns_steps, update_scale)] if matrices else []),
+            *(
+                [torch.optim.AdamW(groups, adamw_lr, adamw_betas, weight_decay=adamw_weight_decay, fused=True)]
+                if groups
+                else []
+            ),
+        ]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for optimizer, part in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(part)
