@@ -54,6 +54,7 @@ class Training:
         precision: "fp32", or "bf16" (autocast; weights stay in fp32).
         evaluations: how often the held-out tokens are scored, the end included, evenly spaced.
         evaluation_tokens: held-out tokens that are scored, at most; always the same ones.
+        evaluation_side: "validation", or "confirm" for the documents held back from the start.
         target_loss: held-out loss whose first crossing is reported in steps, tokens and seconds.
     """
 
@@ -67,6 +68,7 @@ class Training:
     precision: str = "fp32"
     evaluations: int = 5
     evaluation_tokens: int = 32_768
+    evaluation_side: str = "validation"
     target_loss: float | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +87,8 @@ class Training:
             raise StudyError(f"evaluations {self.evaluations} is more than the {self.steps} steps")
         if self.precision not in ("fp32", "bf16"):
             raise StudyError(f"precision is 'fp32' or 'bf16', got {self.precision!r}")
+        if self.evaluation_side not in ("validation", "confirm"):
+            raise StudyError(f"evaluation_side is 'validation' or 'confirm', got {self.evaluation_side!r}")
         if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
             raise StudyError(f"clip must be positive or None, got {self.clip}")
         if not isinstance(self.optimizer, Spec):

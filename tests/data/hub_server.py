@@ -1,19 +1,18 @@
 """A small imitation of the Hugging Face hub on 127.0.0.1: two repositories, both real file formats.
 
-``python hub_server.py`` prints its port. ``log`` lines of requests go to stderr.
+Running this file prints the port and then serves until it is ended.
 """
 
 import hashlib
 import http.server
 import json
 import re
-import sys
 from urllib.parse import unquote, urlsplit
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 COMMIT = "1" * 40
-DOCUMENTS = [f"Document {i} tells of {i * 7919 % 1009} things and {i * 104729 % 997} more. " * 20 for i in range(40)]
+STORIES = [f"Document {i} tells of {i * 7919 % 1009} things and {i * 104729 % 997} more. " * 20 for i in range(40)]
 
 
 def _tokenizer() -> str:
@@ -26,7 +25,7 @@ def _tokenizer() -> str:
 REPOSITORIES = {
     "datasets/owner/stories": {
         "README.md": b"---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n---\nStories.\n",
-        "train.jsonl": "".join(json.dumps({"story": text, "id": i}) + "\n" for i, text in enumerate(DOCUMENTS)).encode(),
+        "train.jsonl": "".join(json.dumps({"story": text, "id": i}) + "\n" for i, text in enumerate(STORIES)).encode(),
     },
     "models/owner/letters": {"tokenizer.json": _tokenizer().encode()},
 }
@@ -37,7 +36,6 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        print(self.command, self.path, self.headers.get("Range"), file=sys.stderr, flush=True)
         if path == "/":
             return self._json({})
         if match := re.fullmatch(r"/api/((?:datasets|models)/[^/]+/[^/]+)(/.*)?", path):
@@ -48,16 +46,6 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self._missing("RepoNotFound")
 
     do_HEAD = do_GET
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        print(self.command, self.path, body, file=sys.stderr, flush=True)
-        match = re.fullmatch(r"/api/((?:datasets|models)/[^/]+/[^/]+)/paths-info/.*", unquote(self.path))
-        files = REPOSITORIES.get(match[1], {}) if match else {}
-        paths = [unquote(value) for value in re.findall(r"paths=([^&]*)", body)]
-        if not paths and body.startswith("{"):
-            paths = json.loads(body).get("paths", [])
-        self._json([_entry(path, files[path]) for path in paths if path in files])
 
     def _api(self, name: str, rest: str) -> None:
         if name not in REPOSITORIES:

@@ -92,7 +92,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
         import_file(Path(job.study_file))
     model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
     with _deterministic(job.device):
-        corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training.seq_len, training.evaluation_tokens)
+        corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training)
         if corpus.digest != job.identity["data_digest"]:
             raise DataError(f"the corpus has digest {corpus.digest}, the plan expected {job.identity['data_digest']}")
         model = build_model(model_spec, job.seed, vocab_size=corpus.vocab_size, seq_len=training.seq_len)
@@ -191,14 +191,14 @@ def serve() -> None:
 
 
 @lru_cache(maxsize=4)
-def load_data(data: str, seq_len: int, evaluation_tokens: int) -> tuple[Any, Any, str]:
-    """The prepared corpus of a data spec's JSON text, its held-out windows, and their digest."""
+def load_data(data: str, training: Training) -> tuple[Any, Any, str]:
+    """The prepared corpus of a data spec's JSON text, the windows ``training`` scores, and their digest."""
     from paribus.data.preparation import prepare
     from paribus.training.evaluation import HeldOut
 
     source = Spec.from_json(json.loads(data))
     corpus = prepare(source.cls(**dict(source.arguments)))
-    evaluation = corpus.evaluation(seq_len, evaluation_tokens)
+    evaluation = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
     held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.n_bytes)
     return corpus, held_out, evaluation.digest
 

@@ -1,0 +1,112 @@
+"""Which run comes next, while runs finish in any order and verdicts fall."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paribus.execution.worker import Job
+from paribus.judgement import decide, pairs_wanted
+from paribus.judgement.comparison import Comparison
+from paribus.records import Finding, Store
+from paribus.registration import compare_records, read_records
+from paribus.runs import Plan, Run
+from paribus.study import BASELINE
+
+Observe = Callable[[Mapping[str, Any]], None]
+
+
+class Campaign:
+    """The runs of one study: hands out the next job, reads what finished, stops when every treatment is decided.
+
+    ``observe`` is told ``started``, ``progress``, ``finished`` and ``stopped`` with arm, seed and number of steps, and
+    ``judged`` with a row per treatment.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        registration: Mapping[str, Any],
+        study_file: Path | None,
+        findings: Sequence[Finding],
+        observe: Observe,
+    ):
+        self.store, self.plan, self.registration, self.tell = store, plan, registration, observe
+        self.study_file, self.findings = study_file, findings
+        self.runs: dict[str, Run] = {run.digest: run for run in plan}
+        self.running: set[str] = set()
+        self._judge()
+
+    def next_job(self) -> Job | None:
+        """The next missing run: first those of the next pair, then ahead of time for treatments still open."""
+        for pairs, seed in enumerate(self.plan.seeds):
+            live = [name for name, wanted in self.wanted_pairs.items() if pairs < wanted or name in self.open]
+            for arm in [BASELINE, *live] if live else []:
+                run = self.plan.run(arm, seed)
+                if run.digest not in self.finished and run.digest not in self.running:
+                    self.running.add(run.digest)
+                    return self._job(run)
+        return None
+
+    def observe(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the executor, pass it on with its arm and seed, and judge when a run is finished."""
+        run = self.runs[event["digest"]]
+        self.tell({**event, "arm": run.arm, "seed": run.seed, "steps": self.plan.study.arms[run.arm].training.steps})
+        if event["event"] in ("finished", "stopped"):
+            self.running.discard(run.digest)
+        if event["event"] == "finished":
+            self._judge()
+
+    def wanted(self, digest: str) -> bool:
+        """Whether a running run can still matter."""
+        arm = self.runs[digest].arm
+        return bool(self.wanted_pairs) if arm == BASELINE else arm in self.wanted_pairs
+
+    def _judge(self) -> None:
+        records = read_records(self.store, self.registration)
+        comparisons = compare_records(self.registration, records)
+        broken = {arm for arm, of_arm in records.items() if any(r.status == "failed" for r in of_arm.values())}
+        wanted = pairs_wanted(comparisons, self.findings)
+        self.finished = {record.digest for of_arm in records.values() for record in of_arm.values()}
+        self.wanted_pairs = {
+            name: wanted[name]
+            for name, comparison in comparisons.items()
+            if wanted[name] > comparison.n_pairs and not broken & {name, BASELINE}
+        }
+        self.open = {name for name in self.wanted_pairs if comparisons[name].primary}
+        self.tell({"event": "judged", "rows": summarize(comparisons, self.findings)})
+
+    def _job(self, run: Run) -> Job:
+        arm = self.plan.study.arms[run.arm]
+        return Job(
+            digest=run.digest,
+            seed=run.seed,
+            model=arm.model.to_json(),
+            training=json.loads(json.dumps(arm.training.to_json())),
+            data=self.plan.study.data.to_json(),
+            identity=run.identity,
+            store=str(self.store.folder.resolve()),
+            device=self.plan.environment.device,
+            study_file=str(self.study_file.resolve()) if self.study_file else None,
+        )
+
+
+def summarize(comparisons: Mapping[str, Comparison], findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """A row per treatment: its pairs so far, mean difference, interval, and its verdict once it has one."""
+    rows = []
+    for name, comparison in comparisons.items():
+        verdict = decide(comparison, findings) if comparison.primary else None
+        rows.append(
+            {
+                "treatment": name,
+                "primary": comparison.primary,
+                "pairs": comparison.n_pairs,
+                "mean": comparison.mean,
+                "interval": comparison.interval,
+                "verdict": verdict.kind if verdict else None,
+            }
+        )
+    return rows

@@ -1,0 +1,131 @@
+"""The held-out windows that every run scores, grouped by document."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from paribus.errors import DataError
+
+IGNORE = -1
+"""Target of a position that is not scored."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the split: all its documents' tokens on end.
+
+    Args:
+        name: "train", "validation" or "confirm".
+        tokens: (N,) ids; every document ends with a separator.
+        ends: (J,) where each document ends in ``tokens``, its separator included.
+        n_bytes: (N,) bytes of text each token stands for; None for training.
+    """
+
+    name: str
+    tokens: np.ndarray
+    ends: np.ndarray
+    n_bytes: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Windows of held-out tokens; no window holds more than one document.
+
+    Args:
+        inputs: (W, T) int64 ids; a document's first input is the separator. Padding is the separator too.
+        targets: (W, T) int64 ids, ``IGNORE`` where padded.
+        documents: (W, T) int64, the document of each target, from 0; padding bears its window's document.
+        document_tokens: (J,) int64 scored tokens of each document.
+        document_bytes: (J,) int64 bytes of text these stand for; a separator stands for none.
+        digest: SHA-256 over the arrays above.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    documents: np.ndarray
+    document_tokens: np.ndarray
+    document_bytes: np.ndarray
+    digest: str
+
+    @property
+    def n_documents(self) -> int:
+        return len(self.document_tokens)
+
+    @property
+    def n_tokens(self) -> int:
+        """Scored tokens."""
+        return int(self.document_tokens.sum())
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of scored text."""
+        return int(self.document_bytes.sum())
+
+
+def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) -> Evaluation:
+    """Choose at most ``max_tokens // seq_len`` windows of ``side``, from as many documents as possible.
+
+    A document is ``[separator, first token, ..., last token, separator]``, cut into pieces of T targets. A
+    piece that is not full is scored only where it is a document's only one, so little is padded. All documents
+    get the same number of windows as far as they have them (documents come in hash order, so the
+    first ones are a random choice), and a document's windows are spread evenly over it: many documents
+    matter more than long ones, since documents differ more than their parts.
+
+    Raises DataError for the training side, fewer than two documents or room for fewer than two windows.
+    """
+    if side.n_bytes is None:
+        raise DataError(f"the {side.name} side is not held out; score 'validation' or 'confirm'")
+    if len(side.ends) < 2:
+        raise DataError(f"the {side.name} side has {len(side.ends)} documents, expected at least 2 to score")
+    n_windows = max_tokens // seq_len if seq_len > 0 else 0
+    if n_windows < 2:
+        raise DataError(f"max_tokens {max_tokens} leaves room for fewer than 2 windows of seq_len {seq_len}")
+    starts = np.concatenate([[0], side.ends[:-1]])
+    pieces = np.maximum((side.ends - starts) // seq_len, 1)  # (J,) windows each document can give
+    quota = share_windows(pieces, n_windows)
+    inputs, targets, documents, n_bytes = [], [], [], []
+    for document, chosen in enumerate(np.flatnonzero(quota)):
+        tokens = side.tokens[starts[chosen] : side.ends[chosen]].astype(np.int64)
+        lengths = side.n_bytes[starts[chosen] : side.ends[chosen]]
+        before = np.concatenate([[separator], tokens[:-1]])
+        total = 0
+        for index in range(quota[chosen]):
+            start = index * int(pieces[chosen]) // int(quota[chosen]) * seq_len
+            piece = slice(start, start + seq_len)
+            inputs.append(_pad(before[piece], seq_len, separator))
+            targets.append(_pad(tokens[piece], seq_len, IGNORE))
+            documents.append(np.full(seq_len, document))
+            total += int(lengths[piece].sum())
+        n_bytes.append(total)
+    return _evaluation(np.stack(inputs), np.stack(targets), np.stack(documents), np.array(n_bytes, dtype=np.int64))
+
+
+def share_windows(pieces: np.ndarray, n_windows: int) -> np.ndarray:
+    """Give ``n_windows`` to documents that can use ``pieces`` each, as evenly as possible, earlier ones first."""
+    if pieces.sum() <= n_windows:
+        return pieces.copy()
+    low, high = 0, int(pieces.max())
+    while high - low > 1:  # the largest level that can be paid for all
+        level = (low + high) // 2
+        low, high = (level, high) if np.minimum(pieces, level).sum() <= n_windows else (low, level)
+    quota = np.minimum(pieces, low)
+    more = np.flatnonzero(pieces > low)[: n_windows - int(quota.sum())]
+    quota[more] += 1
+    return quota
+
+
+def _pad(values: np.ndarray, length: int, filler: int) -> np.ndarray:
+    return np.concatenate([values, np.full(length - len(values), filler, dtype=np.int64)])
+
+
+def _evaluation(
+    inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, document_bytes: np.ndarray
+) -> Evaluation:
+    scored = np.bincount(documents[targets != IGNORE], minlength=len(document_bytes)).astype(np.int64)
+    digest = hashlib.sha256(repr(inputs.shape).encode())
+    for array in (inputs, targets, documents, document_bytes):
+        digest.update(np.ascontiguousarray(array).astype("<i8").tobytes())
+    return Evaluation(inputs, targets, documents, scored, document_bytes, digest.hexdigest())

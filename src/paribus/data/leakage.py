@@ -1,0 +1,89 @@
+"""How much of the held-out text occurs in the training text."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from paribus.data.evaluation import Side
+from paribus.data.tokens import Corpus
+
+NGRAM_BYTES = 50
+"""Length of the runs looked for, as in Lee et al. 2022, arXiv 2107.06499 (who look for 50 tokens)."""
+
+_CHUNK = 4_000_000
+
+
+def measure_overlap(corpus: Corpus, n: int | None = None) -> dict[str, Any]:
+    """Count what the held-out sides share with the training side, in tokens as the model sees them.
+
+    Per side: ``documents`` and ``duplicate_documents`` (token for token a training document); ``ngrams`` and
+    ``shared_ngrams`` (runs of n tokens inside a document, those that occur in training), ``shared_share`` their
+    ratio, ``worst_document_share`` the largest ratio in one document, ``mostly_shared_documents`` those above a half.
+    No run crosses a document's end. Some overlap is natural (licences, idioms); whole documents are not.
+
+    Args:
+        n: tokens in a run; None: as many as stand for 50 bytes of the training text.
+    """
+    train = corpus.side("train")
+    if n is None:
+        sizes = corpus.manifest["sides"]["train"]
+        n = max(1, math.ceil(NGRAM_BYTES * sizes["tokens"] / sizes["bytes"]))
+    known = set(_documents(train))
+    sides = {}
+    for name in ("validation", "confirm"):
+        side = corpus.side(name)
+        hashes, places = _ngrams(side.tokens, n, corpus.separator)
+        shared = _occur(hashes, train.tokens, n, corpus.separator)
+        owners = np.searchsorted(side.ends, places, side="right")
+        totals = np.bincount(owners, minlength=len(side.ends))
+        ratios = np.bincount(owners, weights=shared, minlength=len(side.ends)) / np.maximum(totals, 1)
+        sides[name] = {
+            "documents": len(side.ends),
+            "duplicate_documents": sum(document in known for document in _documents(side)),
+            "ngrams": len(hashes),
+            "shared_ngrams": int(shared.sum()),
+            "shared_share": float(shared.mean()) if len(shared) else 0.0,
+            "worst_document_share": float(ratios.max(initial=0.0)),
+            "mostly_shared_documents": int((ratios > 0.5).sum()),
+        }
+    return {"n": n, "sides": sides}
+
+
+def _occur(hashes: np.ndarray, tokens: np.ndarray, n: int, separator: int) -> np.ndarray:
+    """Which of ``hashes`` are hashes of runs of ``tokens``; (len(hashes),) bool. Bounded memory."""
+    wanted, inverse = np.unique(hashes, return_inverse=True)
+    found = np.zeros(len(wanted) + 1, dtype=bool)
+    for start in range(0, len(tokens), _CHUNK):
+        present, _ = _ngrams(tokens[start : start + _CHUNK + n - 1], n, separator)
+        places = np.searchsorted(wanted, present)
+        hits = places[wanted[np.minimum(places, len(wanted) - 1)] == present] if len(wanted) else places[:0]
+        found[hits] = True
+    return found[:-1][inverse]
+
+
+def _ngrams(tokens: np.ndarray, n: int, separator: int) -> tuple[np.ndarray, np.ndarray]:
+    """64-bit hashes of all runs of ``n`` tokens without a separator in them, and where they start."""
+    count = len(tokens) - n + 1
+    if count < 1:
+        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+    table = np.random.Generator(np.random.PCG64(13)).integers(0, 2**64, size=separator + 1, dtype=np.uint64)
+    mixed = table[tokens]
+    hashes = np.zeros(count, dtype=np.uint64)
+    for offset in range(n):
+        hashes *= np.uint64(0x9E3779B97F4A7C15)
+        hashes += mixed[offset : offset + count]
+    ends = np.concatenate([[0], np.cumsum(tokens == separator)])
+    starts = np.flatnonzero(ends[n:] == ends[:count])
+    return hashes[starts], starts
+
+
+def _documents(side: Side) -> Iterator[bytes]:
+    start = 0
+    for end in side.ends.tolist():
+        yield hashlib.sha256(side.tokens[start:end].tobytes()).digest()
+        start = end

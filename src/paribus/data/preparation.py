@@ -1,0 +1,261 @@
+"""From text to tokens on disk: prepared once, shared by all runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from paribus.data.corpora import Source, Text, open_source, read_documents
+from paribus.data.split import SIDES, Split, split_documents
+from paribus.data.tokenization import Encoder
+from paribus.data.tokens import Corpus
+from paribus.errors import DataError
+
+FORMAT = 1
+
+_MANIFEST = "manifest.json"
+_CHUNK_CHARS = 2_000_000  # text encoded at a time: bounds memory
+
+
+def prepare(text: Text) -> Corpus:
+    """Tokenize ``text`` into the cache folder, or open what lies there.
+
+    The cache is ``PARIBUS_HOME``, else the user's cache folder; each corpus is a folder named by what was
+    asked for: the bytes of the source, the tokenizer and the split. It is written under another name
+    and renamed when whole, under a lock, so processes may start at once and be killed at any
+    moment. A folder that no longer matches its digests is made again, with a warning.
+
+    The manifest says: ``digest`` (documents, tokenizer, split, tokens), ``title``, ``source``, ``tokenizer``, ``split``
+    (fractions, exact and near duplicates), ``sides`` (documents, tokens, bytes and digest of each), ``dtype``,
+    ``python``, and ``measured`` (seconds).
+
+    Raises DataError for a source, tokenizer or split that cannot be used, and where the cache cannot be written.
+    """
+    source = open_source(text)
+    request = {
+        "format": FORMAT,
+        "source": source.identity,
+        "tokenizer": text.tokenizer.identity(),
+        "split": {name: getattr(text, name) for name in ("validation_fraction", "confirm_fraction", "near_duplicate")},
+    }
+    folder = cache_folder() / "data" / _digest(request)[:32]
+    with _disk_errors(folder):
+        if folder.is_dir() and not _damage(folder):
+            return _open(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if folder.is_dir():
+                damage = _damage(folder)
+                if not damage:  # another process was first
+                    return _open(folder)
+                warnings.warn(f"cached corpus {folder} is damaged ({damage}); preparing it again", stacklevel=2)
+            for left in folder.parent.glob(f"{folder.name}.new-*"):  # of a process that was killed
+                shutil.rmtree(left)
+            new = folder.with_name(f"{folder.name}.new-{os.getpid()}")
+            try:
+                _write(new, source, text, request)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rename(new, folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+        return _open(folder)
+
+
+def cache_folder() -> Path:
+    """``PARIBUS_HOME`` where it is set, else the user's cache folder of this platform."""
+    if home := os.environ.get("PARIBUS_HOME"):
+        return Path(home).expanduser()
+    return Path(platformdirs.user_cache_dir("paribus"))
+
+
+def _write(folder: Path, source: Source, text: Text, request: dict[str, Any]) -> None:
+    began = time.perf_counter()
+    texts = list(read_documents(source, text))
+    if not texts:
+        raise DataError(f"{source.title} holds no text")
+    split = split_documents(texts, **request["split"])
+    # Hash order: a side's first documents are a random choice, and files of one folder are not neighbours.
+    sides = {side: [texts[index] for index in split.members(side)] for side in SIDES}
+    encoder = text.tokenizer.fit(sides["train"])
+    dtype = np.dtype("<u2") if encoder.vocab_size <= 2**16 else np.dtype("<u4")
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(encoder.to_json(), encoding="utf-8")
+    manifest = {
+        "format": FORMAT,
+        "title": source.title,
+        "source": {
+            **source.identity,
+            "documents": len(texts),
+            "bytes": sum(len(document.encode()) for document in texts),
+            "texts_sha256": _digest_texts(sides),
+        },
+        "tokenizer": {
+            **request["tokenizer"],
+            "vocab_size": encoder.vocab_size,
+            "sha256": hashlib.sha256(encoder.to_json().encode()).hexdigest(),
+            "round_trip": _round_trip(encoder, sides["validation"]),
+        },
+        "split": {**request["split"], **_describe(split)},
+        "sides": {side: _write_side(folder, side, documents, encoder, dtype) for side, documents in sides.items()},
+        "dtype": dtype.str,
+    }
+    manifest["digest"] = _digest_corpus(manifest)
+    manifest["python"] = platform.python_version()
+    manifest["measured"] = {"prepare_seconds": round(time.perf_counter() - began, 3)}
+    _write_text(folder / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def _write_side(folder: Path, side: str, documents: list[str], encoder: Encoder, dtype: np.dtype) -> dict[str, Any]:
+    """Write tokens and ends of a side; of a held-out one also the bytes each token stands for."""
+    held_out = side != "train"
+    separator = np.array([encoder.vocab_size - 1])
+    total, ends, n_bytes = 0, [], 0
+    with contextlib.ExitStack() as stack:
+        tokens_file = stack.enter_context(open(folder / f"{side}.tokens", "wb"))
+        bytes_file = stack.enter_context(open(folder / f"{side}.bytes", "wb")) if held_out else None
+        for chunk in _chunks(documents):
+            sizes = [len(document.encode()) for document in chunk]
+            if bytes_file:
+                measured = encoder.measure(chunk)
+                ids = [tokens for tokens, _ in measured]
+                for (_, until), size in zip(measured, sizes, strict=True):
+                    # The separator is given what the tokenizer dropped at the end, so the sum is the document's.
+                    bytes_file.write(np.diff(until, prepend=0, append=size).astype("<u4").tobytes())
+            else:
+                ids = encoder.encode(chunk)
+            for tokens in ids:
+                tokens_file.write(np.concatenate([tokens, separator]).astype(dtype).tobytes())
+                total += len(tokens) + 1
+                ends.append(total)
+            n_bytes += sum(sizes)
+    _sync(folder / f"{side}.tokens")
+    (folder / f"{side}.ends").write_bytes(np.array(ends, dtype="<i8").tobytes())
+    names = [f"{side}.{kind}" for kind in (("tokens", "ends", "bytes") if held_out else ("tokens", "ends"))]
+    return {
+        "documents": len(documents),
+        "tokens": total,
+        "bytes": n_bytes,
+        "files": {name: _digest_file(folder / name) for name in names},
+    }
+
+
+def _round_trip(encoder: Encoder, documents: list[str]) -> float:
+    """Share of ``documents`` that decoding gives back: below 1, the tokens do not hold all of the text."""
+    tokens = encoder.encode(documents)
+    return sum(encoder.decode(ids) == text for ids, text in zip(tokens, documents, strict=True)) / len(documents)
+
+
+def _open(folder: Path) -> Corpus:
+    return Corpus(folder, json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with the corpus in ``folder``; "" where it is whole."""
+    try:
+        manifest = _open(folder).manifest
+        expected = {name: digest for side in manifest["sides"].values() for name, digest in side["files"].items()}
+        expected["tokenizer.json"] = manifest["tokenizer"]["sha256"]
+        damaged = [name for name, digest in expected.items() if _digest_file(folder / name) != digest]
+        if manifest["digest"] != _digest_corpus(manifest):
+            damaged.append(_MANIFEST)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ", ".join(damaged)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system frees it when the process ends, however it ends."""
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = "no space is left on the disk of the cache"
+        else:
+            what = f"cannot use the cache: {error.strerror}"
+        raise DataError(f"{what} {str(folder.parent)!r}; free some, or set PARIBUS_HOME to another folder") from error
+
+
+def _describe(split: Split) -> dict[str, int]:
+    groups, counts = np.unique(split.groups, return_counts=True)
+    return {
+        "groups": len(groups),
+        "largest_group": int(counts.max()),
+        "exact_duplicates": split.exact,
+        "near_duplicates": split.near,
+    }
+
+
+def _chunks(documents: Sequence[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    size = 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document)
+        if size >= _CHUNK_CHARS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _digest_corpus(manifest: dict[str, Any]) -> str:
+    """Of everything that can change a batch or an evaluation; not of where the text was found."""
+    return _digest(
+        {
+            "format": manifest["format"],
+            "texts": manifest["source"]["texts_sha256"],
+            "tokenizer": manifest["tokenizer"]["sha256"],
+            "split": manifest["split"],
+            "sides": manifest["sides"],
+            "dtype": manifest["dtype"],
+        }
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_texts(sides: dict[str, list[str]]) -> str:
+    digest = hashlib.sha256()
+    for document in (document for documents in sides.values() for document in documents):
+        content = document.encode()
+        digest.update(f"{len(content)}:".encode() + content)
+    return digest.hexdigest()
+
+
+def _digest_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_text(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8")
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,166 @@
+"""The rule that a study registers before its first run: error rate, looks, margin, boundary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from paribus.errors import JudgementError, StudyError
+from paribus.judgement.boundaries import Boundaries, find_boundaries
+from paribus.study import MOST_SEEDS, Study
+
+_NUMERALS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_NUMERALS = (*_NUMERALS.split(), "seventeen", "eighteen", "nineteen", "twenty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How pairs become a verdict; fixed at registration.
+
+    Args:
+        margin: m, the smallest difference worth acting on, in the metric's unit. 0: equivalent only when bit-identical.
+        alpha: probability that any primary treatment gets a wrong verdict of one sort, over all looks.
+        n_min, n_max: a verdict falls after at least and at most so many pairs.
+        n_primary: K, the treatments that share ``alpha``; each is judged at alpha / K.
+        give_up: stop where the predicted chance of a verdict by ``n_max`` is below this; 0 never gives up.
+        boundary: "group-sequential" or "anytime".
+        first_seed: seed of the first pair.
+
+    Raises StudyError for values that make no sense.
+    """
+
+    margin: float
+    alpha: float = 0.05
+    n_min: int = 3
+    n_max: int = 10
+    n_primary: int = 1
+    give_up: float = 0.10
+    boundary: str = "group-sequential"
+    first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.margin, bool) or not isinstance(self.margin, int | float) or not 0 <= self.margin < math.inf:
+            raise StudyError(f"margin must be finite and not negative, got {self.margin!r}")
+        for name in ("n_min", "n_max", "n_primary", "first_seed"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise StudyError(f"{name} must be a whole number, got {value!r}")
+        if not 2 <= self.n_min <= self.n_max <= MOST_SEEDS:
+            raise StudyError(f"need 2 <= n_min <= n_max <= {MOST_SEEDS}, got {self.n_min} and {self.n_max}")
+        if self.n_primary < 1:
+            raise StudyError(f"n_primary must be at least 1, got {self.n_primary}")
+        if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
+            raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
+        if self.boundary not in ("group-sequential", "anytime"):
+            raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
+
+    @classmethod
+    def of_study(cls, study: Study) -> Rule:
+        """The rule that ``study`` registers."""
+        return cls(
+            margin=study.margin,
+            alpha=study.alpha,
+            n_min=study.min_seeds,
+            n_max=study.max_seeds,
+            n_primary=len(study.primary),
+            give_up=study.give_up,
+            boundary=study.boundary,
+            first_seed=study.first_seed,
+        )
+
+    @property
+    def error(self) -> float:
+        """a = alpha / K, the error rate of one treatment over all looks."""
+        return self.alpha / self.n_primary
+
+    @property
+    def boundaries(self) -> Boundaries:
+        """The critical values of every look; solved once per process and kept."""
+        return find_boundaries(self.boundary, self.error, self.n_min, self.n_max)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name, and the levels a_sign and a_equiv (null for the anytime boundary)."""
+        return asdict(self) | {"a_sign": self.boundaries.a_sign, "a_equiv": self.boundaries.a_equiv}
+
+
+def describe_method(rule: Rule) -> str:
+    """How the verdict is reached, in two sentences for the report, with the percentages of this very rule."""
+    looks = rule.n_max - rule.n_min + 1
+    first, last = _ordinal(rule.n_min), _ordinal(rule.n_max)
+    when = f"After every seed pair from the {first} to the {last}" if looks > 1 else f"After the {first} seed pair"
+    rounds = {1: "looking once", 2: "looking twice"}.get(looks, f"looking {_numeral(looks)} times")
+    shared = "" if rule.n_primary == 1 else f" over all {_numeral(rule.n_primary)} primary treatments together"
+    most = f"wrong at most {_percent(rule.alpha)} of the time{shared}"
+    if rule.boundary == "anytime":
+        drawn = f"a t confidence sequence, an interval that is {most} however often one looks"
+        inside = "the same kind of interval for one side"
+    else:
+        level = _percent(1 - rule.boundaries.a_sign)
+        drawn = f"an ordinary paired-t interval, but at {level} instead of 95 %, so that {rounds} is {most}"
+        inside = f"a {_percent(1 - rule.boundaries.a_equiv)} interval"
+    unlikely = " or a verdict has become unlikely" if rule.give_up > 0 and looks > 1 else ""
+    return (
+        f"{when} we draw {drawn}. We stop when it lies on one side of zero (better / worse), when {inside} lies inside "
+        f"the margin (equivalent), or when {_numeral(rule.n_max)} pairs are used up{unlikely} (undecided, with the "
+        "seeds that would settle it)."
+    )
+
+
+def check_registration(registered: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse a study that was edited after it was registered: margin, metric, arms, looks or anything else.
+
+    Args:
+        registered: ``Study.to_json()`` as it was written to disk before the first run.
+        now: the same of the study as it is; further fields, such as a data digest, are compared too.
+
+    Raises JudgementError that names the first field that differs. An edited study is a new registration.
+    """
+    change = _first_change(registered, now, "")
+    if change is None:
+        return
+    path, before, after = change
+    raise JudgementError(
+        f"{path} changed after registration: {before} was registered, the study now says {after}; "
+        "an edited study is a new registration"
+    )
+
+
+def _first_change(before: Any, after: Any, path: str) -> tuple[str, str, str] | None:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in [*before, *(key for key in after if key not in before)]:
+            place = f"{path}.{key}" if path else str(key)
+            if key not in after:
+                return place, _shorten(before[key]), "nothing"
+            if key not in before:
+                return place, "nothing", _shorten(after[key])
+            inner = _first_change(before[key], after[key], place)
+            if inner:
+                return inner
+        if path == "arms" and list(before) != list(after):
+            return path, _shorten(list(before)), _shorten(list(after))
+        return None
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        return None if list(before) == list(after) else (path, _shorten(before), _shorten(after))
+    same = before == after and isinstance(before, bool) == isinstance(after, bool)
+    return None if same else (path, _shorten(before), _shorten(after))
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _numeral(n: int) -> str:
+    return _NUMERALS[n] if n < len(_NUMERALS) else str(n)
+
+
+def _ordinal(n: int) -> str:
+    if n % 100 in (11, 12, 13):
+        return f"{n}th"
+    return f"{n}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th') }"

@@ -1,0 +1,313 @@
+"""The whole flow: Study -> plan -> runs -> records; audits -> findings; comparisons -> verdicts -> report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.campaign import Campaign, Observe, summarize
+from paribus.errors import StoreError, StudyError
+from paribus.judgement import decide, describe_difference, describe_method, suspend
+from paribus.judgement.comparison import Comparison
+from paribus.judgement.summaries import summarize_arm
+from paribus.records import FORMAT, Finding, Store, read_json, write_json
+from paribus.registration import Records, compare_records, read_records, read_registration, register, seeded
+from paribus.runs import Environment, Plan, plan
+from paribus.study import BASELINE, Arm, Study, Training
+from paribus.study_files import built_in_studies, read_study
+
+DEFAULT_STORE = "paribus-store"
+CONFIRMATION_SEEDS = 10_000  # a confirmation's seeds lie this far from the first registration's
+
+
+def run(
+    study: str | Path | Study,
+    store: str | Path = DEFAULT_STORE,
+    *,
+    scale: str | None = None,
+    data: str | None = None,
+    executor: str = "local",
+    device: str | None = None,
+    devices: int | None = None,
+    max_seeds: int | None = None,
+    confirm: bool = False,
+    observe: Observe = lambda event: None,
+) -> Result:
+    """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
+
+    What is on disk is not done again; an interrupted run goes on from its checkpoint. A Study object with
+    classes that live in no importable file runs in this process, whatever ``executor`` says.
+    Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
+    """
+    from paribus.audits import audit_design
+    from paribus.execution.local import LocalWorkers, choose_device, execute_inline, local_slots
+
+    asked = _ask(study, scale, data, max_seeds, confirm)
+    place = Store.create(store)
+    device = device or choose_device()
+    slots = local_slots(device, devices) if executor == "local" and asked.travels else []
+    with place.lock(), LocalWorkers(slots) as workers:
+        observe({"event": "message", "text": f"{asked.study.question} Preparing the corpus"})
+        corpus, evaluation_digest, made = _prepare(asked, device)
+        title = {"title": corpus.title, "digest": corpus.digest}
+        registration = register(place, asked.name, made, title, evaluation_digest)
+        observe({"event": "message", "text": f"{asked.study.question} Auditing the design"})
+        findings = audit_design(asked.study, corpus)
+        write_json(place.study_folder(registration["name"]) / "findings.json", [f.to_json() for f in findings])
+        observe({"event": "message", "text": asked.study.question})
+        campaign = Campaign(place, made, registration, asked.file, findings, observe)
+        execute = workers.execute if slots else execute_inline
+        execute(campaign.next_job, campaign.observe, campaign.wanted)
+    paths = {form: report(store, form, registration["name"]) for form in ("json", "md", "html")}
+    return Result(registration["name"], read_json(paths["json"]), paths["html"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``run`` hands back: the report as data, and where the page lies."""
+
+    name: str
+    report: Mapping[str, Any]
+    page: Path
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Primary treatments to "better", "worse", "equivalent", "undecided" or "invalid"."""
+        rows = self.report["treatments"]
+        return {name: row["verdict"]["kind"] for name, row in rows.items() if row["verdict"]}
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 when a run failed, 3 when a verdict is invalid."""
+        failed = any(finding["check"] == "failed run" for finding in self.report["findings"])
+        return 1 if failed else 3 if "invalid" in self.verdicts.values() else 0
+
+    def to_text(self) -> str:
+        """The question, a sentence per treatment, the number of findings, and where the report is."""
+        lines = [self.report["question"], ""]
+        for name, row in self.report["treatments"].items():
+            lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
+        severities = [finding["severity"] for finding in self.report["findings"]]
+        counts = ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note"))
+        return "\n".join([*lines, "", f"findings: {counts}", f"report: {self.page}"])
+
+
+def judge(store: str | Path, name: str) -> dict[str, Any]:
+    """Judge a registered study from what lies in the store and write ``verdicts.json``; imports no user code.
+
+    Raises StoreError when there is no such study or a file is damaged, JudgementError when its registration
+    was changed.
+    """
+    from paribus.audits import audit_records
+
+    place = Store.open(store)
+    registration = read_registration(place, name)
+    records = read_records(place, registration)
+    findings = [Finding(**finding) for finding in read_json(place.study_folder(name) / "findings.json")]
+    steps = {r.digest: place.read_steps(r.digest) for arm in records.values() for r in arm.values() if r.status == "done"}
+    findings += audit_records(registration["study"], records, steps)
+    judged = _describe(registration, records, compare_records(registration, records), findings)
+    write_json(place.study_folder(name) / "verdicts.json", judged)
+    return judged
+
+
+def report(store: str | Path, form: str = "md", name: str | None = None) -> Path:
+    """Judge and render a study again, "md", "html" or "json"; returns the path of what was written.
+
+    Raises StoreError where the store holds no study ``name``, or several and none is named.
+    """
+    from paribus.reports import write_report
+
+    names = study_names(store)
+    if name is None and len(names) != 1:
+        raise StoreError(f"{store} holds {len(names)} studies ({', '.join(names)}); name one")
+    name = name or names[0]
+    return write_report(judge(store, name), Store.open(store).study_folder(name), form)
+
+
+def study_names(store: str | Path) -> list[str]:
+    """The studies registered in a store, by name."""
+    return Store.open(store).study_names()
+
+
+def status(store: str | Path) -> dict[str, Any]:
+    """What is done, diverged, failed and started per study, and how far its verdicts are. Imports no user code."""
+    place = Store.open(store)
+    studies = {}
+    for name in place.study_names():
+        registration = read_registration(place, name)
+        records = read_records(place, registration)
+        started = {
+            arm: [
+                seed
+                for seed, digest in seeded(registration, arm)
+                if seed not in records[arm] and (place.run_folder(digest) / "run.json").exists()
+            ]
+            for arm in records
+        }
+        runs = {
+            arm: {
+                **{s: [seed for seed, r in of_arm.items() if r.status == s] for s in ("done", "diverged", "failed")},
+                "unfinished": started[arm],
+            }
+            for arm, of_arm in records.items()
+        }
+        rows = summarize(compare_records(registration, records), findings)
+        studies[name] = {"question": registration["study"]["question"], "runs": runs, "treatments": rows}
+    return {"format": FORMAT, "store": str(store), "studies": studies}
+
+
+def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None, device: str = "cpu") -> Checked:
+    """Audit a study before it trains, on this machine. Trains nothing and writes nothing but the prepared corpus."""
+    from paribus.audits import audit_design, measure_arms
+
+    asked = _ask(study, scale, data)
+    corpus, _, _ = _prepare(asked, device)
+    return Checked(
+        name=asked.name,
+        study=asked.study,
+        data=corpus.manifest,
+        arms=measure_arms(asked.study, corpus.vocab_size),
+        findings=tuple(audit_design(asked.study, corpus)),
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What ``check`` found: sizes and costs of the arms, and findings."""
+
+    name: str
+    study: Study
+    data: Mapping[str, Any]
+    arms: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_invalid(self) -> bool:
+        return any(finding.severity == "invalid" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "question": self.study.question,
+            "arms": dict(self.arms),
+            "findings": [finding.to_json() for finding in self.findings],
+            "data": dict(self.data),
+        }
+
+
+def list_studies() -> list[dict[str, Any]]:
+    """Name, question and scales of every built-in study."""
+    files = {name: read_study(name) for name in built_in_studies()}
+    return [{"name": n, "question": f.choose().question, "scales": list(f.scales)} for n, f in files.items()]
+
+
+def list_parts(slot: str | None = None) -> list[dict[str, str]]:
+    """Name, slot, formula and source of every part that ships with paribus. Raises StudyError for an unknown slot."""
+    from paribus.nn import discover_parts
+
+    rows = [asdict(part) for part in discover_parts()]
+    slots = sorted({row["slot"] for row in rows})
+    if slot is not None and slot not in slots:
+        raise StudyError(f"no slot {slot!r}; there is {', '.join(slots)}")
+    return [row for row in rows if slot in (None, row["slot"])]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A study as the user asked for it, and the file it came from."""
+
+    name: str
+    study: Study
+    file: Path | None = None
+
+    @property
+    def travels(self) -> bool:
+        """Whether a worker process can find the study's classes again."""
+        return self.file is not None or "__main__:" not in json.dumps(self.study.to_json())
+
+
+def _ask(
+    study: str | Path | Study, scale: str | None, data: str | None, max_seeds: int | None = None, confirm: bool = False
+) -> _Asked:
+    if isinstance(study, Study):
+        if scale is not None:
+            raise StudyError(f"a Study object has no scales, got scale {scale!r}; scales belong to a study file")
+        wanted, file = study, None
+        name = re.sub(r"[^a-z0-9]+", "-", study.question.lower()).strip("-")[:40] or "study"
+    else:
+        found = read_study(study)
+        wanted, file, name = found.choose(scale), found.path, found.name
+        if scale not in (None, next(iter(found.scales))):
+            name = f"{name}-{scale}"
+    if data is not None:
+        wanted, name = wanted.replace(data=wanted.data.replace("source", data)), f"{name}-on-{Path(data).stem}"
+    if max_seeds is not None:
+        wanted = wanted.replace(max_seeds=max_seeds, min_seeds=min(wanted.min_seeds, max_seeds))
+    if confirm:
+        wanted, name = _confirmation(wanted), f"{name}-confirm"
+    return _Asked(name, wanted, file)
+
+
+def _confirmation(study: Study) -> Study:
+    """The same study on fresh seeds and on the documents that were held back from the start."""
+
+    def hold_back(training: Training) -> Training:
+        return training.replace(evaluation_side="confirm")
+
+    return study.replace(
+        treatments={n: Arm(a.model, a.training and hold_back(a.training)) for n, a in study.treatments.items()},
+        training=hold_back(study.training),
+        first_seed=study.first_seed + CONFIRMATION_SEEDS,
+    )
+
+
+def _prepare(asked: _Asked, device: str) -> tuple[Any, str, Plan]:
+    """The corpus, the digest of its scored tokens, and the plan."""
+    from paribus.execution.worker import load_data
+
+    corpus, _, evaluation_digest = load_data(json.dumps(asked.study.data.to_json()), asked.study.training)
+    return corpus, evaluation_digest, plan(asked.study, Environment.here(corpus.digest, device))
+
+
+def _describe(
+    registration: Mapping[str, Any], records: Records, comparisons: Mapping[str, Comparison], findings: list[Finding]
+) -> dict[str, Any]:
+    """Everything a report says, as plain values; what a clock measured stands in ``measured`` alone."""
+    study = registration["study"]
+    treatments, complete = {}, True
+    for name, comparison in comparisons.items():
+        verdict = decide(comparison, findings) if comparison.primary else None
+        if comparison.primary and verdict is None:
+            complete, verdict = False, suspend(comparison, findings, "not finished")
+        treatments[name] = {
+            "primary": comparison.primary,
+            "null": name in study["null"],
+            "comparison": comparison.to_json(),
+            "verdict": verdict.to_json() if verdict else None,
+            "description": describe_difference(comparison),
+        }
+    seeds = {name: comparison.seeds for name, comparison in comparisons.items()}
+    seeds[BASELINE] = max(seeds.values(), key=len)
+    arms = {name: summarize_arm([records[name][seed] for seed in seeds[name]]) for name in records}
+    return {
+        "format": FORMAT,
+        "name": registration["name"],
+        "question": study["question"],
+        "attempt": registration["attempt"],
+        "complete": complete,
+        "method": describe_method(next(iter(comparisons.values())).rule),
+        "study": study,
+        "registration_digest": registration["digest"],
+        "data": registration["data"],
+        "device": registration["device"],
+        "treatments": treatments,
+        "findings": [finding.to_json() for finding in findings],
+        "arms": {name: {key: value for key, value in arm.items() if key != "measured"} for name, arm in arms.items()},
+        "measured": {name: arm["measured"] for name, arm in arms.items()},
+    }

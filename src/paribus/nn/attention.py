@@ -1,0 +1,153 @@
+"""Causal self-attention as a mixer: (B, T, D) -> (B, T, D), no residual inside."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paribus.errors import SpecError
+from paribus.nn.contract import build, here
+from paribus.nn.init import Linear, reset_children
+from paribus.nn.position import NoPosition, Position
+from paribus.specs import Spec
+
+SLOT = "mixer"
+
+
+class Attention(nn.Module):
+    """y = W_o concat_h softmax(c q_h k_h^T / sqrt(K) + bias + causal mask) v_h
+
+    Multi-head with G = H, grouped-query with 1 < G < H, multi-query with G = 1 key/value heads.
+    Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Shazeer 2019, arXiv:1911.02150 (G = 1);
+    Ainslie et al. 2023, arXiv:2305.13245 (G < H); Henry et al. 2020, arXiv:2010.04245 (QK-norm);
+    Beltagy et al. 2020, arXiv:2004.05150 (window); Gemma 2, arXiv:2408.00118, section 2 (soft-cap).
+    Differs: a QK-norm acts on each head's width before the rotation, as in Qwen3.
+
+    Args:
+        n_kv_heads: G; None is H.
+        head_dim: K; None is D / H.
+        position: a spec for this mixer alone; otherwise the model hands its own position in.
+        qk_norm: spec of a norm for queries and for keys.
+        window: tokens that a query sees, itself included; None is all before it.
+        softcap: scores become softcap * tanh(scores / softcap).
+        out_std: initial std of the output projection; None is ``init_std``.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        n_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        position: Spec | Position | None = None,
+        qk_norm: Spec | None = None,
+        window: int | None = None,
+        softcap: float | None = None,
+        bias: bool = False,
+        dropout: float = 0.0,
+        init_std: float = 0.02,
+        out_std: float | None = None,
+    ):
+        super().__init__()
+        self.n_heads = n_heads
+        self.n_kv_heads = n_kv_heads or n_heads
+        self.head_dim = head_dim or split_width(d_model, n_heads)
+        if n_heads % self.n_kv_heads:
+            raise SpecError(f"n_heads {n_heads} is no multiple of n_kv_heads {n_kv_heads}{here()}")
+        if window is not None and window < 1:
+            raise SpecError(f"window must be at least 1 token, got {window}{here()}")
+        if softcap is not None and softcap <= 0:
+            raise SpecError(f"softcap must be positive, got {softcap}{here()}")
+        self.window, self.softcap, self.dropout = window, softcap, dropout
+
+        # Separate projections: arms that differ in G still share q and o to the bit.
+        self.q = Linear(d_model, n_heads * self.head_dim, bias, init_std)
+        self.k = Linear(d_model, self.n_kv_heads * self.head_dim, bias, init_std)
+        self.v = Linear(d_model, self.n_kv_heads * self.head_dim, bias, init_std)
+        self.o = Linear(n_heads * self.head_dim, d_model, bias, init_std if out_std is None else out_std)
+        self.qk_norm = nn.ModuleDict()
+        if qk_norm is not None:
+            self.qk_norm["q"] = build(qk_norm, "qk_norm.q", self.head_dim, slot="norm")
+            self.qk_norm["k"] = build(qk_norm, "qk_norm.k", self.head_dim, slot="norm")
+        self._take(position)
+
+    def reset_parameters(self) -> None:
+        reset_children(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q = self.q(x).view(b, t, self.n_heads, self.head_dim).transpose(1, 2)  # (B, H, T, K)
+        k = self.k(x).view(b, t, self.n_kv_heads, self.head_dim).transpose(1, 2)  # (B, G, T, K)
+        v = self.v(x).view(b, t, self.n_kv_heads, self.head_dim).transpose(1, 2)  # (B, G, T, K)
+        if self.qk_norm:
+            q, k = self.qk_norm["q"](q), self.qk_norm["k"](k)
+        q, k = self.where.rotate(q, k)
+        y = self._attend(q, k, v)  # (B, H, T, K)
+        return self.o(y.transpose(1, 2).reshape(b, t, -1))  # (B, T, D)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mask = self._mask(q)
+        scale = self.where.softmax_scale / math.sqrt(self.head_dim)
+        dropout = self.dropout if self.training else 0.0
+        if self.softcap is not None:
+            return _attend_capped(q, k, v, mask, scale, self.softcap, dropout)
+        return F.scaled_dot_product_attention(
+            q, k, v, mask, dropout, is_causal=mask is None, scale=scale, enable_gqa=self.n_kv_heads < self.n_heads
+        )
+
+    def _mask(self, q: Tensor) -> Tensor | None:
+        """What is added to the scores, (T, S) or (H, T, S); None where the causal kernel suffices."""
+        t = q.shape[-2]
+        window = t if self.window is None else min(self.window, t)
+        bias = self.where.bias(t)
+        if bias is None and window == t and self.softcap is None:
+            return None
+        seen = torch.ones(t, t, dtype=torch.bool, device=q.device).tril()  # (T, S)
+        if window < t:
+            seen = seen.triu(1 - window)
+        bias = torch.zeros((), dtype=q.dtype, device=q.device) if bias is None else bias.to(q.dtype)
+        return bias.masked_fill(~seen, -math.inf)
+
+    def _take(self, position: Spec | Position | None) -> None:
+        if isinstance(position, Spec):
+            legend = {"n_heads": self.n_heads, "head_dim": self.head_dim}
+            self.position = build(position, "position", slot="position", **legend)
+            self._where = (self.position,)
+            return
+        position = position or NoPosition()
+        for name in ("n_heads", "head_dim"):
+            theirs, ours = getattr(position, name, None), getattr(self, name)
+            if theirs not in (None, ours):
+                raise SpecError(
+                    f"{name} is {ours} here and {theirs} in the model's {type(position).__name__}; "
+                    f"give this mixer a position of its own{here()}"
+                )
+        self._where = (position,)  # in a tuple: the model owns it, and it is not registered twice
+
+    @property
+    def where(self) -> Position:
+        return self._where[0]
+
+
+def split_width(d_model: int, n_heads: int) -> int:
+    """The head width D / H. Raises SpecError where it is not whole."""
+    if d_model % n_heads:
+        raise SpecError(f"d_model {d_model} is no multiple of n_heads {n_heads}; or give head_dim{here()}")
+    return d_model // n_heads
+
+
+def _attend_capped(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float, softcap: float, dropout: float
+) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)  # (B, H, S, K)
+    scores = softcap * torch.tanh(q @ k.transpose(-1, -2) * (scale / softcap)) + mask  # (B, H, T, S)
+    weights = F.dropout(scores.softmax(dim=-1, dtype=_at_least_float32(q)), dropout).to(q.dtype)
+    return weights @ v  # (B, H, T, K)
+
+
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)

@@ -1,0 +1,79 @@
+"""How RoPE reads windows longer than those it was trained on.
+
+A scaling is any class with ``rescale(frequencies, theta)`` and a number ``softmax_scale``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """f_i' = f_i / factor
+
+    Source: Chen, Wong, Chen, Tian 2023, arXiv:2306.15595 (position interpolation).
+    """
+
+    factor: float
+    softmax_scale = 1.0
+
+    def rescale(self, frequencies: Tensor, theta: float) -> Tensor:
+        return frequencies / self.factor
+
+
+@dataclass(frozen=True)
+class NTKScaling:
+    """theta' = theta * factor^(K / (K - 2)): the highest frequency stays, the lowest is divided by factor
+
+    Source: bloc97 2023, quoted as "NTK-aware" in Peng et al. 2023, arXiv:2309.00071, section 3.1.
+    """
+
+    factor: float
+    softmax_scale = 1.0
+
+    def rescale(self, frequencies: Tensor, theta: float) -> Tensor:
+        n = len(frequencies)
+        if n == 1:
+            return frequencies
+        share = torch.arange(n, dtype=torch.float32) / (n - 1)
+        return frequencies * self.factor**-share
+
+
+@dataclass(frozen=True)
+class YaRNScaling:
+    """f_i' = r_i f_i + (1 - r_i) f_i / factor,  r_i = 1 above beta_fast turns per window, 0 below beta_slow
+
+    and the softmax scale is multiplied by (0.1 ln(factor) + 1)^2.
+
+    Source: Peng, Quesnelle, Fan, Shippole 2023, arXiv:2309.00071, sections 3.2 and 3.4.
+    Differs: the ramp is linear in the index i, as in the authors' code, not in the number of turns.
+
+    Args:
+        original_seq_len: the window the frequencies were trained with.
+    """
+
+    factor: float
+    original_seq_len: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+
+    @property
+    def softmax_scale(self) -> float:
+        return 1.0 if self.factor <= 1 else (0.1 * math.log(self.factor) + 1) ** 2
+
+    def rescale(self, frequencies: Tensor, theta: float) -> Tensor:
+        n = len(frequencies)
+        low = max(math.floor(self._index(self.beta_fast, n, theta)), 0)
+        high = min(math.ceil(self._index(self.beta_slow, n, theta)), 2 * n - 1)
+        width = high - low if high > low else 0.001  # a step, as in the authors' code
+        keep = 1 - ((torch.arange(n, dtype=torch.float32) - low) / width).clamp(0, 1)  # r_i
+        return keep * frequencies + (1 - keep) * frequencies / self.factor
+
+    def _index(self, turns: float, n: int, theta: float) -> float:
+        """The index whose frequency makes ``turns`` turns in the original window."""
+        return n * math.log(self.original_seq_len / (turns * 2 * math.pi)) / math.log(theta)

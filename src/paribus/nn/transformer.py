@@ -1,0 +1,89 @@
+"""The decoder-only language model: tokens (B, T) -> logits (B, T, V)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paribus.errors import SpecError
+from paribus.nn.attention import split_width
+from paribus.nn.contract import build, here
+from paribus.nn.init import Embedding, reset_children
+from paribus.nn.norm import LayerNorm
+from paribus.nn.position import NoPosition
+from paribus.specs import Spec, spec
+
+SLOT = "model"
+
+
+class Transformer(nn.Module):
+    """logits = W_head norm(block_L(... block_1(position(c E[tokens])) ...))
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762 (decoder only, as Radford et al. 2019, GPT-2).
+
+    Args:
+        blocks: one spec per layer.
+        position: handed to every mixer that has none of its own.
+        head: spec of a map D -> V such as ``spec(Linear)``; None ties it to the embedding.
+        embedding_scale: c; sqrt(D) in Vaswani et al., section 3.4.
+        dropout: on the embeddings, and handed down to blocks and mixers.
+        init_std: of every matrix; out_std of those that write to the residual stream, None for the same.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        blocks: tuple[Spec, ...],
+        vocab_size: int,
+        seq_len: int,
+        position: Spec = spec(NoPosition),
+        final_norm: Spec = spec(LayerNorm),
+        head: Spec | None = None,
+        head_dim: int | None = None,
+        embedding_scale: float = 1.0,
+        dropout: float = 0.0,
+        init_std: float = 0.02,
+        out_std: float | None = None,
+    ):
+        super().__init__()
+        if not blocks:
+            raise SpecError(f"a Transformer needs at least one block{here()}")
+        legend = {
+            "d_model": d_model,
+            "n_heads": n_heads,
+            "head_dim": head_dim or split_width(d_model, n_heads),
+            "n_layers": len(blocks),
+            "vocab_size": vocab_size,
+            "seq_len": seq_len,
+            "dropout": dropout,
+            "init_std": init_std,
+            "out_std": out_std,
+        }
+        self.embedding_scale = embedding_scale
+        self.embedding = Embedding(vocab_size, d_model, init_std)
+        self.position = build(position, "position", slot="position", **legend)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            build(block, f"blocks.{i}", d_model, slot="block", layer=i, **{**legend, "position": self.position})
+            for i, block in enumerate(blocks)
+        )
+        self.final_norm = build(final_norm, "final_norm", d_model, slot="norm", **legend)
+        self.head = None
+        if head is not None:
+            self.head = build(head, "head", d_model, vocab_size, slot="head", **legend)
+
+    def reset_parameters(self) -> None:
+        reset_children(self)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)  # (B, T, D)
+        if self.embedding_scale != 1:
+            x = x * self.embedding_scale
+        x = self.dropout(self.position.embed(x))
+        for block in self.blocks:
+            x = block(x)
+        x = self.final_norm(x)
+        if self.head is None:
+            return F.linear(x, self.embedding.weight)  # (B, T, V)
+        return self.head(x)  # (B, T, V)
