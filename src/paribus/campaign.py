@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ class Campaign:
                 run = self.plan.run(arm, seed)
                 if run.digest not in self.finished and run.digest not in self.running:
                     self.running.add(run.digest)
-                    return self._job(run)
+                    return make_job(self.store, self.plan, run, self.study_file)
         return None
 
     def observe(self, event: Mapping[str, Any]) -> None:
@@ -79,19 +78,21 @@ class Campaign:
         self.open = {name for name in self.wanted_pairs if comparisons[name].primary}
         self.tell({"event": "judged", "rows": summarize(comparisons, self.findings)})
 
-    def _job(self, run: Run) -> Job:
-        arm = self.plan.study.arms[run.arm]
-        return Job(
-            digest=run.digest,
-            seed=run.seed,
-            model=arm.model.to_json(),
-            training=json.loads(json.dumps(arm.training.to_json())),
-            data=self.plan.study.data.to_json(),
-            identity=run.identity,
-            store=str(self.store.folder.resolve()),
-            device=self.plan.environment.device,
-            study_file=str(self.study_file.resolve()) if self.study_file else None,
-        )
+
+def make_job(store: Store, plan: Plan, run: Run, study_file: Path | None) -> Job:
+    """What a worker is sent to do ``run``."""
+    arm = plan.study.arms[run.arm]
+    return Job(
+        digest=run.digest,
+        seed=run.seed,
+        model=arm.model.to_json(),
+        training=arm.training.to_json(),
+        data=plan.study.data.to_json(),
+        identity=run.identity,
+        store=str(store.folder.resolve()),
+        device=plan.environment.device,
+        study_file=str(study_file.resolve()) if study_file else None,
+    )
 
 
 def summarize(comparisons: Mapping[str, Comparison], findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Simulated experiments through the judge's own code path: error rates, coverage, power, and mutations that must fail."""
+"""Simulated experiments through the judge's own code path: error rates, coverage, power, mutations that must fail."""
 
 import math
 from types import SimpleNamespace

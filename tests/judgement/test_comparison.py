@@ -180,7 +180,7 @@ def test_records_that_make_no_pair_are_refused():
 def test_all_treatments_are_compared_at_their_share_of_alpha():
     near = pairs_of([-0.5, -0.51, -0.49, -0.5])
     alone = compare_all({"a": near}, Rule(margin=0.01), VAL_LOSS)["a"]
-    rule = Rule(margin=0.01, n_primary=2)
+    rule = Rule(margin=0.01, n_primary=2, give_up=0)
     found = compare_all({"a": near, "b": pairs_of(WILD[:4]), "c": near}, rule, VAL_LOSS, primary=("a", "b"))
     assert [comparison.primary for comparison in found.values()] == [True, True, False]
     assert found["a"].interval[0] < alone.interval[0]

@@ -26,10 +26,11 @@ def sleep_comparison(rule):
     return compare("g1", pairs, rule, HOURS, primary=False)
 
 
-def at_level(level, n=10):
-    """Boundaries of one ordinary t interval at ``level`` two-sided, to hold against packages."""
-    t = float(stats.t.ppf(1 - level / 2, n - 1))
-    return Boundaries(level, level, {n: t}, {n: float(stats.t.ppf(1 - level, n - 1))})
+def at_level(level):
+    """Boundaries of ordinary t intervals at ``level`` at every look, to hold against packages."""
+    c = {n: float(stats.t.ppf(1 - level / 2, n - 1)) for n in range(3, 11)}
+    e = {n: float(stats.t.ppf(1 - level, n - 1)) for n in range(3, 11)}
+    return Boundaries(level, level, c, e)
 
 
 def test_mean_over_standard_error_is_the_paired_t_of_scipy():
@@ -65,7 +66,7 @@ def test_equivalence_at_one_look_is_two_one_sided_tests(monkeypatch, margin, p):
     for level, equivalent in ((p * 1.001, True), (p * 0.999, False)):
         monkeypatch.setattr(rules, "find_boundaries", lambda *_, level=level: at_level(level))
         ending = replay(d, Rule(margin=margin, n_min=10, n_max=10))[0][0]
-        assert (ending == Ending.EQUIVALENT) is equivalent
+        assert (Ending(ending) is Ending.EQUIVALENT) is equivalent
 
 
 def test_exact_sign_flip_p_of_the_sleep_data():
@@ -79,7 +80,7 @@ def test_exact_sign_flip_p_of_the_sleep_data():
 @pytest.mark.parametrize(("effect", "n", "power"), [(2, 5, 0.9088848681), (1, 10, 0.8030968566)])
 def test_power_of_one_look_is_that_of_statsmodels(monkeypatch, effect, n, power):
     assert TTestPower().power(effect, n, 0.05) == pytest.approx(power, abs=1e-9)
-    monkeypatch.setattr(rules, "find_boundaries", lambda *_: at_level(0.05, n))
+    monkeypatch.setattr(rules, "find_boundaries", lambda *_: at_level(0.05))
     d = np.random.default_rng(3).standard_normal((40_000, n)) + effect
     endings, _ = replay(d, Rule(margin=0, n_min=n, n_max=n))
     assert np.isin(endings, (Ending.BETTER, Ending.WORSE)).mean() == pytest.approx(power, abs=0.008)

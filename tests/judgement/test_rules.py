@@ -17,9 +17,19 @@ def test_a_margin_that_is_negative_or_not_finite_is_refused(margin):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"n_max": 21}, {"n_min": 1}, {"n_min": 8, "n_max": 7}, {"n_max": 9.5}, {"n_primary": 0}, {"alpha": 0}, {"alpha": 0.5},
-     {"give_up": -0.1}, {"give_up": 1}, {"boundary": "naive"}],
-)  # fmt: skip
+    [
+        {"n_max": 21},
+        {"n_min": 1},
+        {"n_min": 8, "n_max": 7},
+        {"n_max": 9.5},
+        {"n_primary": 0},
+        {"alpha": 0},
+        {"alpha": 0.5},
+        {"give_up": -0.1},
+        {"give_up": 1},
+        {"boundary": "naive"},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(changes):
     with pytest.raises(StudyError, match="|".join(changes)):
         Rule(margin=0.1, **changes)
@@ -27,10 +37,10 @@ def test_settings_that_make_no_sense_are_refused(changes):
 
 def test_the_method_is_told_in_the_two_sentences_of_the_verdict_file():
     assert describe_method(Rule(margin=0.02)) == (
-        "After every seed pair from the 3rd to the 10th we draw an ordinary paired-t interval, but at 98.8 % instead of "
-        "95 %, so that looking eight times is wrong at most 5 % of the time. We stop when it lies on one side of zero "
-        "(better / worse), when a 97.3 % interval lies inside the margin (equivalent), or when ten pairs are used up or a "
-        "verdict has become unlikely (undecided, with the seeds that would settle it)."
+        "After every seed pair from the 3rd to the 10th we draw an ordinary paired-t interval, but at 98.8 % instead "
+        "of 95 %, so that looking eight times is wrong at most 5 % of the time. We stop when it lies on one side of "
+        "zero (better / worse), when a 97.3 % interval lies inside the margin (equivalent), or when ten pairs are "
+        "used up or a verdict has become unlikely (undecided, with the seeds that would settle it)."
     )
 
 

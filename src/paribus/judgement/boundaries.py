@@ -24,7 +24,7 @@ ANYTIME_SPREAD = 0.1
 """g of the anytime boundary: a smaller g is tighter for later pairs and wider for the first ones."""
 
 # Against pieces five times as short and kinks followed through all looks, these move a crossing probability of .05
-# by 2e-7 at n_max = 10 and by 5e-7 at n_max = 20.
+# by 2e-7 at n_max = 10 and by 1e-6 at n_max = 20.
 _PIECE = 0.25  # longest piece of r on which a continuation function is one polynomial
 _NODES = 6  # Chebyshev nodes per piece
 _POINTS = 8  # quadrature points per segment
@@ -37,7 +37,7 @@ class Boundaries:
 
     Args:
         a_sign: two-sided level of each look's interval; None where it differs from look to look (anytime).
-        a_equiv: one-sided level of each look's equivalence interval; None likewise.
+        a_equiv: two-sided level of each look's equivalence interval, of which only one side can err; None likewise.
         c: by n, standard errors between the mean and either end of the interval.
         e: by n, the same for the equivalence interval.
     """

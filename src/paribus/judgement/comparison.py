@@ -213,15 +213,10 @@ def compare(treatment: str, pairs: Sequence[Pair], rule: Rule, metric: Metric, p
     Raises JudgementError for more pairs than registered, a missing pair, or a seed out of order.
     """
     _check_order(treatment, pairs, rule)
-    differences = _orient(metric) * np.array([[pair.difference for pair in pairs]], dtype=float).reshape(1, -1)
-    endings, stops = replay(differences, rule)
-    ending, stop = Ending(int(endings[0])), int(stops[0])
-    if not primary:
-        diverged = np.flatnonzero(np.isnan(differences[0]))
-        ending, stop = Ending.OPEN, int(diverged[0]) + 1 if len(diverged) else len(pairs)
+    stop, undecided = _stop(pairs, rule, metric) if primary else (_first_divergence(pairs), False)
     pairs = tuple(pairs[:stop])
     numbers = _describe(pairs, rule)
-    if ending in (Ending.EXHAUSTED, Ending.UNLIKELY):
+    if undecided:
         numbers["outlook"] = plan_seeds(numbers["mean"], numbers["sd"], rule)
     return Comparison(treatment, metric, rule, primary, pairs, **numbers)
 
@@ -258,6 +253,18 @@ def sign_flip_p(differences: Sequence[float]) -> float:
         sums = np.concatenate([sums - value, sums + value])
     observed = abs(float(np.sum(np.asarray(differences, dtype=float))))
     return float((np.abs(sums) >= observed - _TIE * float(d.sum())).mean())
+
+
+def _stop(pairs: Sequence[Pair], rule: Rule, metric: Metric) -> tuple[int, bool]:
+    """Pairs up to the stopping look, and whether it ended undecided on the numbers."""
+    differences = _orient(metric) * np.array([[pair.difference for pair in pairs]], dtype=float)
+    endings, stops = replay(differences, rule)
+    return int(stops[0]), endings[0] in (Ending.EXHAUSTED, Ending.UNLIKELY)
+
+
+def _first_divergence(pairs: Sequence[Pair]) -> int:
+    """Pairs up to the first that diverged, all where none did."""
+    return next((place for place, pair in enumerate(pairs, 1) if math.isnan(pair.difference)), len(pairs))
 
 
 def _describe(pairs: tuple[Pair, ...], rule: Rule) -> dict[str, Any]:

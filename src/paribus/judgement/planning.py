@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class Outlook:
         return asdict(self)
 
 
+@lru_cache(maxsize=256)
 def plan_seeds(mean: float, sd: float, rule: Rule) -> Outlook | None:
     """The smallest registration that settles it with a chance of 80 %, taking ``mean`` and ``sd`` for the truth.
 

@@ -1,0 +1,43 @@
+# make help lists the targets.
+PYTHON ?= python3
+# URL of a package index with PyTorch's CPU wheels; empty: the default index.
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+TESTS ?= tests
+
+.PHONY: help setup demo test lint clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(VENV)/installed            ## make .venv and install paribus into it
+
+demo: setup            ## run the study `norm`: ends with the verdict and the path of the report
+	$(BIN)/paribus run norm
+
+test: $(VENV)/installed-for-tests            ## run the whole test suite
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(TESTS)
+
+lint: $(VENV)/installed-for-tests            ## check style and formatting
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+clean:            ## remove the environment; stores and reports stay
+	rm -rf $(VENV)
+
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("paribus needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	@touch $@

@@ -1,0 +1,38 @@
+import pytest
+
+from paribus import nn, spec
+from paribus.nn import build_model, roles
+from paribus.training.cost import count_flops, count_parameters
+
+
+def formula(d, layers, heads, d_ff, vocab, t, kv_heads):
+    """2 per multiply-add: projections, full attention, three MLP matrices, head."""
+    head = d // heads
+    projections = 2 * d * d + 2 * d * kv_heads * head
+    return 2 * (layers * (projections + 2 * t * d + 3 * d * d_ff) + d * vocab)
+
+
+# Backward of attention: the fused kernel computes the scores once more, the one for masks keeps them.
+FUSED, MASKED = 2.5, 2.0
+
+
+@pytest.mark.parametrize(
+    ("kv_heads", "position", "backward"), [(4, nn.RoPE, FUSED), (2, nn.RoPE, FUSED), (4, nn.ALiBi, MASKED)]
+)
+def test_counted_flops_are_those_of_the_formula(kv_heads, position, backward):
+    d, layers, heads, d_ff, vocab, t = 32, 2, 4, 48, 50, 16
+    arm = nn.llama(d, layers, heads, n_kv_heads=kv_heads, d_ff=d_ff, position=spec(position))
+    counted = count_flops(build_model(arm, 0, vocab_size=vocab, seq_len=t), t)
+    expected = formula(d, layers, heads, d_ff, vocab, t, kv_heads)
+    assert counted["forward_flops_per_token"] == expected
+    attention = 2 * layers * 2 * t * d
+    assert counted["training_flops_per_token"] == 3 * (expected - attention) + (1 + backward) * attention
+
+
+def test_parameters_by_kind_are_those_of_the_formula():
+    d, layers, d_ff, vocab = 32, 2, 48, 50
+    model = build_model(nn.llama(d, layers, 4, d_ff=d_ff), 0, vocab_size=vocab, seq_len=16)
+    counts = count_parameters(model, roles(model))
+    assert counts["norm_parameters"] == (2 * layers + 1) * d
+    assert counts["embedding_parameters"] == vocab * d
+    assert counts["parameters"] == vocab * d + layers * (4 * d * d + 3 * d * d_ff) + (2 * layers + 1) * d

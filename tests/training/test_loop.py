@@ -1,0 +1,198 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from paribus.errors import Diverged, StoreError
+from paribus.records import read_jsonl
+from paribus.specs import spec
+from paribus.study import Training
+from paribus.training import Constant
+from paribus.training.evaluation import IGNORED, HeldOut, evaluate
+from paribus.training.loop import Interrupted, gather_auxiliary, train
+
+V, T = 11, 4
+
+
+class Bigram(nn.Module):
+    """Next-token logits from the current token, with dropout so that the noise stream matters."""
+
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.table = nn.Embedding(V, 8)
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(8, V)
+
+    def forward(self, tokens):
+        return self.head(self.drop(self.table(tokens)))
+
+
+class WithAuxiliary(Bigram):
+    def aux(self):
+        return {"size": self.table.weight.square().mean()}
+
+
+class WithOwnLoss(Bigram):
+    def loss(self, tokens, targets):
+        return 0.5 * F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
+
+
+ROLES = {"table.weight": "embedding", "head.weight": "head", "head.bias": "vector"}
+
+
+def make(cls=Bigram, **arguments):
+    torch.manual_seed(0)
+    return cls(**arguments)
+
+
+def batch(step, rows=4):
+    rng = np.random.default_rng(step)
+    tokens = rng.integers(0, V, (rows, T + 1))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def held_out():
+    inputs, targets = batch(10**6, 3)
+    targets = targets.copy()
+    targets[2, 2:] = IGNORED
+    return HeldOut(inputs, targets, np.repeat([[0], [0], [1]], T, axis=1), n_bytes=20)
+
+
+def recipe(**changes):
+    fields = {
+        "tokens": 12 * 4 * T,
+        "batch_tokens": 4 * T,
+        "seq_len": T,
+        "optimizer": spec(torch.optim.AdamW, lr=0.05),
+        "evaluations": 3,
+    }
+    return Training(**{**fields, **changes})
+
+
+def run(folder, model=None, training=None, **options):
+    model = model or make()
+    training = training or recipe()
+    return model, train(
+        model, training, seed=0, roles=ROLES, batch=batch, held_out=held_out(), folder=folder, **options
+    )
+
+
+def untimed(entries):
+    return [{key: value for key, value in entry.items() if key != "measured"} for entry in entries]
+
+
+def test_training_lowers_the_loss_of_a_learnable_task(tmp_path):
+    def successor(step):
+        tokens = np.arange(4 * T).reshape(4, T) % V
+        return tokens, (tokens + 1) % V
+
+    training = recipe(tokens=200 * 4 * T, clip=None)
+    inputs, targets = successor(0)
+    scored = HeldOut(inputs, targets, np.repeat(np.arange(4)[:, None], T, axis=1), n_bytes=16)
+    trained = train(make(), training, seed=0, roles=ROLES, batch=successor, held_out=scored, folder=tmp_path)
+    assert trained.evaluations[0]["loss"] > 1.5
+    assert trained.scores.loss < 0.05
+    assert trained.scores.accuracy == 1.0
+
+
+def test_evaluations_fall_on_evenly_spaced_steps_with_the_untrained_model_first(tmp_path):
+    _, trained = run(tmp_path)
+    assert [e["step"] for e in trained.evaluations] == [0, 4, 8, 12]
+    assert [line["step"] for line in trained.steps] == list(range(1, 13))
+    assert read_jsonl(tmp_path / "steps.jsonl") == trained.steps
+
+
+@pytest.mark.parametrize("stopped_at", [1, 4, 7, 11])
+def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path, stopped_at):
+    whole_model, whole = run(tmp_path / "whole", make(dropout=0.3))
+    asked = itertools.count()
+    with pytest.raises(Interrupted):
+        run(tmp_path / "cut", make(dropout=0.3), stop=lambda: next(asked) == stopped_at)
+    resumed_model, resumed = run(tmp_path / "cut", make(dropout=0.3))
+    assert untimed(resumed.steps) == untimed(whole.steps)
+    assert untimed(resumed.evaluations) == untimed(whole.evaluations)
+    assert resumed.batch_digest == whole.batch_digest
+    for name, value in whole_model.state_dict().items():
+        assert torch.equal(value, resumed_model.state_dict()[name])
+
+
+def test_lines_behind_the_last_checkpoint_are_run_again(tmp_path):
+    _, whole = run(tmp_path / "whole")
+    asked = itertools.count()
+    with pytest.raises(Interrupted):
+        run(tmp_path / "cut", stop=lambda: next(asked) == 5)
+    with (tmp_path / "cut" / "steps.jsonl").open("a") as file:
+        file.write('{"step": 6, "loss": 99')  # a line that a kill cut short
+    _, resumed = run(tmp_path / "cut")
+    assert untimed(resumed.steps) == untimed(whole.steps)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"no zip file")
+    with pytest.raises(StoreError, match=r"checkpoint\.pt is damaged"):
+        run(tmp_path)
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path):
+    whole, first = run(tmp_path / "whole")
+    parts, second = run(tmp_path / "parts", training=recipe(micro_batch_tokens=2 * T))
+    assert [line["loss"] for line in first.steps] == pytest.approx([line["loss"] for line in second.steps], abs=1e-5)
+    assert torch.allclose(whole.head.weight, parts.head.weight, atol=1e-4)
+
+
+def test_the_norm_in_the_log_is_the_one_before_clipping(tmp_path):
+    training = recipe(clip=1e-3, optimizer=spec(torch.optim.SGD, lr=1.0), schedule=spec(Constant, warmup=0.0))
+    model = make()
+    before = torch.cat([p.detach().clone().flatten() for p in model.parameters()])
+    _, trained = run(tmp_path, model, training.replace(tokens=4 * T, evaluations=1))
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert trained.steps[0]["gradient_norm"] > 0.05
+    assert trained.steps[0]["clipped"]
+    assert (after - before).norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_auxiliary_losses_train_and_never_count_in_an_evaluation(tmp_path):
+    plain, without = run(tmp_path / "plain")
+    other, trained = run(tmp_path / "aux", make(WithAuxiliary))
+    assert gather_auxiliary(other).keys() == {".size"}
+    assert trained.evaluations[0]["loss"] == without.evaluations[0]["loss"]
+    assert trained.steps[0]["loss"] == without.steps[0]["loss"]
+    assert trained.steps[0]["auxiliary_loss"] > 0
+    assert not torch.equal(plain.table.weight, other.table.weight)
+
+
+def test_a_models_own_loss_is_the_one_that_trains(tmp_path):
+    _, without = run(tmp_path / "plain")
+    _, trained = run(tmp_path / "own", make(WithOwnLoss))
+    assert trained.steps[0]["loss"] == pytest.approx(without.steps[0]["loss"] / 2)
+    assert trained.evaluations[0]["loss"] == without.evaluations[0]["loss"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(tmp_path):
+    with pytest.raises(Diverged) as caught:
+        run(tmp_path, training=recipe(optimizer=spec(torch.optim.SGD, lr=1e38), clip=None))
+    assert 1 <= caught.value.step <= 12
+
+
+def test_bf16_stays_close_to_fp32_and_is_not_the_same(tmp_path):
+    _, exact = run(tmp_path / "fp32")
+    _, rounded = run(tmp_path / "bf16", training=recipe(precision="bf16"))
+    assert rounded.scores.loss == pytest.approx(exact.scores.loss, abs=0.05)
+    assert rounded.scores.loss != exact.scores.loss
+
+
+def test_scores_are_sums_over_documents_of_the_reference_loss():
+    model, scored = make(), held_out()
+    scores = evaluate(model, scored, batch_windows=2, device="cpu", precision="fp32")
+    logits = model(torch.from_numpy(scored.inputs))
+    targets = torch.from_numpy(scored.targets)
+    reference = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    reference = reference.view_as(targets)
+    assert scores.document_tokens == (8, 2)
+    assert scores.document_loss == pytest.approx([reference[:2].sum().item(), reference[2].sum().item()], rel=1e-5)
+    assert scores.loss == pytest.approx(reference.sum().item() / 10, rel=1e-5)
+    assert scores.bits_per_byte == pytest.approx(reference.sum().item() / np.log(2) / 20, rel=1e-5)
+    assert model.training

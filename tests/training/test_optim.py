@@ -1,0 +1,117 @@
+import pytest
+import torch
+from torch import nn
+
+from paribus.errors import TrainingError
+from paribus.specs import spec
+from paribus.training.optim import Muon, MuonAdamW, adamw_rms_scale, build_optimizer, orthogonalize, spectral_scale
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(10, 6)
+        self.matrix = nn.Linear(6, 8)
+        self.norm = nn.LayerNorm(8)
+
+
+ROLES = {
+    "table.weight": "embedding",
+    "matrix.weight": "matrix",
+    "matrix.bias": "vector",
+    "norm.weight": "norm",
+    "norm.bias": "norm",
+}
+
+
+def small():
+    torch.manual_seed(0)
+    return Small()
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (7, 7)])
+@pytest.mark.parametrize("scale", ["original", "match_rms_adamw"])
+def test_muon_follows_the_rule_of_torch(shape, scale):
+    torch.manual_seed(1)
+    ours, theirs = (nn.Parameter(torch.ones(shape)) for _ in range(2))
+    update_scale = {"original": spectral_scale, "match_rms_adamw": adamw_rms_scale}[scale]
+    mine = Muon([ours], lr=0.1, weight_decay=0.1, update_scale=update_scale)
+    reference = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.1, adjust_lr_fn=scale)
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        reference.step()
+    # torch iterates in bf16, whose unit roundoff is 2^-8.
+    assert torch.allclose(ours, theirs, atol=0.05 * (1 - ours).abs().max().item())
+    assert not torch.allclose(ours, torch.ones(shape), atol=0.05)
+
+
+def test_muon_in_one_batch_equals_muon_one_by_one():
+    torch.manual_seed(2)
+    values = [torch.randn(4, 6) for _ in range(3)]
+    gradients = [torch.randn(4, 6) for _ in range(3)]
+    together = [nn.Parameter(v.clone()) for v in values]
+    stacked = nn.Parameter(torch.stack(values))
+    for parameters, grads in ((together, gradients), ([stacked], [torch.stack(gradients)])):
+        for p, g in zip(parameters, grads, strict=True):
+            p.grad = g.clone()
+        Muon(parameters, lr=0.1).step()
+    for value, gradient, p, row in zip(values, gradients, together, stacked, strict=True):
+        alone = nn.Parameter(value.clone())
+        alone.grad = gradient.clone()
+        Muon([alone], lr=0.1).step()
+        assert torch.allclose(alone, p, atol=1e-6)
+        assert torch.allclose(alone, row, atol=1e-6)
+
+
+def test_orthogonalized_singular_values_lie_near_one():
+    torch.manual_seed(3)
+    singular = torch.linalg.svdvals(orthogonalize(torch.randn(5, 8, 12), 5))
+    assert singular.min() > 0.5  # Jordan 2024: the tuned quintic ends between about 0.7 and 1.2
+    assert singular.max() < 1.3
+
+
+def test_muon_adamw_splits_by_role_and_not_by_name_or_shape():
+    model = small()
+    optimizer = MuonAdamW(model.named_parameters(), {**ROLES, "table.weight": "matrix", "matrix.weight": "head"})
+    muon, adamw = optimizer.optimizers
+    assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(model.table.weight)]
+    adamw_ids = {id(p) for group in adamw.param_groups for p in group["params"]}
+    assert adamw_ids == {id(p) for p in model.parameters()} - {id(model.table.weight)}
+
+
+def test_adamw_part_of_muon_adamw_is_torch_adamw():
+    ours, theirs = small(), small()
+    mine = MuonAdamW(ours.named_parameters(), ROLES, adamw_lr=0.01)
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+    for model, optimizer in ((ours, mine), (theirs, reference)):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+    assert torch.allclose(ours.table.weight, theirs.table.weight, atol=1e-6)
+    assert torch.allclose(ours.norm.bias, theirs.norm.bias, atol=1e-6)
+
+
+def test_weight_decay_spares_norms_and_vectors():
+    model = small()
+    optimizer = build_optimizer(spec(torch.optim.AdamW, lr=0.1, weight_decay=0.5), model, ROLES)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    named = {name: decay[id(p)] for name, p in model.named_parameters()}
+    assert named == {name: 0.5 if role in ("embedding", "matrix") else 0.0 for name, role in ROLES.items()}
+
+
+@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.Adam, torch.optim.Adafactor, torch.optim.RMSprop])
+def test_any_torch_optimizer_trains(cls):
+    model = small()
+    optimizer = build_optimizer(spec(cls, lr=0.01), model, ROLES)
+    before = model.matrix.weight.clone()
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert not torch.equal(before, model.matrix.weight)
+
+
+def test_torch_muon_on_vectors_is_refused_with_the_right_thing():
+    with pytest.raises(TrainingError, match="MuonAdamW"):
+        build_optimizer(spec(torch.optim.Muon, lr=0.01), small(), ROLES)
