@@ -32,8 +32,6 @@ MORE = 1.5
 REPORTED = math.log(1.05) / math.log(MORE)
 
 
-
-
 def make_study(
     steps: int,
     batch: int,
@@ -84,7 +82,9 @@ CANDIDATES = {
     "Muon .02/.01, 150 x 2048": make_study(150, 2048, optimizer=muon(0.02, 0.01)),
     "Muon .01, 300 x 1024": make_study(300, 1024, optimizer=muon(0.01, 0.003)),
     "Muon .02, 150 x 2048, T 64": make_study(150, 2048, seq=64, optimizer=muon(0.02, 0.003)),
-    "Muon .02, 150 x 2048, 2 layers, d 128": make_study(150, 2048, d=128, layers=2, heads=4, optimizer=muon(0.02, 0.003)),
+    "Muon .02, 150 x 2048, 2 layers, d 128": make_study(
+        150, 2048, d=128, layers=2, heads=4, optimizer=muon(0.02, 0.003)
+    ),
     "Muon .02, 300 x 2048, d 64": make_study(300, 2048, d=64, heads=2, optimizer=muon(0.02, 0.003)),
     "Muon .02, 150 x 2048, warm-up 20 %": make_study(
         150, 2048, optimizer=muon(0.02, 0.003), schedule=pb.spec(pb.training.Cosine, warmup=0.2)
@@ -114,7 +114,7 @@ def main() -> None:
 
 def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) -> dict[str, float]:
     """Train every arm on every seed and describe the differences."""
-    corpus, held_out, _ = load_data(json.dumps(study.data.to_json()), study.training)
+    corpus, _, _ = load_data(json.dumps(study.data.to_json()), study.training)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     arms = {arm: [made.run(arm, seed) for seed in list(made.seeds)[:n_seeds]] for arm in study.arms}
     missing = [run for runs in zip(*arms.values(), strict=True) for run in runs if not store.is_done(run.digest)]
@@ -147,7 +147,11 @@ def format_row(row: dict[str, float]) -> str:
     return (
         f"{row['name']:<40} loss {row['val_loss']:.3f}  seed sd {row['seed_sd']:.4f}  paired {row['paired_mean']:+.4f} "
         f"sd {row['paired_sd']:.4f}  r {row['correlation']:+.2f}  {row['seconds']:.1f} s"
-        + (f"  5 % more tokens: {row['five_percent']:.4f} (se {row['five_percent_se']:.4f})" if "five_percent" in row else "")
+        + (
+            f"  5 % more tokens: {row['five_percent']:.4f} (se {row['five_percent_se']:.4f})"
+            if "five_percent" in row
+            else ""
+        )
     )
 
 

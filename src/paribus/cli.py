@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a study or a run failed, 2 usage, 3 a verdict is invalid, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -69,9 +70,11 @@ def studies(as_json: bool) -> None:
 def check(study: str, scale: str | None, data: str | None, as_json: bool) -> int:
     """Audit a study before it trains: sizes, sites changed, leaks, cost of the plan."""
     from paribus import lab
+    from paribus.display import check_text
 
-    checked = lab.check(study, scale=scale, data=data)
-    _print_json(checked.to_json()) if as_json else click.echo(checked.to_text())
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's part prints is no data
+        checked = lab.check(study, scale=scale, data=data)
+    _print_json(checked.to_json()) if as_json else click.echo(check_text(checked))
     return INVALID if checked.is_invalid else 0
 
 
@@ -80,20 +83,28 @@ def check(study: str, scale: str | None, data: str | None, as_json: bool) -> int
 @STORE_OPTION
 @SCALE_OPTION
 @DATA_OPTION
-@click.option("--executor", type=click.Choice(["local", "inline"]), default="local", show_default=True,
-              help="Worker processes on this machine, or this process.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "inline"]),
+    default="local",
+    show_default=True,
+    help="Worker processes on this machine, or this process.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), help="Default: cuda where there is one, else cpu.")
 @click.option("--devices", type=click.IntRange(min=1), help="Workers: GPUs or CPU cores to use. Default: all.")
-@click.option("--max-seeds", type=click.IntRange(min=2, max=20), help="At most so many pairs; another registration.")
+@click.option("--max-seeds", type=int, help="At most so many pairs; another registration.")
+@click.option(
+    "--confirm", is_flag=True, help="The same study on fresh seeds and held-back documents; another registration."
+)
 @JSON_OPTION
 def run(study: str, as_json: bool, **options: Any) -> int:
     """Run what is missing, judge, write the report. Kill it and call it again."""
     from paribus import lab
-    from paribus.display import progress
+    from paribus.display import progress, result_text
 
-    with progress() as observe:
+    with contextlib.redirect_stdout(sys.stderr), progress() as observe:
         result = lab.run(study, observe=observe, **options)
-    _print_json(result.report) if as_json else click.echo(result.to_text())
+    _print_json(result.report) if as_json else click.echo(result_text(result))
     return result.exit_code
 
 
@@ -103,9 +114,10 @@ def run(study: str, as_json: bool, **options: Any) -> int:
 def status(store: str, as_json: bool) -> None:
     """Say what is done, running and failed, and how far the verdicts are."""
     from paribus import lab
+    from paribus.display import status_text
 
     state = lab.status(store)
-    _print_json(state) if as_json else click.echo(lab.status_text(state))
+    _print_json(state) if as_json else click.echo(status_text(state))
 
 
 @commands.command()
@@ -137,5 +149,3 @@ def parts(slot: str | None, as_json: bool) -> None:
 
 def _print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=1))
-
-

@@ -1,9 +1,9 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""What a person sees at the terminal: progress while a study runs, and the answers as text."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-Observe = Any
+Observe = Callable[[Mapping[str, Any]], None]
 
 VERDICT_STYLE = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow", "invalid": "bold red"}
 
@@ -79,7 +79,13 @@ class LiveTable:
 
     def render(self) -> Group:
         runs = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-        for name, justify in (("run", "left"), ("step", "right"), ("loss", "right"), ("tokens/s", "right"), ("left", "right")):
+        for name, justify in (
+            ("run", "left"),
+            ("step", "right"),
+            ("loss", "right"),
+            ("tokens/s", "right"),
+            ("left", "right"),
+        ):
             runs.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
         for run in self.running.values():
             runs.add_row(*_run_cells(run))
@@ -89,7 +95,9 @@ class LiveTable:
         for row in self.rows:
             kind = row["verdict"] or ("" if row["primary"] else "descriptive")
             style = VERDICT_STYLE.get(kind, "dim")
-            verdicts.add_row(row["treatment"], str(row["pairs"]), _difference_text(row), Text(kind or "...", style=style))
+            verdicts.add_row(
+                row["treatment"], str(row["pairs"]), _difference_text(row), Text(kind or "...", style=style)
+            )
         return Group(Text(self.message, style="dim", no_wrap=True, overflow="ellipsis"), runs, Text(""), verdicts)
 
 
@@ -119,3 +127,81 @@ def _difference_text(row: Mapping[str, Any]) -> str:
         return f"{row['mean']:+.4f}"
     low, high = row["interval"]
     return f"{row['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def result_text(result: Any) -> str:
+    """A ``lab.Result``: the question, a sentence per treatment, the number of findings, where the report is."""
+    report = result.report
+    lines = [report["question"], ""]
+    for name, row in report["treatments"].items():
+        lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
+    lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
+    severities = [finding["severity"] for finding in report["findings"]]
+    lines.append("findings: " + ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note")))
+    return "\n".join([*lines, f"report: {result.page}"])
+
+
+def check_text(checked: Any) -> str:
+    """A ``lab.Checked``: the arms side by side, what differs, what the plan costs, and the findings."""
+    study, arms = checked.study, [facts.to_json() for facts in checked.arms.values()]
+    table = [["arm", "parameters", "of norms", "embedding", "FLOPs/token", "training", "sites changed"]]
+    for arm in arms:
+        sites = f"{arm['sites_changed']} of {arm['sites_alike']}" if arm["sites_alike"] else "-"
+        counts = [f"{arm[key]:,.0f}" for key in ("parameters", "norm_parameters", "embedding_parameters")]
+        flops = [f"{arm[key]:,.0f}" for key in ("forward_flops_per_token", "training_flops_per_token")]
+        table.append([arm["arm"], *counts, *flops, sites])
+    lines = [study.question, "", *_columns(table)]
+    for arm in arms:
+        lines += [f"  {arm['arm']}: {change}" for change in arm["changes"][:8]]
+        if len(arm["changes"]) > 8:
+            lines.append(f"  {arm['arm']}: and {len(arm['changes']) - 8} more like these")
+    sides, n_arms = checked.data["sides"], len(arms)
+    lines += [
+        "",
+        f"data: {checked.data['title']}, {sides['train']['tokens']:,} training tokens, "
+        f"{sides['validation']['documents']:,} held-out documents",
+        f"plan: {study.min_seeds} to {study.max_seeds} pairs, at most {n_arms * study.max_seeds} runs of "
+        f"{study.training.steps:,} steps and {study.training.tokens:,} tokens",
+        f"margin: {study.margin} {study.metric.unit}",
+        "",
+        *_findings_lines([finding.to_json() for finding in checked.findings], ("invalid", "doubt", "note")),
+    ]
+    return "\n".join(lines if checked.findings else [*lines, "no findings"])
+
+
+def status_text(state: Mapping[str, Any]) -> str:
+    """A ``lab.status``: per study the runs of every arm and the treatments so far."""
+    if not state["studies"]:
+        return f"{state['store']} holds no study yet"
+    lines = []
+    for name, study in state["studies"].items():
+        lines += [f"{name}: {study['question']}"]
+        table = [["  arm", "done", "diverged", "failed", "unfinished"]]
+        for arm, runs in study["runs"].items():
+            table.append([f"  {arm}", *(str(len(runs[kind])) for kind in table[0][1:])])
+        lines += _columns(table)
+        lines += [f"  {row['treatment']}: {_progress_text(row)}" for row in study["treatments"]] + [""]
+    return "\n".join(lines).rstrip()
+
+
+def _findings_lines(findings: Sequence[Mapping[str, Any]], severities: Sequence[str]) -> list[str]:
+    lines = []
+    for severity in severities:
+        for finding in (f for f in findings if f["severity"] == severity):
+            place = ", ".join(part for part in (finding["arm"], finding["site"]) if part)
+            where = f" [{place}]" if place else ""
+            remedy = f" Remedy: {finding['remedy']}." if finding["remedy"] and severity != "note" else ""
+            lines.append(f"{severity}: {finding['check']}{where}: {finding['message']}.{remedy}")
+    return lines
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Left-aligned first column, the others right-aligned."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

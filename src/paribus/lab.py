@@ -86,15 +86,6 @@ class Result:
         failed = any(finding["check"] == "failed run" for finding in self.report["findings"])
         return 1 if failed else 3 if "invalid" in self.verdicts.values() else 0
 
-    def to_text(self) -> str:
-        """The question, a sentence per treatment, the number of findings, and where the report is."""
-        lines = [self.report["question"], ""]
-        for name, row in self.report["treatments"].items():
-            lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
-        severities = [finding["severity"] for finding in self.report["findings"]]
-        counts = ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note"))
-        return "\n".join([*lines, "", f"findings: {counts}", f"report: {self.page}"])
-
 
 def judge(store: str | Path, name: str) -> dict[str, Any]:
     """Judge a registered study from what lies in the store and write ``verdicts.json``; imports no user code.
@@ -108,7 +99,9 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     registration = read_registration(place, name)
     records = read_records(place, registration)
     findings = [Finding(**finding) for finding in read_json(place.study_folder(name) / "findings.json")]
-    steps = {r.digest: place.read_steps(r.digest) for arm in records.values() for r in arm.values() if r.status == "done"}
+    steps = {
+        r.digest: place.read_steps(r.digest) for arm in records.values() for r in arm.values() if r.status == "done"
+    }
     findings += audit_records(registration["study"], records, steps)
     judged = _describe(registration, records, compare_records(registration, records), findings)
     write_json(place.study_folder(name) / "verdicts.json", judged)
@@ -156,24 +149,21 @@ def status(store: str | Path) -> dict[str, Any]:
             }
             for arm, of_arm in records.items()
         }
+        path = place.study_folder(name) / "findings.json"  # written after the registration, before the first run
+        findings = [Finding(**finding) for finding in read_json(path)] if path.exists() else []
         rows = summarize(compare_records(registration, records), findings)
         studies[name] = {"question": registration["study"]["question"], "runs": runs, "treatments": rows}
     return {"format": FORMAT, "store": str(store), "studies": studies}
 
 
-def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None, device: str = "cpu") -> Checked:
+def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None) -> Checked:
     """Audit a study before it trains, on this machine. Trains nothing and writes nothing but the prepared corpus."""
     from paribus.audits import audit_design, measure_arms
 
     asked = _ask(study, scale, data)
-    corpus, _, _ = _prepare(asked, device)
-    return Checked(
-        name=asked.name,
-        study=asked.study,
-        data=corpus.manifest,
-        arms=measure_arms(asked.study, corpus.vocab_size),
-        findings=tuple(audit_design(asked.study, corpus)),
-    )
+    corpus, _, _ = _prepare(asked, "cpu")
+    facts = measure_arms(asked.study, corpus.vocab_size)
+    return Checked(asked.name, asked.study, corpus.manifest, facts, audit_design(asked.study, corpus, facts))
 
 
 @dataclass(frozen=True)
@@ -195,7 +185,7 @@ class Checked:
             "format": FORMAT,
             "name": self.name,
             "question": self.study.question,
-            "arms": dict(self.arms),
+            "arms": {name: facts.to_json() for name, facts in self.arms.items()},
             "findings": [finding.to_json() for finding in self.findings],
             "data": dict(self.data),
         }

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -52,10 +52,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every run a study may need, pair by pair."""
+    """Every run a study may need, pair by pair; ``identities`` holds what all runs of an arm share."""
 
     study: Study
     environment: Environment
+    identities: Mapping[str, Mapping[str, Any]]
 
     @property
     def seeds(self) -> range:
@@ -63,7 +64,7 @@ class Plan:
 
     def run(self, arm: str, seed: int) -> Run:
         """The run of ``arm`` with ``seed``."""
-        identity = {**_arm_identity(self.study.arms[arm]), **asdict(self.environment), "seed": seed}
+        identity = {**self.identities[arm], **asdict(self.environment), "seed": seed}
         text = json.dumps(identity, sort_keys=True)
         return Run(arm, seed, hashlib.sha256(text.encode()).hexdigest()[:32], identity)
 
@@ -74,12 +75,9 @@ class Plan:
 
 def plan(study: Study, environment: Environment) -> Plan:
     """The runs of ``study`` in ``environment``. Raises SpecError for a spec without readable source."""
-    for arm in study.arms.values():
-        _arm_identity(arm)
-    return Plan(study, environment)
+    return Plan(study, environment, {name: _arm_identity(arm) for name, arm in study.arms.items()})
 
 
-@lru_cache(maxsize=256)
 def _arm_identity(arm: Arm) -> dict[str, Any]:
     specs = [arm.model, arm.training.optimizer, *filter(None, [arm.training.schedule])]
     return {

@@ -110,7 +110,9 @@ class Training:
             before, after = getattr(self, name), getattr(other, name)
             if isinstance(before, Spec) and isinstance(after, Spec):
                 inner = before.diff(after)
-                changes += [Change(f"training.{name}" + (f".{c.path}" if c.path else ""), c.before, c.after) for c in inner]
+                changes += [
+                    Change(f"training.{name}" + (f".{c.path}" if c.path else ""), c.before, c.after) for c in inner
+                ]
             elif before != after:
                 changes.append(Change(f"training.{name}", before, after))
         return tuple(changes)

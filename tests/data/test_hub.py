@@ -90,10 +90,10 @@ def test_what_the_hub_does_not_have_is_one_line_with_the_nearest_thing(server, a
     assert all("\n" not in answer["error"] for answer in answers)
 
 
-def test_a_tokenizer_is_fetched_by_name_and_read_offline_afterwards(server, ask):
+def test_a_tokenizer_is_fetched_by_name_and_read_offline_afterwards(server, ask, jsonl):
     (first,) = ask(server, {**STORY, "tokenizer": "owner/letters"})
     assert first["vocab_size"] == 95 + 1  # the printable characters of ASCII and the separator
-    local = {"source": str(Path(__file__)), "tokenizer": "owner/letters"}
+    local = {"source": jsonl(STORIES), "tokenizer": "owner/letters"}
     (offline,) = ask(server, local, HF_HUB_OFFLINE="1")
     assert offline["vocab_size"] == 96
 

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from random_documents import write_documents
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from paribus.data import preparation
 from paribus.data.corpora import Text
@@ -128,7 +128,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_done(jsonl, home, m
     text = Text(jsonl(write_documents(40, seed=2), "b.jsonl"), tokenizer=Bytes())
     with monkeypatch.context() as patch:
         patch.setattr(preparation, "_write_side", fill)
-        with pytest.raises(DataError, match="no space is left .*set PARIBUS_HOME"):
+        with pytest.raises(DataError, match=r"no space is left .*set PARIBUS_HOME"):
             prepare(text)
     assert json.loads((only_folder(home) / "manifest.json").read_text())["digest"] == kept
     assert prepare(text).digest != kept
@@ -137,15 +137,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_done(jsonl, home, m
 def test_a_cache_that_is_no_folder_is_one_sentence(jsonl, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PARIBUS_HOME", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="cannot use the cache: .*; free some, or set PARIBUS_HOME"):
+    with pytest.raises(DataError, match=r"cannot use the cache: .*; free some, or set PARIBUS_HOME"):
         prepare(Text(jsonl(write_documents(40)), tokenizer=Bytes()))
 
 
 def test_a_large_vocabulary_is_stored_in_four_bytes(jsonl, tmp_path):
     vocabulary = {word: 70_000 + i for i, word in enumerate(sorted(set(" ".join(write_documents(40)).split())))}
     tokenizer = Tokenizer(models.WordLevel({**vocabulary, "<unk>": 0}, unk_token="<unk>"))
-    from tokenizers import pre_tokenizers
-
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(tmp_path / "words.json"))
     documents = write_documents(40)

@@ -38,7 +38,7 @@ def test_jaccard_is_intersection_over_union():
 
 def test_normalisation_ignores_case_white_space_and_width():
     assert normalise("  The\tCAT\n\n sat ") == "the cat sat"
-    assert normalise("ＡＢＣ straße") == "abc strasse"
+    assert normalise("\uff21\uff22\uff23 straße") == "abc strasse"
 
 
 def test_documents_equal_after_normalisation_are_exact_duplicates():
@@ -100,7 +100,7 @@ def test_order_does_not_matter_to_the_split(rng):
 
 
 def test_fractions_are_met_to_the_document_when_documents_are_equally_long():
-    split = split_documents(["%03d" % i + text[:500] for i, text in enumerate(write_documents(100, words=150))])
+    split = split_documents([f"{i:03}{text[:500]}" for i, text in enumerate(write_documents(100, words=150))])
     assert {side: len(split.members(side)) for side in SIDES} == {"train": 80, "validation": 10, "confirm": 10}
 
 

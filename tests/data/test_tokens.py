@@ -61,7 +61,7 @@ def test_passes_count_the_training_side(counting):
 
 
 def test_a_corpus_too_short_for_a_window_is_refused(counting):
-    with pytest.raises(DataError, match="31 training tokens are too few for windows of seq_len 16; .* 32"):
+    with pytest.raises(DataError, match=r"31 training tokens are too few for windows of seq_len 16; .* 32"):
         counting(31).batch(0, 0, 16, 16)
 
 

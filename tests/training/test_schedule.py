@@ -39,7 +39,9 @@ def test_warmup_stable_decay_holds_until_its_last_share():
     assert [schedule(step, 100) for step in (10, 50, 80, 90)] == pytest.approx([1, 1, 1, 0.5])
 
 
-@pytest.mark.parametrize("make", [lambda: Cosine(warmup=1.0), lambda: Linear(floor=-0.1), lambda: WarmupStableDecay(decay=1)])
+@pytest.mark.parametrize(
+    "make", [lambda: Cosine(warmup=1.0), lambda: Linear(floor=-0.1), lambda: WarmupStableDecay(decay=1)]
+)
 def test_shares_that_make_no_sense_are_refused(make):
     with pytest.raises(TrainingError):
         make()

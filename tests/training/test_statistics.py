@@ -38,13 +38,26 @@ def test_one_planted_jump_is_one_spike():
 
 
 def test_summary_of_a_hand_made_run():
-    training = Training(tokens=400, batch_tokens=100, seq_len=10, optimizer=spec(Anything), evaluations=2, target_loss=3.5)
+    training = Training(
+        tokens=400, batch_tokens=100, seq_len=10, optimizer=spec(Anything), evaluations=2, target_loss=3.5
+    )
     steps = [
-        {"loss": loss, "gradient_norm": norm, "clipped": norm > 1, "measured": {"seconds": 2.0, "tokens_per_second": 50.0}}
+        {
+            "loss": loss,
+            "gradient_norm": norm,
+            "clipped": norm > 1,
+            "measured": {"seconds": 2.0, "tokens_per_second": 50.0},
+        }
         for loss, norm in ((5.0, 4.0), (4.0, 2.0), (3.0, 1.0), (2.0, 1.0))
     ]
     evaluations = [
-        {"tokens": t, "loss": l, "bits_per_byte": l, "accuracy": 0.5, "measured": {"training_seconds": s, "seconds": 1.0}}
+        {
+            "tokens": t,
+            "loss": l,
+            "bits_per_byte": l,
+            "accuracy": 0.5,
+            "measured": {"training_seconds": s, "seconds": 1.0},
+        }
         for t, l, s in ((0, 5.0, 0.0), (200, 4.0, 4.0), (400, 3.0, 8.0))
     ]
     metrics, measured = summarize(steps, evaluations, training, corpus_tokens=800)

@@ -38,7 +38,9 @@ def execute_inline(next_job: NextJob, observe: Observe, wanted: Wanted) -> None:
     """Do the jobs one after the other in this process. Raises what a store that cannot be written raises."""
     while (job := next_job()) is not None:
         observe({"event": "started", "digest": job.digest})
-        record = perform(job, report=lambda line, job=job: observe({"event": "progress", "digest": job.digest, "line": line}))
+        record = perform(
+            job, report=lambda line, job=job: observe({"event": "progress", "digest": job.digest, "line": line})
+        )
         observe({"event": "finished", "digest": job.digest, "status": record.status})
 
 
@@ -109,7 +111,9 @@ class LocalWorkers:
         if event["event"] == "died":
             digest = running.pop(index, None)
             if digest is not None:
-                raise StoreError(f"worker {index} ended with code {event['code']} during run {digest}; run again to go on")
+                raise StoreError(
+                    f"worker {index} ended with code {event['code']} during run {digest}; run again to go on"
+                )
         elif event["event"] == "error":
             running.pop(index, None)
             raise ParibusError(event["message"])
@@ -152,7 +156,8 @@ def local_slots(device: str, count: int | None = None) -> list[dict[str, str]]:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
         return [
-            {"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"} for name in names[: count or len(names)]
+            {"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+            for name in names[: count or len(names)]
         ]
     if device == "mps":
         return [{}]
@@ -165,7 +170,7 @@ def _cores() -> int:
 
 
 def choose_device() -> str:
-    """"cuda" where there is one, else "cpu". Apple's "mps" is used when asked for."""
+    """ "cuda" where there is one, else "cpu". Apple's "mps" is used when asked for."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -63,13 +63,17 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
     with _lease(folder / "lease", stop):
         if store.is_done(job.digest) and store.read_record(job.digest).status != "failed":
             return store.read_record(job.digest)
-        write_json(folder / "run.json", {"format": 1, "digest": job.digest, **asdict(job)["identity"], **_provenance(job)})
+        write_json(
+            folder / "run.json", {"format": 1, "digest": job.digest, **asdict(job)["identity"], **_provenance(job)}
+        )
         try:
             record = _train(job, folder, report, stop)
         except (StoreError, Interrupted, KeyboardInterrupt):
             raise
         except Diverged as error:
-            record = Record(job.digest, job.seed, "diverged", error=str(error), metrics={"diverged_step": float(error.step)})
+            record = Record(
+                job.digest, job.seed, "diverged", error=str(error), metrics={"diverged_step": float(error.step)}
+            )
         except Exception as error:
             # The worker's edge: whatever a user's part raises becomes a record with its traceback.
             shown = str(error) if isinstance(error, ParibusError) else traceback.format_exc(limit=-6)
@@ -113,7 +117,9 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             report=report,
             stop=stop,
         )
-    metrics, measured = summarize(trained.steps, trained.evaluations, training, corpus.manifest["sides"]["train"]["tokens"])
+    metrics, measured = summarize(
+        trained.steps, trained.evaluations, training, corpus.manifest["sides"]["train"]["tokens"]
+    )
     return Record(
         digest=job.digest,
         seed=job.seed,
@@ -163,10 +169,8 @@ def serve() -> None:
         print(json.dumps(event), file=events)
 
     threading.Thread(target=listen, daemon=True).start()
-    import torch  # noqa: F401  the slow part of starting, done while the parent still plans
-
-    import paribus.nn.contract  # noqa: F401
-    import paribus.training.loop
+    import paribus.nn.contract
+    import paribus.training.loop  # torch is the slow part of starting: read it while the parent still plans
 
     send(event="ready")
     while True:
@@ -242,7 +246,11 @@ def _digest(tensor: Any) -> str:
 def _provenance(job: Job) -> dict[str, Any]:
     packages = {name: version(name) for name in ("paribus", "torch", "numpy", "tokenizers", "scipy")}
     machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
-    return {"specs": {"model": job.model, "training": job.training, "data": job.data}, "packages": packages, "measured": machine}
+    return {
+        "specs": {"model": job.model, "training": job.training, "data": job.data},
+        "packages": packages,
+        "measured": machine,
+    }
 
 
 class _PeakMemory:

@@ -15,13 +15,17 @@ import paribus.nn
 
 @dataclass(frozen=True)
 class Part:
-    """A class that can stand in ``slot``; formula and source are those of its docstring."""
+    """A class that can stand in ``slot``, as plain text; formula and source are those of its docstring."""
 
     name: str
     slot: str
     formula: str
     source: str
-    cls: type[nn.Module]
+    module: str
+
+    @property
+    def cls(self) -> type[nn.Module]:
+        return getattr(importlib.import_module(self.module), self.name)
 
 
 def discover_parts() -> tuple[Part, ...]:
@@ -37,7 +41,7 @@ def discover_parts() -> tuple[Part, ...]:
             if slot and cls.__module__ == module.__name__ and issubclass(cls, nn.Module) and not name.startswith("_"):
                 formula, source = _read(inspect.cleandoc(cls.__doc__ or ""))
                 if source:
-                    parts.append(Part(name, slot, formula, source, cls))
+                    parts.append(Part(name, slot, formula, source, cls.__module__))
     return tuple(sorted(parts, key=lambda part: (part.slot, part.name)))
 
 

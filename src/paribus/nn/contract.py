@@ -2,8 +2,9 @@
 
 A composite part takes the specs of its sites as arguments and calls :func:`build` for each in its
 constructor, so that the module tree has the paths of the spec tree. What the composite knows and its
-parts may want (the legend: ``d_model, n_heads, head_dim, seq_len, layer, position, ...``) is handed on by
-name to everything below it.
+parts may want is the legend: ``d_model, n_heads, head_dim, n_layers, layer, vocab_size, seq_len, position,
+dropout, init_std, out_std``. It is handed on by name to everything below, so that a part swapped in by a
+study starts at the same scale and drops out at the same rate as the part it replaces.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def _bind(site: Spec, width: tuple[int, ...], legend: dict[str, Any], where: str
     parameters = inspect.signature(site.cls).parameters.values()
     widths = list(width)
     for p in parameters:
-        fills = p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+        fills = p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
         if fills and widths and (p.name == "d_model" or p.name not in legend):
             if p.name not in bound:
                 bound[p.name] = widths.pop(0)

@@ -41,7 +41,9 @@ class LayerNorm(nn.Module):
 
 def gain_then_cast(x: Tensor, gain: Tensor | None, eps: float) -> Tensor:
     """RMSNorm with the gain applied in float32 and one rounding at the end: torch's order."""
-    return F.rms_norm(x, x.shape[-1:], gain, eps)
+    if gain is None or gain.dtype is x.dtype:
+        return F.rms_norm(x, x.shape[-1:], gain, eps)
+    return F.rms_norm(x.to(gain.dtype), x.shape[-1:], gain, eps).to(x.dtype)  # under autocast
 
 
 def cast_then_gain(x: Tensor, gain: Tensor | None, eps: float) -> Tensor:

@@ -50,7 +50,9 @@ def _attention_forward(query: Any, key: Any, value: Any, *args: Any, out_shape: 
     return 2 * b * h * t * s * (k + v)
 
 
-def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+def _attention_backward(
+    grad: Any, query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any
+) -> int:
     # The scores are computed again, then one product each for dV, dP, dQ and dK.
     (b, h, t, k), s, v = query, key[-2], value[-1]
     return 2 * b * h * t * s * (3 * k + 2 * v)

@@ -1,0 +1,110 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from paribus.errors import StoreError
+from paribus.records import Finding, Record, Store, held, read_jsonl, write_json, write_text
+
+RECORD = Record("abc", 3, "done", metrics={"val_loss": 1.5}, evaluations=({"step": 1, "loss": 2.0},))
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    store = Store.create(tmp_path / "store")
+    assert not store.is_done("abc")
+    store.write_record(RECORD)
+    assert store.is_done("abc")
+    assert store.read_record("abc") == RECORD
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.0]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.0]}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    write_text(tmp_path / "x", "old")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="the disk is full; what was finished before is kept"):
+        write_text(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text() == "old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_folder_that_is_no_store_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(StoreError, match="is not empty and is no paribus store"):
+        Store.create(tmp_path)
+    with pytest.raises(StoreError, match="no paribus store at"):
+        Store.open(tmp_path)
+    assert os.listdir(tmp_path) == ["letter.txt"]
+
+
+def test_a_store_of_another_format_is_refused(tmp_path):
+    Store.create(tmp_path)
+    (tmp_path / "store.json").write_text('{"format": 99}')
+    with pytest.raises(StoreError, match="format 99; this paribus reads and writes format 1"):
+        Store.create(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_place_is_said_to_be_one(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot write"):
+        Store.create(tmp_path / "store")
+
+
+def test_a_place_under_a_file_is_said_to_be_unwritable(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write .*file/store"):
+        Store.create(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize("content", ['{"format": 1, "digest": "abc"', "", '{"format": 1, "surprise": 2}'])
+def test_a_damaged_record_is_refused_by_name(tmp_path, content):
+    store = Store.create(tmp_path)
+    store.write_record(RECORD)
+    (store.run_folder("abc") / "result.json").write_text(content)
+    with pytest.raises(StoreError, match=r"result\.json (is damaged|was written in format)"):
+        store.read_record("abc")
+
+
+def test_a_truncated_line_is_refused_by_number(tmp_path):
+    (tmp_path / "steps.jsonl").write_text('{"step": 1}\n{"step": 2, "lo')
+    with pytest.raises(StoreError, match=r"steps\.jsonl:2 is damaged"):
+        read_jsonl(tmp_path / "steps.jsonl")
+    with pytest.raises(StoreError, match="is missing"):
+        read_jsonl(tmp_path / "none.jsonl")
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
+    store = Store.create(tmp_path)
+    code = f"import sys; from paribus.records import Store\nwith Store.open({str(tmp_path)!r}).lock(): sys.exit(7)"
+
+    def other():
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    with store.lock():
+        refused = other()
+        assert refused.returncode == 1
+        assert "another `paribus run` is using" in refused.stderr
+    assert other().returncode == 7
+
+
+def test_a_lock_dies_with_its_holder(tmp_path):
+    path = str(tmp_path / "l")
+    code = f"import os, pathlib, paribus.records as r\nwith r.held(pathlib.Path({path!r})): os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    with held(tmp_path / "l") as free:
+        assert free
+
+
+def test_a_finding_has_one_of_three_severities():
+    with pytest.raises(ValueError, match="severity is one of"):
+        Finding("causality", "bad", "moved")

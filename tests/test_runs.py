@@ -1,0 +1,103 @@
+import importlib
+import sys
+
+import pytest
+
+from paribus.runs import Environment, plan
+from paribus.specs import spec
+from paribus.study import Arm, Study, Training
+
+
+class Part:
+    def __init__(self, width=1):
+        pass
+
+
+class Optimizer:
+    def __init__(self, params, lr=0.1):
+        pass
+
+
+HERE = Environment("data", "cpu", "2.13.0")
+RECIPE = Training(tokens=1000, batch_tokens=100, seq_len=10, optimizer=spec(Optimizer))
+
+
+def make(**changes):
+    fields = {
+        "question": "Is it?",
+        "baseline": spec(Part),
+        "treatments": {"wide": spec(Part, width=2)},
+        "data": spec(Part),
+        "training": RECIPE,
+        "margin": 0.1,
+    }
+    return Study(**{**fields, **changes})
+
+
+def digest(study=None, environment=HERE, arm="baseline", seed=0):
+    return plan(study or make(), environment).run(arm, seed).digest
+
+
+def test_runs_come_pair_by_pair_with_the_baseline_first():
+    runs = list(plan(make(max_seeds=3, first_seed=5), HERE))
+    assert [(run.arm, run.seed) for run in runs] == [(a, s) for s in (5, 6, 7) for a in ("baseline", "wide")]
+
+
+def test_everything_that_can_change_a_number_changes_the_digest():
+    digests = {
+        digest(),
+        digest(seed=1),
+        digest(arm="wide"),
+        digest(environment=Environment("other", "cpu", "2.13.0")),
+        digest(environment=Environment("data", "cuda", "2.13.0")),
+        digest(environment=Environment("data", "cpu", "2.14.0")),
+        digest(make(training=RECIPE.replace(clip=None))),
+        digest(make(training=RECIPE.replace(optimizer=spec(Optimizer, lr=0.2)))),
+        digest(make(training=RECIPE.replace(schedule=spec(Part)))),
+    }
+    assert len(digests) == 9
+
+
+def test_what_cannot_change_a_number_leaves_the_digest():
+    same = make(question="Other?", margin=0.5, treatments={"new name": spec(Part, width=2)}, max_seeds=4)
+    assert digest() == digest(same)
+    assert digest(arm="wide") == digest(same, arm="new name")
+    assert digest() == digest(make(treatments={"same": Arm(spec(Part, width=1), RECIPE)}), arm="same")
+
+
+@pytest.fixture
+def users_module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("users_part", "users_helper")
+    (tmp_path / "users_helper.py").write_text("SCALE = 1\n")
+    (tmp_path / "users_part.py").write_text(
+        "from users_helper import SCALE\nclass Mine:\n    def __init__(self, dim=SCALE):\n        pass\nstudy = 1\n"
+    )
+
+    def load():
+        for name in names:
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return make(treatments={"mine": spec(importlib.import_module("users_part").Mine, dim=1)})
+
+    yield tmp_path, load
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "changes"),
+    [
+        ("users_part.py", lambda text: text.replace("pass", "self.x = 1"), True),
+        ("users_helper.py", lambda text: text + "OTHER = 2\n", True),
+        ("users_part.py", lambda text: "# a comment\n" + text, False),
+        ("users_part.py", lambda text: text.replace("study = 1", "study = 2"), False),
+    ],
+)
+def test_a_run_knows_the_source_of_the_users_class_and_of_what_it_imports(users_module, file, edit, changes):
+    folder, load = users_module
+    before, baseline = digest(load(), arm="mine"), digest(load())
+    path = folder / file
+    path.write_text(edit(path.read_text()))
+    assert (digest(load(), arm="mine") != before) == changes
+    assert digest(load()) == baseline

@@ -1,0 +1,101 @@
+import math
+
+import pytest
+
+from paribus.errors import StudyError
+from paribus.specs import Change, spec
+from paribus.study import Arm, Metric, Study, Training
+
+
+class Part:
+    def __init__(self, width=1, inner=None):
+        pass
+
+
+class Optimizer:
+    def __init__(self, params, lr=0.1):
+        pass
+
+
+RECIPE = Training(tokens=1000, batch_tokens=100, seq_len=10, optimizer=spec(Optimizer))
+
+
+def make(**changes):
+    fields = {
+        "question": "Is it?",
+        "baseline": spec(Part),
+        "treatments": {"wide": spec(Part, width=2)},
+        "data": spec(Part),
+        "training": RECIPE,
+        "margin": 0.1,
+    }
+    return Study(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"margin": -0.1}, "margin must be finite and not negative, got -0.1 nats/token"),
+        ({"margin": math.nan}, "margin must be finite"),
+        ({"max_seeds": 21}, "max_seeds <= 20"),
+        ({"min_seeds": 1}, "2 <= min_seeds"),
+        ({"min_seeds": 5, "max_seeds": 4}, "got 5 and 4"),
+        ({"treatments": {}}, "at least one treatment"),
+        ({"treatments": {"baseline": spec(Part)}}, "cannot be called 'baseline'"),
+        ({"treatments": {"wide": Part}}, "treatment 'wide' must be a Spec or an Arm"),
+        ({"primary": ("wdie",)}, "primary names no treatment 'wdie'; did you mean 'wide'?"),
+        ({"changes": {"narrow": ("*",)}}, "changes names no treatment 'narrow'"),
+        ({"primary": ()}, "primary is empty"),
+        ({"alpha": 0.0}, "0 < alpha"),
+        ({"boundary": "none"}, "got 'none'"),
+        ({"baseline": Part}, "baseline must be a Spec"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused(changes, said):
+    with pytest.raises(StudyError) as caught:
+        make(**changes)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tokens": 0}, "tokens must be a whole number of at least 1, got 0"),
+        ({"batch_tokens": 105}, "batch_tokens 105 must be a multiple"),
+        ({"micro_batch_tokens": 30}, "micro_batch_tokens 30"),
+        ({"tokens": 50}, "less than one step"),
+        ({"evaluations": 11}, "more than the 10 steps"),
+        ({"precision": "fp16"}, "got 'fp16'"),
+        ({"clip": 0}, "clip must be positive"),
+        ({"optimizer": Optimizer}, "optimizer must be a spec"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(changes, said):
+    with pytest.raises(StudyError) as caught:
+        RECIPE.replace(**changes)
+    assert said in str(caught.value)
+
+
+def test_all_treatments_are_primary_unless_the_study_says_otherwise():
+    study = make(treatments={"a": spec(Part, width=2), "b": spec(Part, width=3)})
+    assert study.primary == ("a", "b")
+    assert study.replace(primary=("b",)).primary == ("b",)
+
+
+def test_arms_carry_the_shared_recipe_unless_they_have_their_own():
+    slow = RECIPE.replace(optimizer=spec(Optimizer, lr=0.01))
+    study = make(treatments={"slow": Arm(spec(Part), slow), "wide": spec(Part, width=2)})
+    assert list(study.arms) == ["baseline", "slow", "wide"]
+    assert study.arms["wide"].training is RECIPE
+    assert study.diff("slow") == (Change("training.optimizer.lr", 0.1, 0.01),)
+    assert study.diff("wide") == (Change("width", 1, 2),)
+
+
+def test_a_recipe_survives_json():
+    recipe = RECIPE.replace(schedule=spec(Part, width=3), target_loss=2.5)
+    assert Training.from_json(recipe.to_json()) == recipe
+
+
+def test_a_metric_has_a_direction():
+    with pytest.raises(StudyError, match="'lower' or 'higher'"):
+        Metric("loss", "nats", better="less")
