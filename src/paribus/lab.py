@@ -83,8 +83,7 @@ class Result:
     @property
     def exit_code(self) -> int:
         """0, 1 when a run failed, 3 when a verdict is invalid."""
-        failed = any(finding["check"] == "failed run" for finding in self.report["findings"])
-        return 1 if failed else 3 if "invalid" in self.verdicts.values() else 0
+        return 1 if self.report["failed_runs"] else 3 if "invalid" in self.verdicts.values() else 0
 
 
 def judge(store: str | Path, name: str) -> dict[str, Any]:
@@ -297,6 +296,12 @@ def _describe(
         "data": registration["data"],
         "device": registration["device"],
         "treatments": treatments,
+        "failed_runs": [
+            {"arm": arm, "seed": seed, "error": record.error}
+            for arm, of_arm in records.items()
+            for seed, record in of_arm.items()
+            if record.status == "failed"
+        ],
         "findings": [finding.to_json() for finding in findings],
         "arms": {name: {key: value for key, value in arm.items() if key != "measured"} for name, arm in arms.items()},
         "measured": {name: arm["measured"] for name, arm in arms.items()},

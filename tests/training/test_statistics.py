@@ -53,12 +53,12 @@ def test_summary_of_a_hand_made_run():
     evaluations = [
         {
             "tokens": t,
-            "loss": l,
-            "bits_per_byte": l,
+            "loss": loss,
+            "bits_per_byte": loss,
             "accuracy": 0.5,
             "measured": {"training_seconds": s, "seconds": 1.0},
         }
-        for t, l, s in ((0, 5.0, 0.0), (200, 4.0, 4.0), (400, 3.0, 8.0))
+        for t, loss, s in ((0, 5.0, 0.0), (200, 4.0, 4.0), (400, 3.0, 8.0))
     ]
     metrics, measured = summarize(steps, evaluations, training, corpus_tokens=800)
     assert metrics["initial_val_loss"] == 5.0
