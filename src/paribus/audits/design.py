@@ -1,0 +1,50 @@
+"""The audit before training: everything that the specs, the built models and the corpus can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from paribus.audits.causality import find_leaks
+from paribus.audits.difference import find_differences
+from paribus.audits.function import find_same_functions, take_outputs
+from paribus.audits.leakage import find_leaked_text
+from paribus.audits.matching import ArmFacts, find_mismatches, measure_arms
+from paribus.audits.parameters import find_dead_parameters
+from paribus.audits.probes import blaming, build_probe, require_logits
+from paribus.data.tokens import Corpus
+from paribus.records import Finding
+from paribus.study import Study
+
+
+def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | None = None) -> tuple[Finding, ...]:
+    """Everything that can be wrong with a comparison before a step is trained.
+
+    ``facts`` are those of ``measure_arms``, where they are at hand.
+    Raises SpecError or PartError, the arm's name in front, for an arm that cannot be built or has no logits.
+    """
+    facts = facts or measure_arms(study, corpus.vocab_size)
+    return (
+        *find_differences(study),
+        *find_mismatches(facts),
+        *_probe_arms(study, corpus.vocab_size),
+        *find_leaked_text(study, corpus),
+    )
+
+
+def _probe_arms(study: Study, vocab_size: int) -> Iterator[Finding]:
+    """Build each arm once, and do everything to it that needs a model."""
+    outputs: dict[str, tuple[Tensor, ...]] = {}
+    for name, arm in study.arms.items():
+        with blaming(name):
+            model, length = build_probe(study, name, vocab_size)
+            require_logits(model, vocab_size, length)
+            yield from find_dead_parameters(name, model, vocab_size, length)
+            model.double()
+            leaks = list(find_leaks(name, model, arm.model, vocab_size, length))
+            yield from leaks
+            if any(leak.severity == "doubt" for leak in leaks):
+                continue  # it could not be tried in float64
+            outputs[name] = take_outputs(model, vocab_size, length)
+    yield from find_same_functions(study, outputs)

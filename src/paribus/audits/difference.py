@@ -1,0 +1,165 @@
+"""What differs between the baseline and a treatment, and whether the study said so. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from paribus.records import Finding
+from paribus.specs import Change, Spec, describe
+from paribus.study import Study
+
+SHOWN = 4  # changes spelled out in a message
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between the baseline and one treatment.
+
+    Args:
+        arm: the treatment.
+        model: changes of the model spec, by path.
+        recipe: changes of the recipe; their paths start with ``training.``.
+        sites: paths of the baseline's sites that changed; an argument counts as its site, "" is the model itself.
+        n_alike: sites of the baseline whose class is that of a changed one, the changed ones included.
+    """
+
+    arm: str
+    model: tuple[Change, ...]
+    recipe: tuple[Change, ...]
+    sites: tuple[str, ...]
+    n_alike: int
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.model + self.recipe
+
+    def __str__(self) -> str:
+        return f"sites changed: {len(self.sites)} of {self.n_alike}" if self.sites else "sites changed: none"
+
+
+def compare_specs(study: Study, arm: str) -> Difference:
+    """The difference between the baseline and the treatment ``arm``."""
+    model = study.baseline.diff(study.arms[arm].model)
+    recipe = study.training.diff(study.arms[arm].training)
+    before = {"": study.baseline, **study.baseline.sites()}
+    sites = tuple(dict.fromkeys(_site_of(change, before) for change in model))
+    classes = {before[path].cls for path in sites}
+    n_alike = sum(site.cls in classes for site in before.values())
+    return Difference(arm, model, recipe, sites, n_alike)
+
+
+def find_differences(study: Study) -> Iterator[Finding]:
+    """Treatments that change nothing, not all, several things, or something the study does not declare."""
+    for arm in study.treatments:
+        difference = compare_specs(study, arm)
+        if not difference.changes:
+            if arm not in study.null:
+                yield _nothing_changed(arm)
+            continue
+        if difference.model and len(difference.sites) < difference.n_alike:
+            yield _some_sites(difference)
+        if len(kinds := _kinds(study, difference)) > 1:
+            yield _several_things(difference, kinds)
+        yield from _undeclared(study, difference)
+
+
+def _nothing_changed(arm: str) -> Finding:
+    return Finding(
+        check="sites changed",
+        severity="invalid",
+        message=f"{arm!r} has 0 sites changed: its model and its recipe are the baseline's",
+        arm=arm,
+        evidence={"sites_changed": 0},
+        remedy=f"change something, or declare it: Study(null=({arm!r},))",
+    )
+
+
+def _some_sites(difference: Difference) -> Finding:
+    n, m = len(difference.sites), difference.n_alike
+    return Finding(
+        check="sites changed",
+        severity="note",
+        message=f"{difference.arm!r} changes {n} of {m} sites of this kind: {_listed(difference.sites)}",
+        arm=difference.arm,
+        site=difference.sites[0] if n == 1 else None,
+        evidence={"sites_changed": n, "sites_alike": m, "sites": list(difference.sites)},
+        remedy='if all of them were meant, replace by a pattern that matches all, such as "*norm"',
+    )
+
+
+def _several_things(difference: Difference, kinds: list[str]) -> Finding:
+    return Finding(
+        check="several differences",
+        severity="note",
+        message=f"{difference.arm!r} differs in {len(kinds)} things at once, credited together: {_listed(kinds)}",
+        arm=difference.arm,
+        evidence={"n_kinds": len(kinds), "kinds": kinds},
+        remedy="add an arm for each of them to know which one did it",
+    )
+
+
+def _undeclared(study: Study, difference: Difference) -> Iterator[Finding]:
+    """An arm without an entry in ``changes`` may differ anywhere in its model, and nowhere in its recipe."""
+    patterns = study.changes.get(difference.arm)
+    free = () if patterns is None else difference.model
+    stray = [c for c in (*free, *difference.recipe) if not any(_matches(c.path, p) for p in patterns or ())]
+    if stray:
+        allowed = ", ".join(map(repr, patterns)) if patterns else "the model alone" if patterns is None else "nothing"
+        yield Finding(
+            check="undeclared difference",
+            severity="doubt",
+            message=f"{difference.arm!r} differs in {len(stray)} undeclared places: {_listed(stray)}",
+            arm=difference.arm,
+            site=stray[0].path,
+            evidence={"undeclared": [str(change) for change in stray], "declared": list(patterns or ())},
+            remedy=f"make them equal, or name them in changes[{difference.arm!r}]; it allows {allowed}",
+        )
+    for pattern in patterns or ():
+        if not any(_matches(change.path, pattern) for change in difference.changes):
+            yield Finding(
+                check="undeclared difference",
+                severity="note",
+                message=f"{difference.arm!r} declares a change at {pattern!r}, and 0 changes are there",
+                arm=difference.arm,
+                site=pattern,
+                evidence={"pattern": pattern, "matches": 0},
+                remedy="remove the pattern, or make the change",
+            )
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """A pattern allows what it matches and everything below."""
+    keys = path.split(".")
+    return any(fnmatchcase(".".join(keys[: end + 1]), pattern) for end in range(len(keys)))
+
+
+def _site_of(change: Change, before: dict[str, Spec]) -> str:
+    path = change.path
+    while path not in before:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def _kinds(study: Study, difference: Difference) -> list[str]:
+    """The changes, told once each however many sites they are made at."""
+    before = {"": study.baseline, **study.baseline.sites()}
+    found: dict[Any, str] = {}
+    for change in difference.model:
+        if isinstance(change.before, Spec) and isinstance(change.after, Spec):
+            key: Any = (change.before.cls, change.after.cls)
+            said = f"{key[0].__name__} -> {key[1].__name__}"
+        else:
+            site, name = before[_site_of(change, before)].cls, change.path.rpartition(".")[2]
+            key = (site, name, change.before, change.after)
+            said = f"{site.__name__}.{name}: {describe(change.before)} -> {describe(change.after)}"
+        found.setdefault(key, said)
+    return [*found.values(), *map(str, difference.recipe)]
+
+
+def _listed(things: Any) -> str:
+    shown = [str(thing) or "model" for thing in things]
+    more = f", and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more
