@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.errors import ParibusError, PartError, SpecError
 from paribus.nn.contract import build_model, roles
+from paribus.nn.precision import float64_arithmetic
 from paribus.specs import Spec
 from paribus.streams import derive
 from paribus.study import Study
@@ -80,13 +80,8 @@ def forward(model: nn.Module, tokens: Tensor, noise: int = 0) -> Any:
 
 def forward_exactly(model: nn.Module, tokens: Tensor, noise: int = 0) -> Tensor:
     """``forward`` of a model in float64, with its own casts to float32 left out."""
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with _KeepFloat64():
-            return forward(model, tokens, noise)
-    finally:
-        torch.set_default_dtype(usual)
+    with float64_arithmetic():
+        return forward(model, tokens, noise)
 
 
 @contextmanager
@@ -132,21 +127,3 @@ def randomize(model: nn.Module, seed: int, naming: Naming = by_path) -> None:
 
 def _fixes_length(spec: Spec) -> bool:
     return any(dict(site.arguments).get("seq_len") is not None for site in (spec, *spec.sites().values()))
-
-
-class _KeepFloat64(TorchDispatchMode):
-    """Skips a part's own casts to float32: they are for speed, and would hide 1e-9 behind rounding."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled in here, and the wrapper would double the time of a small model
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if (
-            func is torch.ops.aten._to_copy.default
-            and args[0].dtype is torch.float64
-            and kwargs.get("dtype") is torch.float32
-        ):
-            kwargs = {**kwargs, "dtype": torch.float64}
-        return func(*args, **kwargs)

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.errors import ParibusError, PartError, SpecError
 from paribus.nn.attention import Attention
 from paribus.nn.contract import build, build_at, reset_at
 from paribus.nn.init import reset_children
+from paribus.nn.precision import float64_arithmetic
 from paribus.specs import Spec, spec
 
 EXACT = 1e-9  # what float64 may differ by in a function that is the same
@@ -94,7 +94,7 @@ def _look(check: Callable[[_Subject], Finding], subject: _Subject) -> Check:
         if check in _AS_TRAINED:
             passed, detail = check(subject)
         else:
-            with _in_float64():
+            with float64_arithmetic():
                 passed, detail = check(subject)
     except Exception as error:  # the part's own code runs in here, and its failure is the answer
         passed, detail = False, f"{type(error).__name__}: {error}".splitlines()[0]
@@ -287,27 +287,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _in_float64() -> Iterator[None]:
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with _KeepFloat64():
-            yield
-    finally:
-        torch.set_default_dtype(usual)
-
-
-class _KeepFloat64(TorchDispatchMode):
-    """Skips a part's own casts to float32: they are for speed, and would hide 1e-9 behind rounding."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.ops.aten._to_copy.default and args[0].dtype is torch.float64:
-            kwargs = {**kwargs, "dtype": torch.float64} if kwargs.get("dtype") is torch.float32 else kwargs
-        return func(*args, **kwargs)
 
 
 # The slots: what a part is fed there.
