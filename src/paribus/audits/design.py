@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from paribus.audits.causality import find_leaks
@@ -17,6 +19,8 @@ from paribus.data.tokens import Corpus
 from paribus.records import Finding
 from paribus.study import Study
 
+_SMALL = 5_000_000  # parameters
+
 
 def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | None = None) -> tuple[Finding, ...]:
     """Everything that can be wrong with a comparison before a step is trained.
@@ -25,12 +29,25 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
     Raises SpecError or PartError, the arm's name in front, for an arm that cannot be built or has no logits.
     """
     facts = facts or measure_arms(study, corpus.vocab_size)
-    return (
-        *find_differences(study),
-        *find_mismatches(facts),
-        *_probe_arms(study, corpus.vocab_size),
-        *find_leaked_text(study, corpus),
-    )
+    with _few_threads(facts):
+        return (
+            *find_differences(study),
+            *find_mismatches(facts),
+            *_probe_arms(study, corpus.vocab_size),
+            *find_leaked_text(study, corpus),
+        )
+
+
+@contextmanager
+def _few_threads(facts: Mapping[str, ArmFacts]) -> Iterator[None]:
+    """One thread for small models: beside busy workers, two threads of two processes spin against each other."""
+    threads = torch.get_num_threads()
+    if max(arm.parameters["parameters"] for arm in facts.values()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _probe_arms(study: Study, vocab_size: int) -> Iterator[Finding]:
