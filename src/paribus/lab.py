@@ -264,6 +264,22 @@ def _prepare(asked: _Asked, device: str) -> tuple[Any, str, Plan]:
     return corpus, evaluation_digest, plan(asked.study, Environment.here(corpus.digest, device))
 
 
+def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Records:
+    """The runs that the comparisons read, and the failures that keep an open one from going on.
+
+    Runs ahead of a verdict finish or not as time has it; nothing that is said may depend on them.
+    """
+    kept: Records = {arm: {} for arm in records}
+    for name, comparison in comparisons.items():
+        first, n_pairs = comparison.rule.first_seed, comparison.n_pairs
+        is_open = not comparison.primary or decide(comparison) is None
+        for arm in (BASELINE, name):
+            for seed, record in records[arm].items():
+                if seed < first + n_pairs or (is_open and seed == first + n_pairs and record.status == "failed"):
+                    kept[arm][seed] = record
+    return {arm: dict(sorted(of_arm.items())) for arm, of_arm in kept.items()}
+
+
 def _describe(
     registration: Mapping[str, Any], records: Records, comparisons: Mapping[str, Comparison], findings: list[Finding]
 ) -> dict[str, Any]:

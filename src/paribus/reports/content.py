@@ -1,0 +1,428 @@
+"""What a report says, as sentences and tables of formatted strings: markdown and html set the same content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paribus.reports.differences import list_edits
+from paribus.reports.numbers import (
+    MISSING,
+    choose_scale,
+    is_known,
+    write_digits,
+    write_number,
+    write_range,
+    write_row,
+    write_signed,
+)
+from paribus.reports.pictures import (
+    Differences,
+    Picture,
+    decide_decimals,
+    picture_costs,
+    picture_curves,
+    picture_differences,
+)
+from paribus.reports.vocabulary import GROUPS, TARGETS, WORDS, Word, find_word, name_metric
+from paribus.study import BASELINE
+
+MARKS = {"better": "+", "worse": "-", "equivalent": "=", "undecided": "?", "invalid": "!"}
+"""A sign beside the word of a verdict: colour is never its only carrier."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Formatted cells; the first column names its row. ``is_text``: the others hold words, not numbers."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A finding as a reader wants it: how bad, what, where, and what to do about it."""
+
+    severity: str
+    message: str
+    place: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """One treatment: its verdict (or none), the picture that carries it, and the numbers.
+
+    Args:
+        kind: of the verdict; None for a descriptive treatment.
+        lead, rest: the sentence, cut where its numbers begin.
+        wider: the claim for other evaluation documents, "" where there is none.
+        notes: what the judgement adds, without the findings, which stand on their own.
+        picture: None where no pair has a difference.
+    """
+
+    name: str
+    kind: str | None
+    lead: str
+    rest: str
+    wider: str
+    notes: tuple[str, ...]
+    numbers: Table
+    pairs: Table
+    edits: Table
+    picture: Differences | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report, in the order it is read."""
+
+    question: str
+    name: str
+    standing: tuple[str, ...]
+    summary: str
+    primary: tuple[Treatment, ...]
+    doubts: tuple[Reason, ...]
+    limits: tuple[str, ...]
+    notes: tuple[Reason, ...]
+    described: tuple[Treatment, ...]
+    method: tuple[str, ...]
+    metrics: tuple[Table, ...]
+    curves: tuple[Picture, ...]
+    costs: tuple[Picture, ...]
+    failures: Table
+    provenance: Table
+    reproduce: tuple[tuple[str, str], ...]
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """Primary treatments, then descriptive ones."""
+        return self.primary + self.described
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Every figure of the page, in order."""
+        return (*(t.picture for t in self.treatments if t.picture), *self.curves, *self.costs)
+
+
+def compose_page(judged: Mapping[str, Any]) -> Page:
+    """The page of a judged study. The order of keys in ``judged`` does not matter."""
+    study, rows = judged["study"], judged["treatments"]
+    names = [name for name in study["primary"] if name in rows]
+    names += sorted(name for name in rows if name not in names)
+    treatments = [_compose_treatment(place, name, judged) for place, name in enumerate(names, 1)]
+    arms = [BASELINE, *names] if BASELINE in judged["arms"] else names
+    arms += sorted(arm for arm in judged["arms"] if arm not in arms)
+    reasons = [_compose_reason(finding) for finding in judged["findings"]]
+    doubts = [r for severity in ("invalid", "doubt") for r in reasons if r.severity == severity]
+    return Page(
+        question=judged["question"],
+        name=judged["name"],
+        standing=_stand(judged),
+        summary=_summarize(judged),
+        primary=tuple(t for t in treatments if t.kind),
+        doubts=tuple(doubts),
+        limits=_limit(judged),
+        notes=tuple(r for r in reasons if r.severity == "note"),
+        described=tuple(t for t in treatments if not t.kind),
+        method=_explain(judged),
+        metrics=_tabulate_metrics(judged, arms),
+        curves=picture_curves(judged, arms),
+        costs=picture_costs(judged, arms),
+        failures=_tabulate_failures(judged),
+        provenance=_tabulate_provenance(judged),
+        reproduce=(
+            (
+                f"paribus run {_quote(judged['name'])}",
+                "runs what is missing; for a study file of your own, give its path",
+            ),
+            (
+                f"paribus run {_quote(judged['name'])} --confirm",
+                "the same on fresh seeds and documents that were held back",
+            ),
+            ("paribus report STORE", "renders this page again from the store"),
+        ),
+    )
+
+
+def name_severity(reasons: Sequence[Reason]) -> str:
+    """How many findings weaken the verdict, in a sentence."""
+    counts = {word: sum(r.severity == word for r in reasons) for word in ("invalid", "doubt")}
+    if not any(counts.values()):
+        return "The audits found no reason to doubt this comparison."
+    said = []
+    if counts["invalid"]:
+        said.append(f"{_count(counts['invalid'], 'fault')} that no verdict survives")
+    if counts["doubt"]:
+        said.append(f"{_count(counts['doubt'], 'reason')} to doubt this comparison")
+    return f"The audits found {' and '.join(said)}."
+
+
+def _compose_treatment(place: int, name: str, judged: Mapping[str, Any]) -> Treatment:
+    row = judged["treatments"][name]
+    comparison, verdict = row["comparison"], row["verdict"]
+    if verdict:
+        sentence, kind = verdict["sentence"], verdict["kind"]
+    else:
+        sentence, kind = f"{name} is described without a verdict: {row['description']}.", None
+    cut = sentence.find(": ", len(name) if sentence.startswith(name) else 0) + 1
+    found = {finding["message"].rstrip(".") for finding in judged["findings"]}
+    notes = [note for note in (verdict["notes"] if verdict else ()) if note.rstrip(".") not in found]
+    if row.get("null"):
+        notes.insert(0, "This arm is registered as a null arm: meant to be the same function as the baseline.")
+    return Treatment(
+        name=name,
+        kind=kind,
+        lead=sentence[:cut] or sentence,
+        rest=sentence[cut:].strip() if cut else "",
+        wider=verdict["wider_sentence"] if verdict else "",
+        notes=tuple(notes),
+        numbers=Table(
+            f"{name} - baseline",
+            (f"{name} - baseline", name_metric(comparison["metric"])),
+            _list_numbers(comparison, kind),
+        ),
+        pairs=_tabulate_pairs(name, comparison),
+        edits=_tabulate_edits(name, judged["study"]),
+        picture=picture_differences(place, name, comparison),
+    )
+
+
+def _list_numbers(comparison: Mapping[str, Any], kind: str | None) -> tuple[tuple[str, str], ...]:
+    rule, decimals = comparison["rule"], decide_decimals(comparison)
+    n, seeds = comparison["n_pairs"], comparison["seeds"]
+    percent = f"{100 * (1 - rule['alpha']):.3g} %"
+    span = "" if not seeds else f", seed {seeds[0]}" if n == 1 else f", seeds {seeds[0]} to {seeds[-1]}"
+    rows = [("seed pairs", f"{n} (registered: {rule['n_min']} to {rule['n_max']}{span})")]
+    if is_known(comparison["mean"]):
+        rows.append(("mean difference", write_signed(comparison["mean"], decimals)))
+    if is_known(comparison["sd"]):
+        rows.append(("sd of the differences", write_digits(comparison["sd"])))
+    if comparison["interval"]:
+        rows.append((f"interval ({percent}, all looks and all arms)", write_range(comparison["interval"], decimals)))
+    if kind == "equivalent" and comparison["equivalence_interval"]:
+        label = f"equivalence interval ({100 * rule['alpha']:.3g} % each side)"
+        rows.append((label, write_range(comparison["equivalence_interval"], decimals)))
+    zero = "0 (equivalent only when bit-identical)"
+    rows.append(
+        ("margin, the smallest difference worth acting on", f"±{rule['margin']:.4g}" if rule["margin"] else zero)
+    )
+    if is_known(comparison["sign_flip_p"]):
+        rows.append(("exact sign-flip p, two-sided", write_digits(comparison["sign_flip_p"])))
+    if is_known(comparison["correlation"]):
+        rows.append(("correlation between the arms over seeds", f"{comparison['correlation']:.2f}"))
+    if is_known(comparison["se_seed"]):
+        rows.append(("standard error from seeds", write_digits(comparison["se_seed"])))
+    if is_known(comparison["se_doc"]):
+        rows.append(("standard error from evaluation documents", write_digits(comparison["se_doc"])))
+    if comparison["wider_interval"]:
+        rows.append(("interval for other documents of this kind", write_range(comparison["wider_interval"], decimals)))
+    if comparison["outlook"]:
+        rows.append(("pairs that would settle it", _write_outlook(comparison["outlook"])))
+    return tuple(rows)
+
+
+def _write_outlook(outlook: Mapping[str, Any]) -> str:
+    if outlook["by"] == "extrapolation":
+        return f"about {outlook['seeds']:,}, more than one registration allows"
+    return f"up to {outlook['seeds']} on fresh seeds (chance of a verdict {100 * outlook['chance']:.0f} %)"
+
+
+def _tabulate_pairs(name: str, comparison: Mapping[str, Any]) -> Table:
+    decimals = decide_decimals(comparison)
+
+    def write(value: float | None, status: str) -> str:
+        return "diverged" if status != "done" else write_number(value, decimals)
+
+    rows = (
+        (str(seed), write(before, status[0]), write(after, status[1]), write_signed(difference, decimals))
+        for seed, before, after, difference, status in zip(
+            comparison["seeds"],
+            comparison["baseline"],
+            comparison["values"],
+            comparison["differences"],
+            zip(comparison["baseline_status"], comparison["treatment_status"], strict=True),
+            strict=True,
+        )
+    )
+    header = ("seed", BASELINE, name, "difference")
+    return Table(f"{name}: every pair, {name_metric(comparison['metric'])}", header, tuple(rows))
+
+
+def _tabulate_edits(name: str, study: Mapping[str, Any]) -> Table:
+    arms = study["arms"]
+    edits = list_edits(arms[BASELINE], arms[name]) if name in arms and BASELINE in arms else ()
+    rows = [(", ".join(e.places), str(e.n_sites), e.before, e.after) for e in edits]
+    declared = ", ".join(study.get("changes", {}).get(name, ()))
+    caption = f"{name} against baseline: {_count(sum(e.n_sites for e in edits), 'change')}"
+    caption += f"; registered as allowed to differ: {declared}" if declared else ""
+    return Table(caption, ("where", "sites", BASELINE, name), tuple(rows), is_text=True)
+
+
+def _compose_reason(finding: Mapping[str, Any]) -> Reason:
+    places = [
+        f"arm {finding['arm']}" if finding.get("arm") else "",
+        f"at {finding['site']}" if finding.get("site") else "",
+    ]
+    place = ", ".join([finding["check"], *filter(None, places)])
+    return Reason(finding["severity"], _end(finding["message"]), place, _end(finding.get("remedy") or ""))
+
+
+def _stand(judged: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a reader must know before the verdict: that it is not finished, or not the first try."""
+    standing = []
+    if not judged["complete"]:
+        standing.append("Not finished: more pairs are to come, and every number below can still change.")
+    if failed := len(judged.get("failed_runs", ())):
+        standing.append(
+            f"{_count(failed, 'run')} failed, see below: mend the cause and run again. What is done is kept; "
+            "a failed seed never silently leaves an average."
+        )
+    if judged["attempt"] > 1:
+        earlier = judged["attempt"] - 1
+        before = "1 earlier registration" if earlier == 1 else f"{earlier} earlier registrations"
+        standing.append(
+            f"Attempt {judged['attempt']}: {before} asked this question on these evaluation documents. "
+            "The error rate holds for each attempt alone."
+        )
+    return tuple(standing)
+
+
+def _tabulate_failures(judged: Mapping[str, Any]) -> Table:
+    """Failed runs and the last line of their errors, where a traceback says what happened."""
+    runs = sorted(judged.get("failed_runs", ()), key=lambda run: (run["arm"], run["seed"]))
+    lines = [[line.strip() for line in (run["error"] or "").splitlines() if line.strip()] for run in runs]
+    rows = [
+        (run["arm"], str(run["seed"]), error[-1] if error else MISSING) for run, error in zip(runs, lines, strict=True)
+    ]
+    return Table("Failed runs", ("arm", "seed", "error"), tuple(rows), is_text=True)
+
+
+def _summarize(judged: Mapping[str, Any]) -> str:
+    pairs = max((row["comparison"]["n_pairs"] for row in judged["treatments"].values()), default=0)
+    title = judged["data"].get("title", "unnamed data")
+    return f"Study {judged['name']} · {_count(pairs, 'seed pair')} · {title} · {judged['device']}"
+
+
+def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the verdicts do not say."""
+    study = judged["study"]
+    recipe = study["arms"][BASELINE]["training"]
+    others = [arm["training"] for name, arm in study["arms"].items() if name != BASELINE]
+    rate = _learning_rate(recipe)
+    if any(other != recipe for other in others):
+        shared = (
+            "This holds at the hyper-parameters registered for each arm; the recipes differ between arms (see below)."
+        )
+    else:
+        at = f" and the shared learning rate {rate:g}" if is_known(rate) else ""
+        shared = f"This holds at the shared hyper-parameters{at}. No arm was tuned for itself."
+    title = judged["data"].get("title", "the data")
+    side = "" if recipe.get("evaluation_side", "validation") == "validation" else " (held back for confirmation)"
+    scored = f"at most {recipe['evaluation_tokens']:,} held-out tokens of {title}{side}, the same in every run"
+    wider = any(row["verdict"] and row["verdict"]["wider_sentence"] for row in judged["treatments"].values())
+    points = " The claim for other documents stands beside the numbers." if wider else ""
+    return (shared, f"This holds for this evaluation set: {scored}.{points}")
+
+
+def _learning_rate(recipe: Mapping[str, Any]) -> Any:
+    optimizer = recipe.get("optimizer")
+    return optimizer.get("arguments", {}).get("lr") if isinstance(optimizer, Mapping) else None
+
+
+def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
+    study = judged["study"]
+    metric = study["metric"]
+    said = [
+        judged["method"],
+        f"Judged is {name_metric(metric)} after the last step; {metric['better']} is better. A difference is treatment "
+        "minus baseline on the same seed: both runs share initial weights of equal path and shape, and the data order.",
+    ]
+    if any(not row["primary"] for row in judged["treatments"].values()):
+        said.append("Descriptive treatments take no share of the error rate: they have intervals and no verdict.")
+    return tuple(said)
+
+
+def _tabulate_metrics(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Table, ...]:
+    header = ["mean ± sd over runs"]
+    for arm in arms:
+        summary = judged["arms"][arm]
+        diverged = f", {summary['diverged']} diverged" if summary["diverged"] else ""
+        header.append(f"{arm} ({_count(len(summary['seeds']), 'run')}{diverged})")
+    tables: dict[str, list[tuple[str, ...]]] = {group: [] for group in GROUPS}
+    blocks = ((False, {arm: judged["arms"][arm]["metrics"] for arm in arms}), (True, judged["measured"]))
+    for measured, block in blocks:
+        own = {arm: {k: v for k, v in block.get(arm, {}).items() if isinstance(v, Mapping)} for arm in arms}
+        for key in _order_keys(own, arms):
+            metric = judged["study"]["metric"]
+            word = find_word(key, metric["unit"] if key == metric["key"] else "", measured)
+            tables[word.group].append(_tabulate_metric(key, word, [own[arm].get(key) for arm in arms], judged))
+    return tuple(Table(GROUPS[group], tuple(header), tuple(rows)) for group, rows in tables.items() if rows)
+
+
+def _order_keys(block: Mapping[str, Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
+    keys = {key for arm in arms for key in block[arm]}
+    return [key for key in WORDS if key in keys] + sorted(keys - WORDS.keys())
+
+
+def _tabulate_metric(key: str, word: Word, summaries: list[Any], judged: Mapping[str, Any]) -> tuple[str, ...]:
+    means = [s["mean"] for s in summaries if s and is_known(s.get("mean"))]
+    largest = max(map(abs, means), default=None)
+    if word.family == "percent":
+        divisor, unit = 0.01, "%"
+    else:
+        divisor, unit = choose_scale(word.family, largest) if word.family else (1.0, "")
+    cells = write_row(summaries, divisor)
+    if key in TARGETS:
+        target = judged["study"]["arms"][BASELINE]["training"].get("target_loss")
+        absent = "never" if is_known(target) else "no target set"
+        cells = [absent if cell == MISSING and s else cell for cell, s in zip(cells, summaries, strict=True)]
+        label = f"{word.label(unit)} ({target:g} nats/token)" if is_known(target) else word.label(unit)
+    else:
+        label = word.label(unit)
+    return (label, *cells)
+
+
+def _tabulate_provenance(judged: Mapping[str, Any]) -> Table:
+    study, data = judged["study"], judged["data"]
+    recipe = study["arms"][BASELINE]["training"]
+    optimizer = recipe.get("optimizer") or {}
+    rows = [
+        ("data", data.get("title", MISSING)),
+        ("data digest", data.get("digest", MISSING)),
+        ("device", judged["device"]),
+        ("precision", str(recipe.get("precision", MISSING))),
+        ("optimizer", _write_spec(optimizer)),
+        (
+            "recipe of the baseline",
+            f"{recipe['tokens']:,} tokens in steps of {recipe['batch_tokens']:,}, windows of {recipe['seq_len']:,}",
+        ),
+        ("registration digest", judged["registration_digest"]),
+        ("attempt", str(judged["attempt"])),
+    ]
+    packages = judged.get("packages") or {}
+    if packages:
+        rows.append(("packages", ", ".join(f"{name} {packages[name]}" for name in sorted(packages))))
+    return Table("Provenance", ("", "value"), tuple(rows), is_text=True)
+
+
+def _write_spec(spec: Any) -> str:
+    if not isinstance(spec, Mapping) or "class" not in spec:
+        return MISSING
+    inner = ", ".join(f"{name}={value}" for name, value in sorted(spec.get("arguments", {}).items()))
+    return f"{spec['class'].rpartition(':')[2]}({inner})"
+
+
+def _end(sentence: str) -> str:
+    return f"{sentence}." if sentence and not sentence.endswith((".", "!", "?")) else sentence
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
+def _quote(name: str) -> str:
+    return name if name.replace("-", "").replace("_", "").isalnum() else f'"{name}"'

@@ -1,0 +1,86 @@
+"""What differs between two arms, read from their specs as JSON: nothing is imported from a store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit and the sites where it was made, numbers of equal paths run together: ``blocks.0-2.mlp_norm``."""
+
+    places: tuple[str, ...]
+    n_sites: int
+    before: str
+    after: str
+
+
+def list_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Edit, ...]:
+    """The edits between two arms ``{"model": spec, "training": recipe}``, paths of the recipe under ``training.``."""
+    changes = list(_walk("", before.get("model"), after.get("model")))
+    left, right = before.get("training") or {}, after.get("training") or {}
+    for key in sorted({*left, *right}):
+        changes += _walk(f"training.{key}", left.get(key, _ABSENT), right.get(key, _ABSENT))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for path, old, new in changes:
+        groups.setdefault((_describe(old), _describe(new)), []).append(path or "model")
+    return tuple(Edit(_run_together(paths), len(paths), *values) for values, paths in groups.items())
+
+
+def _walk(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if _is_spec(before) and _is_spec(after) and before["class"] == after["class"]:
+        left, right = before["arguments"], after["arguments"]
+        for key in sorted({*left, *right}):
+            inner = f"{path}.{key}" if path else key
+            yield from _walk(inner, left.get(key, _ABSENT), right.get(key, _ABSENT))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from _walk(f"{path}.{index}" if path else str(index), *pair)
+    elif before is not after and before != after:
+        yield path, before, after
+
+
+def _is_spec(value: Any) -> bool:
+    return isinstance(value, Mapping) and "class" in value
+
+
+def _describe(value: Any) -> str:
+    if value is _ABSENT:
+        return "default"
+    if _is_spec(value):
+        inner = ", ".join(f"{name}={_describe(item)}" for name, item in sorted(value["arguments"].items()))
+        return f"{_last(value['class'])}({inner})" if inner else _last(value["class"])
+    if isinstance(value, Mapping) and "reference" in value:
+        return _last(value["reference"])
+    if isinstance(value, list | tuple):
+        return f"({', '.join(_describe(item) for item in value)})"
+    return "none" if value is None else str(value)
+
+
+def _last(reference: str) -> str:
+    return str(reference).rpartition(":")[2]
+
+
+def _run_together(paths: list[str]) -> tuple[str, ...]:
+    """``blocks.0.norm, blocks.1.norm`` becomes ``blocks.0-1.norm``: paths that are equal but for their first number."""
+    families: dict[str, list[int]] = {}
+    for path in paths:
+        number = re.search(r"(?<=\.)\d+(?=\.|$)", path)
+        key = f"{path[: number.start()]}\0{path[number.end() :]}" if number else path
+        families.setdefault(key, []).append(int(number.group()) if number else -1)
+    return tuple(key.replace("\0", _write_numbers(numbers)) for key, numbers in families.items())
+
+
+def _write_numbers(numbers: list[int]) -> str:
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

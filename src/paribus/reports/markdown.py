@@ -1,0 +1,119 @@
+"""A page as Markdown, as GitHub shows it; figures are files beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from paribus.reports.content import MARKS, Page, Reason, Table, Treatment, name_severity
+from paribus.reports.pictures import Picture
+
+
+def write_markdown(page: Page) -> str:
+    """The whole page; its figures are expected at ``figures/<name>.png``."""
+    return "\n".join(_write_lines(page)).rstrip() + "\n"
+
+
+def escape(text: str) -> str:
+    """``text`` as it stands: no emphasis, link, table cell, formula or HTML of its own."""
+    text = " ".join(str(text).split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
+
+
+def _write_lines(page: Page) -> Iterator[str]:
+    yield from (f"# {escape(page.question)}", "", escape(page.summary), "")
+    for line in page.standing:
+        yield from (f"> **{escape(line)}**", "")
+    for treatment in page.primary:
+        yield from (f"**[{MARKS[treatment.kind]}] {treatment.kind}** {_write_sentence(treatment)}", "")
+    yield from (f"**Doubts.** {escape(name_severity(page.doubts))}", "")
+    yield from _write_reasons(page.doubts)
+    for treatment in page.primary:
+        yield from _write_treatment(treatment)
+    yield from ("## What the verdict does not say", "", *(f"- {escape(line)}" for line in page.limits), "")
+    if page.notes:
+        yield from ("## Notes of the audits", "")
+        yield from _write_reasons(page.notes)
+    if page.described:
+        yield from ("## Described without a verdict", "")
+        for treatment in page.described:
+            yield from (_write_sentence(treatment), "")
+            yield from _write_treatment(treatment)
+    yield from ("## How the verdict is reached", "")
+    for paragraph in page.method:
+        yield from (escape(paragraph), "")
+    yield from ("## Loss and cost", "")
+    yield from _write_pictures(page.curves + page.costs)
+    yield from ("## All metrics", "")
+    if not page.metrics:
+        yield from ("No run has finished yet.", "")
+    for table in page.metrics:
+        yield from (f"**{escape(table.caption)}**", "", *_write_table(table), "")
+    yield from ("## What differs between the arms", "")
+    for treatment in page.treatments:
+        yield from (escape(f"{treatment.edits.caption}."), "")
+        if treatment.edits.rows:
+            yield from (*_write_table(treatment.edits), "")
+    yield from ("## Every pair", "")
+    for treatment in page.treatments:
+        yield from (escape(f"{treatment.pairs.caption}."), "")
+        rows = _write_table(treatment.pairs) if treatment.pairs.rows else ("No pair is finished yet.",)
+        yield from (*rows, "")
+    if page.failures.rows:
+        yield from (escape(f"{page.failures.caption}."), "", *_write_table(page.failures), "")
+    yield from ("## Where it comes from", "", *_write_table(page.provenance), "")
+    yield from ("To reproduce:", "")
+    yield from (f"- `{command.replace('`', '')}`: {escape(what)}" for command, what in page.reproduce)
+
+
+def _write_sentence(treatment: Treatment) -> str:
+    return f"**{escape(treatment.lead)}** {escape(treatment.rest)}".strip()
+
+
+def _write_treatment(treatment: Treatment) -> Iterator[str]:
+    yield from (f"### {escape(treatment.name)}", "")
+    if treatment.picture:
+        yield from (_write_picture(treatment.picture), "", f"*{escape(treatment.picture.caption)}*", "")
+    else:
+        yield from ("No pair has a difference: there is nothing to draw.", "")
+    yield from (*_write_table(treatment.numbers), "")
+    for line in filter(None, (treatment.wider, *treatment.notes)):
+        yield f"- {escape(line)}"
+    yield ""
+
+
+def _write_reasons(reasons: Sequence[Reason]) -> Iterator[str]:
+    for reason in reasons:
+        remedy = f" Remedy: {escape(reason.remedy)}" if reason.remedy else ""
+        yield f"- **{reason.severity}**: {escape(reason.message)}{remedy} ({escape(reason.place)})"
+    if reasons:
+        yield ""
+
+
+def _write_pictures(pictures: Sequence[Picture]) -> Iterator[str]:
+    if not pictures:
+        yield from ("No run has finished yet.", "")
+        return
+    for start in range(0, len(pictures), 2):
+        pair = pictures[start : start + 2]
+        if start == 0:
+            yield from ("| | |", "| --- | --- |")
+        yield f"| {' | '.join([_write_picture(p) for p in pair] + [''] * (2 - len(pair)))} |"
+    yield ""
+    for picture in pictures:
+        yield f"- {escape(picture.title)}: {escape(picture.caption)}"
+    yield ""
+
+
+def _write_picture(picture: Picture) -> str:
+    return f"![{escape(picture.alt)}](figures/{picture.name}.png)"
+
+
+def _write_table(table: Table) -> Iterator[str]:
+    yield f"| {' | '.join(escape(cell) or ' ' for cell in table.header)} |"
+    side = " --- |" if table.is_text else " ---: |"
+    yield f"| --- |{side * (len(table.header) - 1)}"
+    for row in table.rows:
+        yield f"| {' | '.join(escape(cell) or ' ' for cell in row)} |"
