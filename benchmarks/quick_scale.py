@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
 from datetime import date
 from pathlib import Path
@@ -77,18 +78,12 @@ def adamw(lr: float) -> pb.Spec:
 
 
 CANDIDATES = {
-    "Muon .02, 150 x 2048": make_study(150, 2048, optimizer=muon(0.02, 0.003)),
-    "Muon .02, 300 x 1024": make_study(300, 1024, optimizer=muon(0.02, 0.003)),
-    "Muon .02/.01, 150 x 2048": make_study(150, 2048, optimizer=muon(0.02, 0.01)),
-    "Muon .01, 300 x 1024": make_study(300, 1024, optimizer=muon(0.01, 0.003)),
-    "Muon .02, 150 x 2048, T 64": make_study(150, 2048, seq=64, optimizer=muon(0.02, 0.003)),
-    "Muon .02, 150 x 2048, 2 layers, d 128": make_study(
-        150, 2048, d=128, layers=2, heads=4, optimizer=muon(0.02, 0.003)
-    ),
-    "Muon .02, 300 x 2048, d 64": make_study(300, 2048, d=64, heads=2, optimizer=muon(0.02, 0.003)),
-    "Muon .02, 150 x 2048, warm-up 20 %": make_study(
-        150, 2048, optimizer=muon(0.02, 0.003), schedule=pb.spec(pb.training.Cosine, warmup=0.2)
-    ),
+    "Muon .02, AdamW .01, 100 x 2048": make_study(100, 2048, optimizer=muon(0.02, 0.01)),
+    "Muon .02, AdamW .01, 150 x 2048": make_study(150, 2048, optimizer=muon(0.02, 0.01)),
+    "Muon .02, AdamW .01, 75 x 4096": make_study(75, 4096, optimizer=muon(0.02, 0.01)),
+    "Muon .02, AdamW .03, 100 x 2048": make_study(100, 2048, optimizer=muon(0.02, 0.03)),
+    "Muon .02, AdamW .003, 150 x 2048": make_study(150, 2048, optimizer=muon(0.02, 0.003)),
+    "Muon .02, AdamW .003, 300 x 1024": make_study(300, 1024, optimizer=muon(0.02, 0.003)),
     "AdamW .003, 300 x 1024": make_study(300, 1024, optimizer=adamw(0.003)),
 }
 
@@ -100,16 +95,24 @@ def main() -> None:
     parser.add_argument("--margin", action="store_true", help="also what 5 %% more tokens buys")
     parser.add_argument("--store", default="paribus-store/quick-scale")
     options = parser.parse_args()
-    rows = []
+    known = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
     with LocalWorkers(local_slots("cpu")) as workers:
         for name in options.names or CANDIDATES:
             study, store = CANDIDATES[name], Store.create(options.store)
             if not options.margin:
                 study = study.replace(treatments={"RMSNorm": study.treatments["RMSNorm"]}, primary=None)
-            rows.append({"name": name, **measure(study, options.seeds, store, workers)})
-            print(format_row(rows[-1]), flush=True)
-    machine = {"machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
-    RESULTS.write_text(json.dumps({**machine, "date": str(date.today()), "rows": rows}, indent=1) + "\n")
+            known[name] = measure(study, options.seeds, store, workers)
+            print(format_row(name, known[name]), flush=True)
+            RESULTS.write_text(json.dumps({**describe_machine(), "rows": known}, indent=1) + "\n")
+
+
+def describe_machine() -> dict[str, object]:
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": str(date.today()),
+    }
 
 
 def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) -> dict[str, float]:
@@ -143,9 +146,9 @@ def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) 
     }
 
 
-def format_row(row: dict[str, float]) -> str:
+def format_row(name: str, row: dict[str, float]) -> str:
     return (
-        f"{row['name']:<40} loss {row['val_loss']:.3f}  seed sd {row['seed_sd']:.4f}  paired {row['paired_mean']:+.4f} "
+        f"{name:<34} loss {row['val_loss']:.3f}  seed sd {row['seed_sd']:.4f}  paired {row['paired_mean']:+.4f} "
         f"sd {row['paired_sd']:.4f}  r {row['correlation']:+.2f}  {row['seconds']:.1f} s"
         + (
             f"  5 % more tokens: {row['five_percent']:.4f} (se {row['five_percent_se']:.4f})"

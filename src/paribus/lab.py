@@ -310,7 +310,9 @@ def _describe(
         "study": study,
         "registration_digest": registration["digest"],
         "data": registration["data"],
+        "evaluation_digest": registration["evaluation_digest"],
         "device": registration["device"],
+        "packages": next((r.pairing["packages"] for a in records.values() for r in a.values() if r.pairing), {}),
         "treatments": treatments,
         "failed_runs": [
             {"arm": arm, "seed": seed, "error": record.error}

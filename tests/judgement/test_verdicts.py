@@ -156,14 +156,16 @@ def test_a_descriptive_treatment_has_a_difference_and_no_verdict():
     found = compare("arm", pairs_of([-0.5, -0.51, -0.49]), Rule(margin=0.1), VAL_LOSS, primary=False)
     with pytest.raises(JudgementError, match="descriptive"):
         decide(found)
-    assert describe_difference(found).startswith("val loss lower by 0.500 nats/token (interval -0.552 to -0.448, 95 %")
+    assert describe_difference(found).startswith(
+        "validation loss lower by 0.500 nats/token (interval -0.552 to -0.448, 95 %"
+    )
 
 
 def test_the_sentence_has_the_number_its_unit_the_interval_and_the_pairs():
     verdict = judge([-0.5, -0.51, -0.49])
     assert verdict.sentence == (
-        "arm is better than the baseline: val loss lower by 0.500 nats/token (interval -0.552 to -0.448, 95 %, all "
-        "looks and all arms; 3 pairs), by more than the margin of 0.1 nats/token."
+        "arm is better than the baseline: validation loss lower by 0.500 nats/token (interval -0.552 to -0.448, 95 %, "
+        "all looks and all arms; 3 pairs), by more than the margin of 0.1 nats/token."
     )
 
 

@@ -118,6 +118,7 @@ def judge_records(study, records, findings=(), name="scale", attempt=1):
         "rule": Rule.of_study(study).to_json(),
         "data": {"title": "Python source code", "digest": "9c658d1b0208c55d"},
         "device": "cpu",
+        "evaluation_digest": "ab" * 32,
         "runs": {arm: [f"{arm}-{seed}" for seed in range(study.max_seeds)] for arm in study.arms},
     }
     return _describe(registration, records, compare_records(registration, records), list(findings))

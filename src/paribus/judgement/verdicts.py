@@ -176,7 +176,7 @@ def _judge_interval(comparison: Comparison, findings: Sequence[Finding], ending:
     if ending is Ending.EQUIVALENT:
         low, high = comparison.equivalence_interval
         inner = _range(low, high, _decimals(comparison))
-        said = f"is equivalent to the baseline: {difference}; the equivalence interval {inner} lies within +-{margin}"
+        said = f"is equivalent to the baseline: {difference}; the equivalence interval {inner} lies within ±{margin}"
         said += f", {qualifier}" if qualifier else ""
     else:
         size = f"{qualifier} of {margin}" if qualifier == "by more than the margin" else f"{qualifier} ({margin})"
@@ -286,7 +286,9 @@ def _count_divergences(comparison: Comparison) -> tuple[int, int]:
 def _difference(comparison: Comparison) -> str:
     decimals = _decimals(comparison)
     moved = "lower" if comparison.mean < 0 else "higher"
-    said = f"{_metric(comparison)} {moved} by {abs(comparison.mean):.{decimals}f} {comparison.metric.unit}"
+    size = f"{abs(comparison.mean):.{decimals}f}"
+    by = f"{moved} by {size}" if float(size) > 0 else f"changed by less than {10.0**-decimals:.{decimals}f}"
+    said = f"{_metric(comparison)} {by} {comparison.metric.unit}"
     if comparison.interval is None:
         return f"{said} ({_pairs(comparison.n_pairs)}, no interval yet)"
     label = f"{100 * (1 - comparison.rule.alpha):.3g} %, all looks and all arms"
@@ -306,7 +308,8 @@ def _range(low: float, high: float, decimals: int) -> str:
 
 
 def _metric(comparison: Comparison) -> str:
-    return comparison.metric.key.replace("_", " ")
+    words = comparison.metric.key.split("_")
+    return " ".join({"val": "validation"}.get(word, word) for word in words)
 
 
 def _pairs(n: int) -> str:
