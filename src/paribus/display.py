@@ -90,8 +90,11 @@ class LiveTable:
         for run in self.running.values():
             runs.add_row(*_run_cells(run))
         verdicts = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-        for name in ("treatment", "pairs", "difference and interval", "verdict"):
-            verdicts.add_column(name, no_wrap=True, overflow="ellipsis", justify="right" if name == "pairs" else "left")
+        # The name gives way: a number cut short says something else. 80 columns hold the rest.
+        verdicts.add_column("treatment", no_wrap=True, overflow="ellipsis", max_width=27)
+        verdicts.add_column("pairs", justify="right")
+        verdicts.add_column("difference and interval", no_wrap=True)
+        verdicts.add_column("verdict", no_wrap=True)
         for row in self.rows:
             kind = row["verdict"] or ("" if row["primary"] else "descriptive")
             style = VERDICT_STYLE.get(kind, "dim")

@@ -96,13 +96,12 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
 
     place = Store.open(store)
     registration = read_registration(place, name)
-    records = read_records(place, registration)
+    finished = read_records(place, registration)
+    comparisons = compare_records(registration, finished)
+    records = _keep_judged(finished, comparisons)
     findings = [Finding(**finding) for finding in read_json(place.study_folder(name) / "findings.json")]
-    steps = {
-        r.digest: place.read_steps(r.digest) for arm in records.values() for r in arm.values() if r.status == "done"
-    }
-    findings += audit_records(registration["study"], records, steps)
-    judged = _describe(registration, records, compare_records(registration, records), findings)
+    findings += audit_records(registration["study"], records, place.read_steps)
+    judged = _describe(registration, records, comparisons, findings)
     write_json(place.study_folder(name) / "verdicts.json", judged)
     return judged
 
