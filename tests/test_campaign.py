@@ -130,3 +130,11 @@ def test_a_descriptive_treatment_runs_as_long_as_a_primary_one(tmp_path):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
     assert [bench.take() for _ in range(4)] == [("aside", 0), ("aside", 1), ("aside", 2), None]
+
+
+def test_what_an_earlier_call_saw_fail_is_tried_again(tmp_path):
+    bench = Bench(tmp_path / "s", make_study())
+    bench.finish("baseline", 0, 3.0)
+    bench.finish("wide", 0, status="failed")
+    again = Campaign(bench.store, bench.plan, bench.registration, None, [], lambda event: None)
+    assert bench.name(again.next_job().digest) == ("wide", 0)

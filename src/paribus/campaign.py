@@ -37,6 +37,7 @@ class Campaign:
         self.study_file, self.findings = study_file, findings
         self.runs: dict[str, Run] = {run.digest: run for run in plan}
         self.running: set[str] = set()
+        self._forget_failures()
         self._judge()
 
     def next_job(self) -> Job | None:
@@ -63,6 +64,13 @@ class Campaign:
         """Whether a running run can still matter."""
         arm = self.runs[digest].arm
         return bool(self.wanted_pairs) if arm == BASELINE else arm in self.wanted_pairs
+
+    def _forget_failures(self) -> None:
+        """A failure says nothing about the arm: what an earlier call saw fail is tried again."""
+        for of_arm in read_records(self.store, self.registration).values():
+            for record in of_arm.values():
+                if record.status == "failed":
+                    (self.store.run_folder(record.digest) / "result.json").unlink()
 
     def _judge(self) -> None:
         records = read_records(self.store, self.registration)

@@ -57,13 +57,14 @@ class LocalWorkers:
     events: queue.Queue = field(default_factory=queue.Queue)
 
     def __enter__(self) -> LocalWorkers:
+        search_path = os.pathsep.join(path for path in sys.path if path)  # a worker finds the user's modules as we do
         for index, variables in enumerate(self.slots):
             process = subprocess.Popen(
                 [sys.executable, "-m", "paribus.execution.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **variables},
+                env={**os.environ, "PYTHONPATH": search_path, **variables},
             )
             self.processes.append(process)
             threading.Thread(target=self._listen, args=(index,), daemon=True).start()

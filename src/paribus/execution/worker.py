@@ -61,7 +61,7 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
     store = Store.open(job.store)
     folder = store.run_folder(job.digest)
     with _lease(folder / "lease", stop):
-        if store.is_done(job.digest) and store.read_record(job.digest).status != "failed":
+        if store.is_done(job.digest):
             return store.read_record(job.digest)
         write_json(
             folder / "run.json", {"format": 1, "digest": job.digest, **asdict(job)["identity"], **_provenance(job)}
