@@ -29,6 +29,8 @@ from paribus.records import Store
 from paribus.runs import Environment, plan
 
 RESULTS = Path(__file__).parent / "results" / "quick_scale.json"
+PAGE = Path(__file__).parents[1] / "docs" / "quick_scale.md"
+BEGIN, END = "<!-- table: benchmarks/quick_scale.py writes it -->\n", "<!-- end of table -->"
 MORE = 1.5
 REPORTED = math.log(1.05) / math.log(MORE)
 
@@ -104,6 +106,7 @@ def main() -> None:
             known[name] = measure(study, options.seeds, store, workers)
             print(format_row(name, known[name]), flush=True)
             RESULTS.write_text(json.dumps({**describe_machine(), "rows": known}, indent=1) + "\n")
+    write_table()
 
 
 def describe_machine() -> dict[str, object]:
@@ -156,6 +159,22 @@ def format_row(name: str, row: dict[str, float]) -> str:
             else ""
         )
     )
+
+
+def write_table() -> None:
+    """Put the stored rows into the documentation page."""
+    stored = json.loads(RESULTS.read_text())
+    lines = [
+        "| optimizer, steps x tokens | final loss | sd over seeds | paired difference | its sd | correlation |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in stored["rows"].items():
+        numbers = [f"{row['val_loss']:.3f}", f"{row['seed_sd']:.4f}", f"{row['paired_mean']:+.4f}"]
+        lines.append(" | ".join([f"| {name}", *numbers, f"{row['paired_sd']:.4f}", f"{row['correlation']:+.2f} |"]))
+    seeds = sorted({row["seeds"] for row in stored["rows"].values()})
+    lines.append(f"\n{stored['date']}, {stored['machine']}, torch {stored['torch']}, seeds per row: {seeds}.\n")
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n".join(lines) + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ import random
 import pytest
 
 from paribus.campaign import Campaign
+from paribus.errors import JudgementError
 from paribus.lab import judge
-from paribus.records import Finding, Record, Store, write_json
-from paribus.registration import register
+from paribus.records import Finding, Record, Store, read_findings
+from paribus.registration import read_registration, register
 from paribus.runs import Environment, plan
 from paribus.specs import spec
 from paribus.study import Study, Training
@@ -43,14 +44,14 @@ class Bench:
     def __init__(self, folder, study, findings=()):
         self.store = Store.create(folder)
         self.plan = plan(study, Environment("data", "cpu", "2.13.0"))
-        self.registration = register(self.store, "toy", self.plan, {"title": "t", "digest": "d"}, "evaluation")
-        write_json(self.store.study_folder("toy") / "findings.json", [f.to_json() for f in findings])
+        data = {"title": "t", "digest": "d"}
+        self.registration = register(self.store, "toy", self.plan, data, "evaluation", findings)
         self.events = []
         self.campaign = Campaign(self.store, self.plan, self.registration, None, findings, self.events.append)
         self.losses = {}
 
     def name(self, digest):
-        run = self.campaign.runs[digest]
+        run = self.campaign.runs[digest][0]
         return run.arm, run.seed
 
     def take(self):
@@ -118,7 +119,35 @@ def test_a_failed_treatment_stops_and_the_others_go_on(tmp_path):
     bench.finish("baseline", 0, 3.0)
     bench.finish("wide", 0, status="failed")
     assert {bench.take()[0] for _ in range(6)} == {"baseline", "wider"}
-    assert judge(tmp_path / "s", "toy")["failed_runs"] == [{"arm": "wide", "seed": 0, "error": None}]
+    judged = judge(tmp_path / "s", "toy")
+    assert judged["failed_runs"] == [{"arm": "wide", "seed": 0, "error": None}]
+    invalid = [finding["message"] for finding in judged["findings"] if finding["severity"] == "invalid"]
+    assert len(invalid) == 1  # that it failed, and not that its partner is missing
+    assert "1 of 1 runs of 'wide' failed" in invalid[0]
+
+
+def test_a_failure_ahead_of_the_pairs_does_not_stop_those_before_it(tmp_path):
+    bench = Bench(tmp_path / "s", make_study(max_seeds=5))
+    bench.finish("wide", 3, status="failed")
+    assert [bench.take() for _ in range(7)] == [(a, s) for s in range(3) for a in ("baseline", "wide")] + [None]
+    for seed in range(3):
+        bench.finish("baseline", seed, 3.0 + 0.1 * seed)
+        bench.finish("wide", seed, 3.0 + 0.1 * seed + (-1) ** seed)
+    assert bench.events[-1]["rows"][0]["verdict"] is None
+    judged = judge(tmp_path / "s", "toy")
+    assert [run["seed"] for run in judged["failed_runs"]] == [3]
+    assert judged["treatments"]["wide"]["verdict"]["kind"] == "invalid"
+
+
+def test_a_null_arm_that_is_the_baseline_shares_its_runs_and_starts_none_twice(tmp_path):
+    study = make_study(treatments={"same": spec(Part), "wide": spec(Part, width=2)}, null=("same",))
+    bench = Bench(tmp_path / "s", study)
+    taken = [bench.take() for _ in range(6)]
+    assert taken == [(arm, seed) for seed in range(3) for arm in ("baseline", "wide")]
+    for seed in range(3):
+        bench.finish("baseline", seed, 3.0 + 0.1 * seed)
+    assert {row["treatment"]: row["verdict"] for row in bench.events[-1]["rows"]}["same"] == "equivalent"
+    assert bench.campaign.wanted(bench.plan.run("baseline", 3).digest)
 
 
 def test_a_descriptive_treatment_runs_as_long_as_a_primary_one(tmp_path):
@@ -130,6 +159,58 @@ def test_a_descriptive_treatment_runs_as_long_as_a_primary_one(tmp_path):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
     assert [bench.take() for _ in range(4)] == [("aside", 0), ("aside", 1), ("aside", 2), None]
+
+
+def test_a_descriptive_treatment_is_described_on_the_pairs_of_the_primary_ones_alone(tmp_path):
+    study = make_study(treatments={"wide": spec(Part, width=2), "aside": spec(Part, width=3)}, primary=("wide",))
+    bench = Bench(tmp_path / "s", study)
+    for seed in range(6):  # another study left more runs than this one asks for
+        bench.finish("aside", seed, 3.5 + 0.1 * seed + 0.01 * (seed % 3))
+        bench.finish("baseline", seed, 3.0 + 0.1 * seed)
+    for seed in range(3):
+        bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
+    judged = judge(tmp_path / "s", "toy")
+    assert judged["treatments"]["aside"]["comparison"]["seeds"] == [0, 1, 2]
+    assert judged["treatments"]["aside"]["verdict"] is None
+    assert judged["arms"]["baseline"]["seeds"] == [0, 1, 2]
+    assert "this arm alone" in judged["treatments"]["aside"]["description"]
+
+
+def register_in(folder, name="toy", **changes):
+    made = plan(make_study(**changes), Environment("data", "cpu", "2.13.0"))
+    return register(Store.create(folder), name, made, {"title": "t", "digest": "d"}, "evaluation")
+
+
+def test_the_same_study_is_the_same_registration(tmp_path):
+    assert register_in(tmp_path / "s") == register_in(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"margin": 0.2}, {"max_seeds": 12}, {"question": "is  it"}, {"question": "Something else?"}]
+)
+def test_judging_the_same_runs_again_is_a_second_attempt_and_a_doubt(tmp_path, changes):
+    register_in(tmp_path / "s")
+    again = register_in(tmp_path / "s", **changes)
+    assert (again["name"], again["attempt"], again["judged_before"]) == ("toy-2", 2, ["toy"])
+    found = read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json")
+    assert [(f.check, f.severity) for f in found] == [("repeated look", "doubt")]
+
+
+def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):
+    register_in(tmp_path / "s")
+    again = register_in(tmp_path / "s", first_seed=100)
+    assert (again["attempt"], again["judged_before"]) == (2, [])
+    assert read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json") == []
+
+
+@pytest.mark.parametrize("edit", [('"attempt": 1', '"attempt": 9'), ('"margin": 0.1', '"margin": 0.5')])
+def test_a_registration_that_was_edited_is_refused(tmp_path, edit):
+    register_in(tmp_path / "s")
+    path = tmp_path / "s" / "studies" / "toy" / "registration.json"
+    assert edit[0] in path.read_text()
+    path.write_text(path.read_text().replace(*edit))
+    with pytest.raises(JudgementError, match="was changed after it was written"):
+        read_registration(Store.open(tmp_path / "s"), "toy")
 
 
 def test_what_an_earlier_call_saw_fail_is_tried_again(tmp_path):

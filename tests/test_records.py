@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from paribus.errors import StoreError
-from paribus.records import Finding, Record, Store, held, read_jsonl, write_json, write_text
+from paribus.records import Finding, Record, Store, held, read_findings, read_jsonl, write_json, write_text
 
 RECORD = Record("abc", 3, "done", metrics={"val_loss": 1.5}, evaluations=({"step": 1, "loss": 2.0},))
 
@@ -66,19 +66,43 @@ def test_a_place_under_a_file_is_said_to_be_unwritable(tmp_path):
         Store.create(tmp_path / "file" / "store")
 
 
-@pytest.mark.parametrize("content", ['{"format": 1, "digest": "abc"', "", '{"format": 1, "surprise": 2}'])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"format": 1, "digest": "abc"', b"", b'{"format": 1, "surprise": 2}', b"[]", b"\xff", b'{"format": 2}'],
+)
 def test_a_damaged_record_is_refused_by_name(tmp_path, content):
     store = Store.create(tmp_path)
     store.write_record(RECORD)
-    (store.run_folder("abc") / "result.json").write_text(content)
+    (store.run_folder("abc") / "result.json").write_bytes(content)
     with pytest.raises(StoreError, match=r"result\.json (is damaged|was written in format)"):
         store.read_record("abc")
 
 
+def test_a_record_in_the_folder_of_another_run_is_refused(tmp_path):
+    store = Store.create(tmp_path)
+    store.write_record(RECORD)
+    (tmp_path / "runs" / "abc").rename(tmp_path / "runs" / "xyz")
+    with pytest.raises(StoreError, match="is the result of run abc"):
+        store.read_record("xyz")
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', '[{"check": "x"}]', "[1]", '[{"check": "x", "severity": "bad"}]'])
+def test_damaged_findings_are_refused_by_name(tmp_path, content):
+    (tmp_path / "findings.json").write_text(content)
+    with pytest.raises(StoreError, match=r"findings\.json is damaged"):
+        read_findings(tmp_path / "findings.json")
+
+
+def test_what_a_first_write_left_behind_is_no_obstacle(tmp_path):
+    (tmp_path / ".store.json.abc").write_text("{")
+    assert Store.create(tmp_path).study_names() == []
+
+
 def test_a_truncated_line_is_refused_by_number(tmp_path):
-    (tmp_path / "steps.jsonl").write_text('{"step": 1}\n{"step": 2, "lo')
-    with pytest.raises(StoreError, match=r"steps\.jsonl:2 is damaged"):
-        read_jsonl(tmp_path / "steps.jsonl")
+    for rest in (b'{"step": 2, "lo', b"\xff\xfe"):
+        (tmp_path / "steps.jsonl").write_bytes(b'{"step": 1}\n' + rest)
+        with pytest.raises(StoreError, match=r"steps\.jsonl:2 is damaged"):
+            read_jsonl(tmp_path / "steps.jsonl")
     with pytest.raises(StoreError, match="is missing"):
         read_jsonl(tmp_path / "none.jsonl")
 

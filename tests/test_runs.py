@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from paribus.errors import SpecError
 from paribus.runs import Environment, plan
 from paribus.specs import spec
 from paribus.study import Arm, Study, Training
@@ -101,3 +102,26 @@ def test_a_run_knows_the_source_of_the_users_class_and_of_what_it_imports(users_
     path.write_text(edit(path.read_text()))
     assert (digest(load(), arm="mine") != before) == changes
     assert digest(load()) == baseline
+
+
+def test_a_relative_import_is_part_of_the_source(tmp_path, monkeypatch):
+    package = tmp_path / "users_package"
+    (package / "sub").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "sub" / "__init__.py").write_text("")
+    (package / "ops.py").write_text("K = 1\n")
+    (package / "sub" / "parts.py").write_text(
+        "from ..ops import K\nclass Mine:\n    def __init__(self, dim=K):\n        pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    study = make(treatments={"mine": spec(importlib.import_module("users_package.sub.parts").Mine)})
+    before = digest(study, arm="mine")
+    (package / "ops.py").write_text("K = 1\nOTHER = 2\n")
+    assert digest(study, arm="mine") != before
+
+
+def test_a_class_without_a_readable_source_has_no_identity(monkeypatch):
+    made = type("Made", (), {"__init__": lambda self, dim=1: None, "__module__": "nowhere", "__qualname__": "Made"})
+    with pytest.raises(SpecError, match="the source of nowhere:Made cannot be read"):
+        plan(make(treatments={"made": spec(made)}), HERE)

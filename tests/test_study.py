@@ -49,6 +49,11 @@ def make(**changes):
         ({"alpha": 0.0}, "0 < alpha"),
         ({"boundary": "none"}, "got 'none'"),
         ({"baseline": Part}, "baseline must be a Spec"),
+        ({"metric": Metric("val_los", "nats")}, "did you mean 'val_loss'?"),
+        (
+            {"treatments": {"wide": Arm(spec(Part), RECIPE.replace(evaluation_tokens=7))}},
+            "treatment 'wide' has evaluation_tokens 7, the baseline 32768",
+        ),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(changes, said):

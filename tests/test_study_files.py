@@ -86,3 +86,13 @@ def test_a_file_without_a_study_is_refused(tmp_path):
     path.write_text("studdy = 1\n")
     with pytest.raises(StudyError, match=r"defines no `study = paribus\.Study"):
         read_study(path)
+
+
+def test_a_file_that_was_edited_is_read_again_with_what_it_imports(tmp_path):
+    path, helper = tmp_path / "edited.py", tmp_path / "edited_helper.py"
+    helper.write_text("MARGIN = 0.1\n")
+    path.write_text("from edited_helper import MARGIN\n" + GOOD.replace("margin=0.1", "margin=MARGIN"))
+    first = read_study(path)
+    assert read_study(path).choose() is first.choose()
+    helper.write_text("MARGIN = 0.25\n")
+    assert read_study(path).choose().margin == 0.25

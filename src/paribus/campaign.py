@@ -35,15 +35,17 @@ class Campaign:
     ):
         self.store, self.plan, self.registration, self.tell = store, plan, registration, observe
         self.study_file, self.findings = study_file, findings
-        self.runs: dict[str, Run] = {run.digest: run for run in plan}
+        self.runs: dict[str, list[Run]] = {}  # a treatment may be the baseline over again, and share its runs
+        for run in plan:
+            self.runs.setdefault(run.digest, []).append(run)
         self.running: set[str] = set()
         self._forget_failures()
         self._judge()
 
     def next_job(self) -> Job | None:
         """The next missing run: first those of the next pair, then ahead of time for treatments still open."""
-        for pairs, seed in enumerate(self.plan.seeds):
-            live = [name for name, wanted in self.wanted_pairs.items() if pairs < wanted or name in self.open]
+        for place, seed in enumerate(self.plan.seeds):
+            live = [name for name, end in self.ends.items() if place < end]
             for arm in [BASELINE, *live] if live else []:
                 run = self.plan.run(arm, seed)
                 if run.digest not in self.finished and run.digest not in self.running:
@@ -53,7 +55,7 @@ class Campaign:
 
     def observe(self, event: Mapping[str, Any]) -> None:
         """Take an event of the executor, pass it on with its arm and seed, and judge when a run is finished."""
-        run = self.runs[event["digest"]]
+        run = self.runs[event["digest"]][0]
         self.tell({**event, "arm": run.arm, "seed": run.seed, "steps": self.plan.study.arms[run.arm].training.steps})
         if event["event"] in ("finished", "stopped"):
             self.running.discard(run.digest)
@@ -62,8 +64,8 @@ class Campaign:
 
     def wanted(self, digest: str) -> bool:
         """Whether a running run can still matter."""
-        arm = self.runs[digest].arm
-        return bool(self.wanted_pairs) if arm == BASELINE else arm in self.wanted_pairs
+        arms = {run.arm for run in self.runs[digest]}
+        return bool(self.ends) if BASELINE in arms else bool(arms & self.ends.keys())
 
     def _forget_failures(self) -> None:
         """A failure says nothing about the arm: what an earlier call saw fail is tried again."""
@@ -73,17 +75,20 @@ class Campaign:
                     (self.store.run_folder(record.digest) / "result.json").unlink()
 
     def _judge(self) -> None:
+        """Find ``finished``, and in ``ends`` how many pairs each treatment that still needs some may run to.
+
+        A primary treatment may run ahead of its verdict, up to the last pair; no arm runs past a failure.
+        """
         records = read_records(self.store, self.registration)
         comparisons = compare_records(self.registration, records)
-        broken = {arm for arm, of_arm in records.items() if any(r.status == "failed" for r in of_arm.values())}
         wanted = pairs_wanted(comparisons, self.findings)
         self.finished = {record.digest for of_arm in records.values() for record in of_arm.values()}
-        self.wanted_pairs = {
-            name: wanted[name]
-            for name, comparison in comparisons.items()
-            if wanted[name] > comparison.n_pairs and not broken & {name, BASELINE}
-        }
-        self.open = {name for name in self.wanted_pairs if comparisons[name].primary}
+        self.ends = {}
+        for name, comparison in comparisons.items():
+            failed = [seed for arm in (BASELINE, name) for seed, r in records[arm].items() if r.status == "failed"]
+            end = min([*failed, self.plan.seeds.stop]) - self.plan.seeds.start
+            if comparison.n_pairs < min(wanted[name], end):
+                self.ends[name] = end if comparison.primary else min(wanted[name], end)
         self.tell({"event": "judged", "rows": summarize(comparisons, self.findings)})
 
 

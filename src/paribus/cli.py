@@ -14,12 +14,12 @@ from typing import Any
 import click
 
 from paribus.errors import ParibusError
+from paribus.records import DEFAULT_STORE
 
-STORE = "paribus-store"
 INVALID = 3
 INTERRUPTED = 130
 
-STORE_OPTION = click.option("--store", default=STORE, show_default=True, help="Folder of runs and reports.")
+STORE_OPTION = click.option("--store", default=DEFAULT_STORE, show_default=True, help="Folder of runs and reports.")
 SCALE_OPTION = click.option("--scale", help="One of the study's scales; the first it offers is the default.")
 DATA_OPTION = click.option("--data", help="Another corpus: stdlib, a file, a folder, or hub:owner/name.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -107,10 +107,10 @@ def run(study: str, as_json: bool, **options: Any) -> int:
 
 
 @commands.command()
-@click.argument("store", default=STORE)
+@click.argument("store", default=DEFAULT_STORE)
 @JSON_OPTION
 def status(store: str, as_json: bool) -> None:
-    """Say what is done, running and failed, and how far the verdicts are."""
+    """Say what is done, failed and unfinished, and how far the verdicts are."""
     from paribus import lab
     from paribus.display import status_text
 
@@ -119,7 +119,7 @@ def status(store: str, as_json: bool) -> None:
 
 
 @commands.command()
-@click.argument("store", default=STORE)
+@click.argument("store", default=DEFAULT_STORE)
 @click.option("--study", help="One study of the store; all of them by default.")
 @click.option("--format", "form", type=click.Choice(["md", "html", "json"]), default="md", show_default=True)
 def report(store: str, study: str | None, form: str) -> None:

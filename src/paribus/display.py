@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-Observe = Callable[[Mapping[str, Any]], None]
+from paribus.campaign import Observe
 
 VERDICT_STYLE = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow", "invalid": "bold red"}
 
@@ -87,8 +87,8 @@ class LiveTable:
             ("left", "right"),
         ):
             runs.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
-        for run in self.running.values():
-            runs.add_row(*_run_cells(run))
+        for run in list(self.running.values()):  # the other thread adds and removes
+            runs.add_row(*map(Text, _run_cells(run)))
         verdicts = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
         # The name gives way: a number cut short says something else. 80 columns hold the rest.
         verdicts.add_column("treatment", no_wrap=True, overflow="ellipsis", max_width=27)
@@ -99,7 +99,7 @@ class LiveTable:
             kind = row["verdict"] or ("" if row["primary"] else "descriptive")
             style = VERDICT_STYLE.get(kind, "dim")
             verdicts.add_row(
-                row["treatment"], str(row["pairs"]), _difference_text(row), Text(kind or "...", style=style)
+                Text(row["treatment"]), str(row["pairs"]), Text(_difference_text(row)), Text(kind or "...", style=style)
             )
         return Group(Text(self.message, style="dim", no_wrap=True, overflow="ellipsis"), runs, Text(""), verdicts)
 

@@ -14,13 +14,12 @@ from paribus.errors import StoreError, StudyError
 from paribus.judgement import decide, describe_difference, describe_method, suspend
 from paribus.judgement.comparison import Comparison
 from paribus.judgement.summaries import summarize_arm
-from paribus.records import FORMAT, Finding, Store, read_json, write_json
+from paribus.records import DEFAULT_STORE, FORMAT, Finding, Store, read_findings, read_json, write_json
 from paribus.registration import Records, compare_records, read_records, read_registration, register, seeded
 from paribus.runs import Environment, Plan, plan
 from paribus.study import BASELINE, Arm, Study, Training
 from paribus.study_files import built_in_studies, read_study
 
-DEFAULT_STORE = "paribus-store"
 CONFIRMATION_SEEDS = 10_000  # a confirmation's seeds lie this far from the first registration's
 
 
@@ -45,25 +44,27 @@ def run(
     """
     from paribus.audits import audit_design
     from paribus.execution.local import LocalWorkers, choose_device, execute_inline, local_slots
+    from paribus.reports import FORMS, write_report
 
     asked = _ask(study, scale, data, max_seeds, confirm)
+    device = choose_device(device)
     place = Store.create(store)
-    device = device or choose_device()
-    slots = local_slots(device, devices) if executor == "local" and asked.travels else []
+    n_runs = len(asked.study.arms) * asked.study.max_seeds
+    slots = local_slots(device, n_runs, devices) if executor == "local" and asked.travels else []
     with place.lock(), LocalWorkers(slots) as workers:
         observe({"event": "message", "text": f"{asked.study.question} Preparing the corpus"})
         corpus, evaluation_digest, made = _prepare(asked, device)
-        title = {"title": corpus.title, "digest": corpus.digest}
-        registration = register(place, asked.name, made, title, evaluation_digest)
         observe({"event": "message", "text": f"{asked.study.question} Auditing the design"})
         findings = audit_design(asked.study, corpus)
-        write_json(place.study_folder(registration["name"]) / "findings.json", [f.to_json() for f in findings])
+        data = {"title": corpus.title, "digest": corpus.digest}
+        registration = register(place, asked.name, made, data, evaluation_digest, findings)
         observe({"event": "message", "text": asked.study.question})
         campaign = Campaign(place, made, registration, asked.file, findings, observe)
         execute = workers.execute if slots else execute_inline
         execute(campaign.next_job, campaign.observe, campaign.wanted)
-    paths = {form: report(store, form, registration["name"]) for form in ("json", "md", "html")}
-    return Result(registration["name"], read_json(paths["json"]), paths["html"])
+        judged = judge(store, registration["name"])
+        paths = {form: write_report(judged, place.study_folder(judged["name"]), form) for form in FORMS}
+    return Result(judged["name"], read_json(paths["json"]), paths["html"])
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     finished = read_records(place, registration)
     comparisons = compare_records(registration, finished)
     records = _keep_judged(finished, comparisons)
-    findings = [Finding(**finding) for finding in read_json(place.study_folder(name) / "findings.json")]
+    findings = read_findings(place.study_folder(name) / "findings.json")
     findings += audit_records(registration["study"], records, place.read_steps)
     judged = _describe(registration, records, comparisons, findings)
     write_json(place.study_folder(name) / "verdicts.json", judged)
@@ -147,8 +148,7 @@ def status(store: str | Path) -> dict[str, Any]:
             }
             for arm, of_arm in records.items()
         }
-        path = place.study_folder(name) / "findings.json"  # written after the registration, before the first run
-        findings = [Finding(**finding) for finding in read_json(path)] if path.exists() else []
+        findings = read_findings(place.study_folder(name) / "findings.json")
         rows = summarize(compare_records(registration, records), findings)
         studies[name] = {"question": registration["study"]["question"], "runs": runs, "treatments": rows}
     return {"format": FORMAT, "store": str(store), "studies": studies}
@@ -270,12 +270,13 @@ def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Rec
     """
     kept: Records = {arm: {} for arm in records}
     for name, comparison in comparisons.items():
-        first, n_pairs = comparison.rule.first_seed, comparison.n_pairs
-        is_open = not comparison.primary or decide(comparison) is None
+        end = comparison.rule.first_seed + comparison.n_pairs
+        pair = [records[arm].get(end) for arm in (BASELINE, name)]
+        stuck = any(record is not None and record.status == "failed" for record in pair)
+        if stuck and (not comparison.primary or decide(comparison) is None):
+            end += 1
         for arm in (BASELINE, name):
-            for seed, record in records[arm].items():
-                if seed < first + n_pairs or (is_open and seed == first + n_pairs and record.status == "failed"):
-                    kept[arm][seed] = record
+            kept[arm] |= {seed: record for seed, record in records[arm].items() if seed < end}
     return {arm: dict(sorted(of_arm.items())) for arm, of_arm in kept.items()}
 
 

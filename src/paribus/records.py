@@ -28,6 +28,8 @@ from paribus.errors import StoreError
 
 FORMAT = 1
 SEVERITIES = ("note", "doubt", "invalid")
+DEFAULT_STORE = "paribus-store"
+_MEND = "delete its folder and call `paribus run` again: only what lay there is done anew"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Store:
         """
         store = Store(Path(folder))
         if not (store.folder / "store.json").exists():
-            if store.folder.is_dir() and any(store.folder.iterdir()):
+            # Names with a dot are a file manager's, or the temporary file of a first write that was killed.
+            if store.folder.is_dir() and any(not path.name.startswith(".") for path in store.folder.iterdir()):
                 raise StoreError(f"{folder} is not empty and is no paribus store; name another folder")
             write_json(store.folder / "store.json", {"format": FORMAT})
         return Store.open(folder)
@@ -154,9 +157,12 @@ class Store:
         if data.get("format") != FORMAT:
             raise StoreError(f"{path} was written in format {data.get('format')}; this paribus reads format {FORMAT}")
         try:
-            return Record.from_json(data)
+            record = Record.from_json(data)
         except TypeError as error:
-            raise StoreError(f"{path} is damaged ({error}); delete its folder and run again") from None
+            raise StoreError(f"{path} is damaged ({error}); {_MEND}") from None
+        if record.digest != digest:
+            raise StoreError(f"{path} is the result of run {record.digest}; {_MEND}")
+        return record
 
     def write_record(self, record: Record) -> None:
         write_json(self.run_folder(record.digest) / "result.json", record.to_json())
@@ -171,7 +177,7 @@ def held(path: Path) -> Iterator[bool]:
     """Try to hold the lock file ``path``; yields whether it was free. The system frees it when we die."""
     import fcntl
 
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     with file:
@@ -195,7 +201,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` whole or not at all."""
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -210,33 +216,45 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises StoreError when it is missing or damaged."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The content of a JSON file. Raises StoreError when it is missing, damaged, or no ``kind``."""
     try:
-        return json.loads(path.read_text())
+        data = json.loads(path.read_text())
     except FileNotFoundError:
-        raise StoreError(f"{path} is missing") from None
+        raise StoreError(f"{path} is missing; {_MEND}") from None
     except (ValueError, OSError) as error:
-        raise StoreError(f"{path} is damaged ({error}); delete its folder and run again") from None
+        raise StoreError(f"{path} is damaged ({error}); {_MEND}") from None
+    if not isinstance(data, kind):
+        raise StoreError(f"{path} is damaged (it holds a {type(data).__name__}, expected {kind.__name__}); {_MEND}")
+    return data
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """The findings in a JSON file. Raises StoreError when it is missing or damaged."""
+    try:
+        return [Finding(**finding) for finding in read_json(path, list)]
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"{path} is damaged ({error}); {_MEND}") from None
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file. Raises StoreError for a damaged line, by number."""
     lines = []
     try:
-        text = path.read_text()
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise StoreError(f"{path} is missing") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+        raise StoreError(f"{path} is missing; {_MEND}") from None
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             lines.append(json.loads(line))
         except ValueError:
-            raise StoreError(f"{path}:{number} is damaged: {line[:40]!r}; delete its folder and run again") from None
+            raise StoreError(f"{path}:{number} is damaged: {line[:40]!r}; {_MEND}") from None
     return lines
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says about a write inside into a StoreError."""
     try:
         yield
     except OSError as error:

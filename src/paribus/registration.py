@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from paribus.errors import JudgementError, StoreError
-from paribus.judgement import Rule, compare_all
+from paribus.judgement import Rule, compare, compare_all
 from paribus.judgement.comparison import Comparison, Pair
-from paribus.records import FORMAT, Record, Store, read_json, write_json
+from paribus.records import FORMAT, Finding, Record, Store, read_json, write_json
 from paribus.runs import Plan
 from paribus.study import BASELINE, Metric
 
@@ -18,11 +20,19 @@ Records = dict[str, dict[int, Record]]
 """Arm to seed to record; finished runs only."""
 
 
-def register(store: Store, name: str, plan: Plan, data: Mapping[str, Any], evaluation_digest: str) -> dict[str, Any]:
+def register(
+    store: Store,
+    name: str,
+    plan: Plan,
+    data: Mapping[str, Any],
+    evaluation_digest: str,
+    findings: Sequence[Finding] = (),
+) -> dict[str, Any]:
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
-    A study that was edited is a new registration, under a name of its own; ``attempt`` counts the registrations
-    with the same question on the same evaluation documents.
+    A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
+    same evaluation documents that ask the same question or share a treatment's runs; ``judged_before`` names those
+    that share runs. ``findings`` of the design are written beside it, with one more where runs were judged before.
     """
     study = plan.study
     content = {
@@ -33,19 +43,52 @@ def register(store: Store, name: str, plan: Plan, data: Mapping[str, Any], evalu
         "device": plan.environment.device,
         "runs": {arm: [plan.run(arm, seed).digest for seed in plan.seeds] for arm in study.arms},
     }
-    digest = _digest(content)
     others = [read_registration(store, other) for other in store.study_names()]
-    for other in others:
-        if other["digest"] == digest:
-            return other
-    asked = (evaluation_digest, study.question)
-    attempt = 1 + sum((other["evaluation_digest"], other["study"]["question"]) == asked for other in others)
-    taken, free, number = {other["name"] for other in others}, name, 2
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    registration = {"format": FORMAT, "name": free, "digest": digest, "attempt": attempt, **content}
-    write_json(store.study_folder(free) / "registration.json", registration)
+    registration = next((o for o in others if {key: o[key] for key in content} == content), None)
+    if registration is None:
+        asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
+        shared = [o["name"] for o in asked if _treated(o) & _treated(content)]
+        same = [o["name"] for o in asked if _words(o["study"]["question"]) == _words(study.question)]
+        content |= {
+            "format": FORMAT,
+            "name": _free_name(name, {other["name"] for other in others}),
+            "attempt": 1 + len({*shared, *same}),
+            "judged_before": shared,
+        }
+        registration = {**content, "digest": _digest(content)}
+    folder = store.study_folder(registration["name"])
+    findings = [*findings, *_repeated_looks(registration["judged_before"])]
+    write_json(folder / "findings.json", [finding.to_json() for finding in findings])
+    write_json(folder / "registration.json", registration)
     return registration
+
+
+def _treated(content: Mapping[str, Any]) -> set[str]:
+    return {digest for arm, digests in content["runs"].items() if arm != BASELINE for digest in digests}
+
+
+def _words(question: str) -> list[str]:
+    return re.findall(r"\w+", question.lower())
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(free for free in names if free not in taken)
+
+
+def _repeated_looks(names: Sequence[str]) -> list[Finding]:
+    if not names:
+        return []
+    return [
+        Finding(
+            check="repeated look",
+            severity="doubt",
+            message=f"runs of this study were judged before, as {', '.join(map(repr, names))}: "
+            "the error rate holds for the first look at them",
+            evidence={"judged_before": list(names)},
+            remedy="`paribus run STUDY --confirm` judges fresh seeds on documents that were held back",
+        )
+    ]
 
 
 def read_registration(store: Store, name: str) -> dict[str, Any]:
@@ -57,9 +100,11 @@ def read_registration(store: Store, name: str) -> dict[str, Any]:
     if not path.exists():
         raise StoreError(f"{store.folder} holds no study {name!r}; there is {', '.join(store.study_names()) or 'none'}")
     registration = read_json(path)
-    content = {k: v for k, v in registration.items() if k not in ("format", "name", "digest", "attempt")}
+    content = {key: value for key, value in registration.items() if key != "digest"}
     if registration.get("digest") != _digest(content):
         raise JudgementError(f"{path} was changed after it was written; a registered study cannot be edited")
+    if registration["format"] != FORMAT:
+        raise StoreError(f"{path} was written in format {registration['format']}; this paribus reads format {FORMAT}")
     return registration
 
 
@@ -72,7 +117,10 @@ def read_records(store: Store, registration: Mapping[str, Any]) -> Records:
 
 
 def compare_records(registration: Mapping[str, Any], records: Records) -> dict[str, Comparison]:
-    """Every treatment against the baseline, over the longest prefix of seeds whose two runs are both finished."""
+    """Every treatment against the baseline, over the longest prefix of seeds whose two runs are both finished.
+
+    Primary treatments come first; a descriptive one is described on as many pairs as the longest of them took.
+    """
     study = registration["study"]
     fields = {name: value for name, value in registration["rule"].items() if name not in ("a_sign", "a_equiv")}
     rule, metric = Rule(**fields), Metric(**study["metric"])
@@ -83,7 +131,10 @@ def compare_records(registration: Mapping[str, Any], records: Records) -> dict[s
             if any(member is None or member.status == "failed" for member in members):
                 break
             prefix.append(Pair.of_records(*members, metric))
-    return compare_all(pairs, rule, metric, study["primary"])
+    primary = compare_all({name: pairs[name] for name in study["primary"]}, rule, metric)
+    longest = max(comparison.n_pairs for comparison in primary.values())
+    others = [name for name in pairs if name not in primary]
+    return primary | {name: compare(name, pairs[name][:longest], rule, metric, primary=False) for name in others}
 
 
 def seeded(registration: Mapping[str, Any], arm: str) -> list[tuple[int, str]]:

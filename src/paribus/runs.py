@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
+import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -13,10 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from paribus.specs import Spec
+from paribus.errors import SpecError
+from paribus.specs import Spec, reference
 from paribus.study import Arm, Study
 
 # The files of paribus whose source can change what a run computes.
+_KNOWN = {"paribus", "torch", "builtins"}  # covered by their own source, or by the version of PyTorch
 _OWN_SOURCE = ("specs.py", "streams.py", "nn", "data", "training", "execution/worker.py")
 
 
@@ -79,12 +84,29 @@ def plan(study: Study, environment: Environment) -> Plan:
 
 
 def _arm_identity(arm: Arm) -> dict[str, Any]:
-    specs = [arm.model, arm.training.optimizer, *filter(None, [arm.training.schedule])]
     return {
         "model": arm.model.digest,
         "training": {**arm.training.to_json(), "optimizer": arm.training.optimizer.digest},
+        **source_identity(arm),
+    }
+
+
+def source_identity(arm: Arm) -> dict[str, Any]:
+    """Digests of all source that can change a run of ``arm``: paribus's and the user's; versions of other packages.
+
+    Raises SpecError for a class whose source cannot be read.
+    """
+    specs = [arm.model, arm.training.optimizer, *filter(None, [arm.training.schedule])]
+    things = [thing for spec in specs for node in (spec, *spec.sites().values()) for thing in _things(node)]
+    files = _user_files({thing.__module__ for thing in things})
+    nowhere = [t for t in things if _top(t) not in _KNOWN and not (_file_of(t.__module__) or _file_of(_top(t)))]
+    return {
         "paribus_source": _own_source(),
-        "user_source": {path.name: _source_digest(path) for path in sorted(_user_files(specs))},
+        "user_source": {
+            **{f"{f.parent.name}/{f.name}": _digest_source(f.read_text()) for f in sorted(files)},
+            **{reference(thing): _digest_source(_source_of(thing)) for thing in nowhere},
+        },
+        "installed": {top: _version_of(top) for top in sorted({_top(thing) for thing in things} - _KNOWN)},
     }
 
 
@@ -98,47 +120,84 @@ def _own_source() -> str:
     return content.hexdigest()
 
 
-def _user_files(specs: list[Spec]) -> set[Path]:
-    """The files of the specs' classes that belong to no installed package, and what those import beside them."""
+def _user_files(modules: set[str]) -> set[Path]:
+    """The files of ``modules`` that belong to no installed package, and of the user's modules they import."""
     found: set[Path] = set()
-    things = [thing for spec in specs for node in (spec, *spec.sites().values()) for thing in _things(node)]
-    todo = {thing.__module__ for thing in things}
+    todo = set(modules)
     while todo:
-        module = sys.modules.get(todo.pop())
-        file = Path(getattr(module, "__file__", None) or "")
-        if file.suffix != ".py" or file in found or not _is_users(file):
-            continue
-        found.add(file)
-        for other in list(sys.modules.values()):
-            place = Path(getattr(other, "__file__", None) or "")
-            if place.suffix == ".py" and file.parent in place.parents and other.__name__ in _imports(file):
-                todo.add(other.__name__)
+        name = todo.pop()
+        file = _file_of(name)
+        if file is not None and file not in found and _is_users(file):
+            found.add(file)
+            todo |= _imports(file, name)
     return found
+
+
+def _file_of(module: str) -> Path | None:
+    """The ``.py`` file of a module, imported or not; None for another kind of module, and for none."""
+    if module in sys.modules:
+        file = getattr(sys.modules[module], "__file__", None)
+    else:
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None  # the name of a class, not of a module
+        file = found.origin if found else None
+    return Path(file) if file and file.endswith(".py") else None
 
 
 def _things(node: Spec) -> list[Any]:
     return [node.cls, *(value for _, value in node.arguments if hasattr(value, "__qualname__"))]
 
 
+def _top(thing: Any) -> str:
+    return thing.__module__.partition(".")[0]
+
+
 def _is_users(file: Path) -> bool:
+    """Whether a file is no part of an installation; a built-in study counts as a user's file."""
+    own = Path(__file__).parent
+    if own in file.parents:
+        return own / "studies" in file.parents
     installed = {"site-packages", "dist-packages"} & set(file.parts)
-    standard = Path(json.__file__).parent.parent in file.parents
-    return not installed and not standard and Path(__file__).parent not in file.parents
+    return not installed and Path(json.__file__).parent.parent not in file.parents
 
 
-def _imports(file: Path) -> set[str]:
+def _imports(file: Path, module: str) -> set[str]:
+    """Names of modules that ``file`` may import, packages on the way included; the standard library's are left out."""
+    package = (getattr(sys.modules.get(module), "__package__", None) or module.rpartition(".")[0]).split(".")
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            home = ".".join(filter(None, [*above, node.module or ""]))
+            names |= {home, *(f"{home}.{alias.name}".strip(".") for alias in node.names)}
+    parts = [name.split(".") for name in names if name]
+    parts = [part for part in parts if part[0] not in sys.stdlib_module_names | _KNOWN]
+    return {".".join(part[:i]) for part in parts for i in range(1, len(part) + 1)}
 
 
-def _source_digest(file: Path) -> str:
+def _version_of(top: str) -> str:
+    """Version of the package a class was imported from; empty for the user's own modules."""
+    file = _file_of(top)
+    return "" if file is None or _is_users(file) else str(getattr(sys.modules.get(top), "__version__", ""))
+
+
+def _source_of(thing: Any) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        raise SpecError(
+            f"the source of {reference(thing)} cannot be read, so a run of it would have no identity; "
+            "put the class into a .py file"
+        ) from None
+
+
+def _digest_source(source: str) -> str:
     """Over the syntax tree, so that comments and the ``study`` itself may change without a new run."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(source)
     tree.body = [node for node in tree.body if not _assigns_study(node)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 

@@ -161,6 +161,8 @@ class Spec:
 def reference(thing: Any) -> str:
     """``module:qualified.name`` of a class or function. Raises SpecError for a local one."""
     module, name = thing.__module__, thing.__qualname__
+    if module is None:
+        raise SpecError(f"{name!r} belongs to no module, so it cannot be named; wrap it in a function of your own")
     if "<" in name:
         raise SpecError(f"{name!r} is defined inside a function; move it to the top level of its module")
     return f"{module}:{name}"

@@ -30,6 +30,33 @@ class Metric:
             raise StudyError(f"metric {self.key!r}: better is 'lower' or 'higher', got {self.better!r}")
 
 
+METRIC_KEYS = (
+    "active_parameters",
+    "clipping_frequency",
+    "embedding_parameters",
+    "epochs",
+    "forward_flops_per_token",
+    "gradient_norm_max",
+    "gradient_norm_mean",
+    "gradient_norm_p95",
+    "gradient_norm_variance",
+    "initial_val_loss",
+    "loss_reduction_per_epoch",
+    "loss_spikes",
+    "norm_parameters",
+    "parameters",
+    "steps",
+    "tokens",
+    "train_loss",
+    "training_flops_per_token",
+    "val_accuracy",
+    "val_bits_per_byte",
+    "val_loss",
+    "val_loss_area",
+    "val_perplexity",
+)
+"""The numbers that every finished run has, and a study can be judged on."""
+
 VAL_LOSS = Metric("val_loss", "nats/token")
 """Cross-entropy on the held-out tokens after the last step."""
 
@@ -190,6 +217,18 @@ class Study:
         freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
         freeze(self, "primary", tuple(arms) if self.primary is None else tuple(self.primary))
         freeze(self, "null", tuple(self.null))
+        if self.metric.key not in METRIC_KEYS:
+            close = difflib.get_close_matches(self.metric.key, METRIC_KEYS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(METRIC_KEYS)}"
+            raise StudyError(f"no run is judged on {self.metric.key!r}; {hint}")
+        for name, arm in self.arms.items():
+            for scored in ("seq_len", "evaluation_tokens", "evaluation_side"):
+                here, there = getattr(arm.training, scored), getattr(self.training, scored)
+                if here != there:
+                    raise StudyError(
+                        f"treatment {name!r} has {scored} {here!r}, the baseline {there!r}: "
+                        "the arms would be scored on different tokens"
+                    )
         if not self.primary:
             raise StudyError("primary is empty: name at least one treatment that is to get a verdict")
         for place in ("primary", "changes", "null"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import os
 import sys
@@ -60,13 +61,17 @@ def read_study(reference: str | Path) -> StudyFile:
 def import_file(path: Path) -> ModuleType:
     """Import ``path`` under the name ``study_<stem>``, its folder on the module search path.
 
+    It is imported once, and again, with what it imports from its folder, when one of these files has changed.
     Raises StudyError with the file's own traceback when it fails.
     """
     name = f"study_{path.stem}"
-    known = sys.modules.get(name)
-    if known is not None and Path(known.__file__ or "") == path.resolve():
-        return known
     folder = str(path.resolve().parent)
+    known = sys.modules.get(name)
+    if known is not None:
+        if Path(known.__file__ or "") == path.resolve() and known.paribus_files.items() <= _loaded_from(folder).items():
+            return known
+        for other in _loaded_from(folder):
+            del sys.modules[other]
     if folder not in sys.path and Path(folder) != BUILT_IN:
         sys.path.append(folder)
     module_spec = importlib.util.spec_from_file_location(name, path.resolve())
@@ -79,7 +84,19 @@ def import_file(path: Path) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise StudyError(f"{path} cannot be read:\n{_own_traceback(error, path)}") from None
+    module.paribus_files = _loaded_from(folder)
     return module
+
+
+def _loaded_from(folder: str) -> dict[str, str]:
+    """Modules whose file lies in ``folder`` itself or below, with a digest of what the file holds now."""
+    loaded = {}
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "")
+        beside = Path(folder) in file.parents and Path(__file__).parent not in [*file.parents, file]
+        if beside and "site-packages" not in file.parts and name != "__main__" and file.is_file():
+            loaded[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return loaded
 
 
 def _find(reference: str) -> Path:

@@ -56,10 +56,6 @@ def test_the_same_windows_come_whatever_the_batch_size(counting):
     assert (small == corpus.batch(3, 0, 192, 16)[0]).all()
 
 
-def test_passes_count_the_training_side(counting):
-    assert counting(4_000).passes(10_000) == 2.5
-
-
 def test_a_corpus_too_short_for_a_window_is_refused(counting):
     with pytest.raises(DataError, match=r"31 training tokens are too few for windows of seq_len 16; .* 32"):
         counting(31).batch(0, 0, 16, 16)

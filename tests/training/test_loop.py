@@ -1,4 +1,6 @@
 import itertools
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -196,3 +198,40 @@ def test_scores_are_sums_over_documents_of_the_reference_loss():
     assert scores.loss == pytest.approx(reference.sum().item() / 10, rel=1e-5)
     assert scores.bits_per_byte == pytest.approx(reference.sum().item() / np.log(2) / 20, rel=1e-5)
     assert model.training
+
+
+def test_a_log_shorter_than_its_checkpoint_is_refused(tmp_path):
+    asked = itertools.count()
+    with pytest.raises(Interrupted):
+        run(tmp_path, stop=lambda: next(asked) == 7)
+    log = tmp_path / "steps.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(StoreError, match=r"has 3 of the 7 lines"):
+        run(tmp_path)
+    log.unlink()
+    with pytest.raises(StoreError, match="is missing"):
+        run(tmp_path)
+
+
+def test_a_full_disk_is_no_failure_of_the_arm(tmp_path):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, usual[1]))
+    try:
+        with pytest.raises(StoreError, match=r"cannot write .*steps\.jsonl: .*; what was finished before is kept"):
+            run(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def test_a_part_that_draws_when_it_is_scored_is_scored_the_same_again(tmp_path):
+    class Noisy(Bigram):
+        def forward(self, tokens):
+            logits = super().forward(tokens)
+            return logits + 0.1 * torch.randn_like(logits)
+
+    _, first = run(tmp_path / "a", make(Noisy))
+    torch.manual_seed(99)
+    _, second = run(tmp_path / "b", make(Noisy))
+    assert untimed(first.evaluations) == untimed(second.evaluations)

@@ -82,10 +82,6 @@ class Corpus:
             )
         return (n_tokens - seq_len) // seq_len
 
-    def passes(self, tokens: int) -> float:
-        """How often training on ``tokens`` tokens goes through the training side."""
-        return tokens / self.manifest["sides"]["train"]["tokens"]
-
     def evaluation(self, seq_len: int, max_tokens: int, side: str = "validation") -> Evaluation:
         """The windows of "validation" or "confirm" that every run scores; see ``choose_windows``.
 

@@ -6,6 +6,7 @@ that ``wanted`` no longer wants. They return when there is no work left.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -60,7 +61,7 @@ class LocalWorkers:
         search_path = os.pathsep.join(path for path in sys.path if path)  # a worker finds the user's modules as we do
         for index, variables in enumerate(self.slots):
             process = subprocess.Popen(
-                [sys.executable, "-m", "paribus.execution.worker"],
+                [sys.executable, "-P", "-m", "paribus.execution.worker"],  # a queue.py lying here is not the library's
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -73,7 +74,8 @@ class LocalWorkers:
     def __exit__(self, *error: object) -> None:
         """End the workers: they leave when their input ends."""
         for process in self.processes:
-            process.stdin.close()
+            with contextlib.suppress(OSError):  # it may have died with a job unread
+                process.stdin.close()
         for process in self.processes:
             try:
                 process.wait(timeout=5)
@@ -149,8 +151,8 @@ class LocalWorkers:
         self.events.put((index, {"event": "died", "code": process.wait()}))
 
 
-def local_slots(device: str, count: int | None = None) -> list[dict[str, str]]:
-    """One worker per GPU; on a CPU one single-thread worker per core; ``count`` says otherwise."""
+def local_slots(device: str, n_runs: int, count: int | None = None) -> list[dict[str, str]]:
+    """One worker per GPU; on a CPU one single-thread worker per core, ``n_runs`` at most; ``count`` says otherwise."""
     if device == "cuda":
         import torch
 
@@ -162,7 +164,7 @@ def local_slots(device: str, count: int | None = None) -> list[dict[str, str]]:
         ]
     if device == "mps":
         return [{}]
-    return [dict(_CPU_ENVIRONMENT) for _ in range(count or _cores())]
+    return [dict(_CPU_ENVIRONMENT) for _ in range(min(count or _cores(), n_runs))]
 
 
 def _cores() -> int:

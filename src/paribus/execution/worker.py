@@ -19,10 +19,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from paribus.errors import DataError, Diverged, ParibusError, StoreError
+from paribus.errors import DataError, Diverged, ParibusError, StoreError, StudyError
 from paribus.records import Record, Store, held, write_json
+from paribus.runs import source_identity
 from paribus.specs import Spec
-from paribus.study import Training
+from paribus.study import Arm, Training
 from paribus.study_files import import_file
 
 Report = Callable[[dict[str, Any]], None]
@@ -61,6 +62,8 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
     store = Store.open(job.store)
     folder = store.run_folder(job.digest)
     with _lease(folder / "lease", stop):
+        for left in folder.glob(".*"):  # half-written by a process that was killed
+            left.unlink()
         if store.is_done(job.digest):
             return store.read_record(job.digest)
         write_json(
@@ -76,8 +79,8 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
             )
         except Exception as error:
             # The worker's edge: whatever a user's part raises becomes a record with its traceback.
-            shown = str(error) if isinstance(error, ParibusError) else traceback.format_exc(limit=-6)
-            record = Record(job.digest, job.seed, "failed", error=f"{type(error).__name__}: {shown}")
+            shown = f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-6)}"
+            record = Record(job.digest, job.seed, "failed", error=shown)
         store.write_record(record)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
@@ -97,12 +100,16 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
     model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
     with _deterministic(job.device):
         corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training)
-        if corpus.digest != job.identity["data_digest"]:
-            raise DataError(f"the corpus has digest {corpus.digest}, the plan expected {job.identity['data_digest']}")
-        model = build_model(model_spec, job.seed, vocab_size=corpus.vocab_size, seq_len=training.seq_len)
+        _require_planned(job, corpus.digest, Arm(model_spec, training))
+
+        def build() -> torch.nn.Module:
+            return build_model(model_spec, job.seed, vocab_size=corpus.vocab_size, seq_len=training.seq_len)
+
+        model = build()
         role_of = roles(model)
         weights = {name: _digest(p) for name, p in model.state_dict().items()}
-        cost = {**count_parameters(model, role_of), **count_flops(model, training.seq_len)}
+        # Counted on a model of its own: a forward pass may move buffers, such as running statistics.
+        cost = {**count_parameters(model, role_of), **count_flops(build(), training.seq_len)}
         peak = _PeakMemory(job.device)
         startup_seconds = time.perf_counter() - began
         trained = train(
@@ -141,6 +148,16 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             "device_name": torch.cuda.get_device_name() if job.device == "cuda" else platform.processor(),
         },
     )
+
+
+def _require_planned(job: Job, data_digest: str, arm: Arm) -> None:
+    """Refuse to train what the plan did not mean: a file may have been saved since."""
+    expected = job.identity
+    if data_digest != expected["data_digest"]:
+        raise DataError(f"the corpus has digest {data_digest}, the plan expected {expected['data_digest']}")
+    for name, value in source_identity(arm).items():
+        if value != expected[name]:
+            raise StudyError(f"{name} has changed since the study was planned; call `paribus run` again")
 
 
 def serve() -> None:
@@ -231,6 +248,7 @@ def _deterministic(device: str) -> Iterator[None]:
     if device == "cpu":
         torch.set_num_threads(1)
     else:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield

@@ -9,7 +9,7 @@ from paribus.judgement.comparison import Comparison, Pair, compare, compare_all,
 from paribus.judgement.documents import estimate_document_error
 from paribus.judgement.looks import Ending, half_widths, look, predict_verdict, replay
 from paribus.judgement.planning import Outlook, plan_seeds
-from paribus.judgement.rules import Rule, check_registration, describe_method
+from paribus.judgement.rules import Rule, describe_method
 from paribus.judgement.times import LOG_TIME, TIME_MARGIN, pair_times
 from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, pairs_wanted, suspend
 
@@ -25,7 +25,6 @@ __all__ = [
     "Rule",
     "Verdict",
     "anytime_bound",
-    "check_registration",
     "compare",
     "compare_all",
     "crossing_probability",

@@ -150,6 +150,12 @@ class Comparison:
     outlook: Outlook | None = None
 
     @property
+    def coverage(self) -> str:
+        """What ``interval`` covers: a descriptive treatment is not among the arms that share alpha."""
+        scope = "all looks and all arms" if self.primary else "all looks, this arm alone"
+        return f"{100 * (1 - self.rule.alpha):.3g} %, {scope}"
+
+    @property
     def n_pairs(self) -> int:
         """Pairs that were judged."""
         return len(self.pairs)
@@ -173,8 +179,8 @@ class Comparison:
         """Plain values under the names of the fields; NaN and infinite numbers become null.
 
         ``pairs`` is replaced by the lists ``seeds``, ``baseline``, ``values``, ``differences``,
-        ``baseline_status`` and ``treatment_status``, one entry per pair; ``n_pairs`` is their length and
-        ``metric`` has ``key``, ``unit`` and ``better``.
+        ``baseline_status`` and ``treatment_status``, one entry per pair; ``n_pairs`` is their length,
+        ``coverage`` the label of ``interval``, and ``metric`` has ``key``, ``unit`` and ``better``.
         """
         return {
             "treatment": self.treatment,
@@ -193,6 +199,7 @@ class Comparison:
             "correlation": _plain(self.correlation),
             "se_seed": _plain(self.se_seed),
             "se_doc": _plain(self.se_doc),
+            "coverage": self.coverage,
             "interval": _plain_range(self.interval),
             "equivalence_interval": _plain_range(self.equivalence_interval),
             "wider_interval": _plain_range(self.wider_interval),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from paribus.errors import JudgementError, StudyError
+from paribus.errors import StudyError
 from paribus.judgement.boundaries import Boundaries, find_boundaries
 from paribus.study import MOST_SEEDS, Study
 
@@ -106,50 +105,6 @@ def describe_method(rule: Rule) -> str:
         f"the margin (equivalent), or when {_numeral(rule.n_max)} pairs are used up{unlikely} (undecided, with the "
         "seeds that would settle it)."
     )
-
-
-def check_registration(registered: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse a study that was edited after it was registered: margin, metric, arms, looks or anything else.
-
-    Args:
-        registered: ``Study.to_json()`` as it was written to disk before the first run.
-        now: the same of the study as it is; further fields, such as a data digest, are compared too.
-
-    Raises JudgementError that names the first field that differs. An edited study is a new registration.
-    """
-    change = _first_change(registered, now, "")
-    if change is None:
-        return
-    path, before, after = change
-    raise JudgementError(
-        f"{path} changed after registration: {before} was registered, the study now says {after}; "
-        "an edited study is a new registration"
-    )
-
-
-def _first_change(before: Any, after: Any, path: str) -> tuple[str, str, str] | None:
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in [*before, *(key for key in after if key not in before)]:
-            place = f"{path}.{key}" if path else str(key)
-            if key not in after:
-                return place, _shorten(before[key]), "nothing"
-            if key not in before:
-                return place, "nothing", _shorten(after[key])
-            inner = _first_change(before[key], after[key], place)
-            if inner:
-                return inner
-        if path == "arms" and list(before) != list(after):
-            return path, _shorten(list(before)), _shorten(list(after))
-        return None
-    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
-        return None if list(before) == list(after) else (path, _shorten(before), _shorten(after))
-    same = before == after and isinstance(before, bool) == isinstance(after, bool)
-    return None if same else (path, _shorten(before), _shorten(after))
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _percent(share: float) -> str:

@@ -291,8 +291,8 @@ def _difference(comparison: Comparison) -> str:
     said = f"{_metric(comparison)} {by} {comparison.metric.unit}"
     if comparison.interval is None:
         return f"{said} ({_pairs(comparison.n_pairs)}, no interval yet)"
-    label = f"{100 * (1 - comparison.rule.alpha):.3g} %, all looks and all arms"
-    return f"{said} (interval {_range(*comparison.interval, decimals)}, {label}; {_pairs(comparison.n_pairs)})"
+    interval = _range(*comparison.interval, decimals)
+    return f"{said} (interval {interval}, {comparison.coverage}; {_pairs(comparison.n_pairs)})"
 
 
 def _decimals(comparison: Comparison) -> int:

@@ -194,7 +194,6 @@ def _compose_treatment(place: int, name: str, judged: Mapping[str, Any]) -> Trea
 def _list_numbers(comparison: Mapping[str, Any], kind: str | None) -> tuple[tuple[str, str], ...]:
     rule, decimals = comparison["rule"], decide_decimals(comparison)
     n, seeds = comparison["n_pairs"], comparison["seeds"]
-    percent = f"{100 * (1 - rule['alpha']):.3g} %"
     span = "" if not seeds else f", seed {seeds[0]}" if n == 1 else f", seeds {seeds[0]} to {seeds[-1]}"
     rows = [("seed pairs", f"{n} (registered: {rule['n_min']} to {rule['n_max']}{span})")]
     if is_known(comparison["mean"]):
@@ -202,7 +201,7 @@ def _list_numbers(comparison: Mapping[str, Any], kind: str | None) -> tuple[tupl
     if is_known(comparison["sd"]):
         rows.append(("sd of the differences", write_digits(comparison["sd"])))
     if comparison["interval"]:
-        rows.append((f"interval ({percent}, all looks and all arms)", write_range(comparison["interval"], decimals)))
+        rows.append((f"interval ({comparison['coverage']})", write_range(comparison["interval"], decimals)))
     if kind == "equivalent" and comparison["equivalence_interval"]:
         label = f"equivalence interval ({100 * rule['alpha']:.3g} % each side)"
         rows.append((label, write_range(comparison["equivalence_interval"], decimals)))

@@ -103,7 +103,7 @@ def picture_differences(place: int, name: str, comparison: Mapping[str, Any]) ->
         name=f"differences-{place}-{_slug(name)}".rstrip("-"),
         title=f"Paired differences: {short} - baseline",
         caption=f"A dot per seed: {name} minus baseline, {name_metric(metric)}, {metric['better']} is better. "
-        + (f"The diamond is the mean with its interval ({percent}, all looks and all arms). " if bars else "")
+        + (f"The diamond is the mean with its interval ({comparison['coverage']}). " if bars else "")
         + (f"Below it the equivalence interval, {100 * rule['alpha']:.3g} % each side. " if len(bars) > 1 else "")
         + f"{bands}.",
         alt=f"Paired differences. {'; '.join(said)}.",

@@ -59,7 +59,7 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
         scored = held_out.targets[rows].ravel() != IGNORED
         owners = held_out.documents[rows].ravel()[scored]
-        losses += np.bincount(owners, loss.double().cpu().numpy()[scored], n_documents)
+        losses += np.bincount(owners, loss.cpu().double().numpy()[scored], n_documents)
         counts += np.bincount(owners, minlength=n_documents)
         hits += int((logits.argmax(-1) == targets).sum())
     model.train(was_training)

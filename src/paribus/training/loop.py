@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paribus.errors import Diverged
-from paribus.records import read_jsonl
+from paribus.errors import Diverged, StoreError
+from paribus.records import read_jsonl, writing
 from paribus.streams import derive
 from paribus.study import Training
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
@@ -67,8 +67,9 @@ def train(
 ) -> Trained:
     """Train ``model`` by the recipe ``training`` and score it, going on from the checkpoint in ``folder`` if any.
 
-    A resumed run ends with the same bits as an undisturbed one. ``report`` gets every line of ``steps.jsonl`` as
-    it is written; ``stop`` is asked before every step.
+    A resumed run ends with the same bits as an undisturbed one, where all that a model remembers is in its
+    ``state_dict``: a plain attribute or a non-persistent buffer that training changes is lost. ``report`` gets
+    every line of ``steps.jsonl`` as it is written; ``stop`` is asked before every step.
 
     Raises Diverged at the first loss or gradient norm that is not finite, Interrupted when ``stop`` says so,
     StoreError when ``folder`` cannot be written.
@@ -84,6 +85,7 @@ def train(
 
     def score(step: int, training_seconds: float) -> Scores:
         began = time.perf_counter()
+        torch.manual_seed(derive(seed, "evaluation", step))  # for a part that draws even when it is scored
         scores = evaluate(model, held_out, windows, device, training.precision)
         if not math.isfinite(scores.loss):
             raise Diverged(f"held-out loss is {scores.loss} after step {step}", step)
@@ -105,7 +107,7 @@ def train(
     scores = score(0, 0.0) if not evaluations else None
     saved = time.monotonic()
 
-    with (folder / "steps.jsonl").open("a") as log:
+    with (folder / "steps.jsonl").open("ab", buffering=0) as log:
         for step in range(first, training.steps):
             if stop():
                 _save(folder, log, model, optimizer, step, evaluations, batch_digest)
@@ -151,8 +153,8 @@ def train(
                 "measured": {"seconds": seconds, "tokens_per_second": training.batch_tokens / seconds},
             }
             steps.append(line)
-            log.write(json.dumps(line) + "\n")
-            log.flush()
+            with writing(folder / "steps.jsonl"):
+                log.write(json.dumps(line).encode() + b"\n")
             report(line)
 
             if step + 1 in evaluation_steps:
@@ -181,7 +183,7 @@ def gather_auxiliary(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _save(
-    folder: Path, log: TextIO, model: nn.Module, optimizer: Any, step: int, evaluations: list[Any], batch_digest: str
+    folder: Path, log: BinaryIO, model: nn.Module, optimizer: Any, step: int, evaluations: list[Any], batch_digest: str
 ) -> None:
     os.fsync(log.fileno())
     state = {
@@ -208,8 +210,14 @@ def _keep_lines(path: Path, count: int) -> list[dict[str, Any]]:
     if count == 0:
         path.unlink(missing_ok=True)
         return []
-    with path.open("rb+") as file:
-        for _ in range(count):
-            file.readline()
-        file.truncate()
-    return read_jsonl(path)
+    if path.exists():
+        with path.open("rb+") as file:
+            for _ in range(count):
+                file.readline()
+            file.truncate()
+    lines = read_jsonl(path)
+    if len(lines) != count:
+        raise StoreError(
+            f"{path} has {len(lines)} of the {count} lines of its checkpoint; delete its folder and run again"
+        )
+    return lines
