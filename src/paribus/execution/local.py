@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from paribus.errors import ParibusError, StoreError
+from paribus.errors import ParibusError, StoreError, StudyError
 from paribus.execution.worker import Job, perform
 
 NextJob = Callable[[], Job | None]
@@ -112,12 +112,9 @@ class LocalWorkers:
     def _handle(self, message: tuple[int, dict[str, Any]], running: dict[int, str], observe: Observe) -> None:
         index, event = message
         if event["event"] == "died":
-            digest = running.pop(index, None)
-            if digest is not None:
-                raise StoreError(
-                    f"worker {index} ended with code {event['code']} during run {digest}; run again to go on"
-                )
-        elif event["event"] == "error":
+            doing = f"run {running.pop(index)}" if index in running else "no run"
+            raise StoreError(f"worker {index} ended with code {event['code']} during {doing}; run again to go on")
+        if event["event"] == "error":
             running.pop(index, None)
             raise ParibusError(event["message"])
         elif event["event"] != "ready":
@@ -172,8 +169,18 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_device() -> str:
-    """ "cuda" where there is one, else "cpu". Apple's "mps" is used when asked for."""
+def choose_device(asked: str | None = None) -> str:
+    """What was ``asked`` for, or else "cuda" where there is one and "cpu" where not; "mps" only when asked for.
+
+    Raises StudyError where the machine does not have it.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked is None:
+        return "cuda" if there["cuda"] else "cpu"
+    if not there[asked]:
+        raise StudyError(
+            f"this machine has no {asked} device; it has {', '.join(name for name in there if there[name])}"
+        )
+    return asked
