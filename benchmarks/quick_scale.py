@@ -171,7 +171,7 @@ def write_table() -> None:
     for name, row in stored["rows"].items():
         numbers = [f"{row['val_loss']:.3f}", f"{row['seed_sd']:.4f}", f"{row['paired_mean']:+.4f}"]
         lines.append(" | ".join([f"| {name}", *numbers, f"{row['paired_sd']:.4f}", f"{row['correlation']:+.2f} |"]))
-    seeds = sorted({row["seeds"] for row in stored["rows"].values()})
+    seeds = ", ".join(sorted({str(row["seeds"]) for row in stored["rows"].values()}))
     lines.append(f"\n{stored['date']}, {stored['machine']}, torch {stored['torch']}, seeds per row: {seeds}.\n")
     before, rest = PAGE.read_text().split(BEGIN)
     PAGE.write_text(before + BEGIN + "\n".join(lines) + END + rest.split(END)[1])

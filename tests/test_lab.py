@@ -1,6 +1,7 @@
 """The whole flow at toy size, through the command line, as a user would."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from paribus.study import METRIC_KEYS
 
 STUDY = """
 import torch
@@ -154,6 +157,21 @@ def test_a_rewritten_norm_is_equivalent_and_noted_as_the_same_function(folder):
     assert not [f for f in report["findings"] if f["severity"] != "note"]
 
 
+def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
+    _, report = run(folder, "null", "--executor", "inline")
+    for arm in report["arms"].values():
+        for key in METRIC_KEYS:
+            assert all(math.isfinite(value) for value in arm["metrics"][key]["values"]), key
+    clocks = {
+        "training_seconds",
+        "evaluation_seconds",
+        "tokens_per_second",
+        "tokens_per_second_iqr",
+        "peak_memory_bytes",
+    }
+    assert clocks <= report["measured"]["baseline"].keys()
+
+
 def test_a_leaking_norm_is_invalid_before_anything_trains_and_the_site_is_named(folder):
     done, report = run(folder, "leak")
     assert done.returncode == 3
@@ -186,7 +204,7 @@ def test_a_run_that_diverges_is_a_result_and_makes_the_verdict_undecided(folder)
 
 def test_killed_again_and_again_a_study_ends_with_the_numbers_of_an_undisturbed_one(folder):
     rng = random.Random(0)
-    arguments = ["run", "longer.py", "--scale", "rms", "--json", "--max-seeds", "3", "--store"]
+    arguments = ["run", "longer.py", "--scale", "rms", "--json", "--store"]
     undisturbed = paribus(folder, *arguments, folder / "whole")
     assert undisturbed.returncode == 0, undisturbed.stderr
     environment = {**os.environ, "PARIBUS_HOME": str(folder / "home")}
@@ -206,10 +224,12 @@ def test_an_interrupted_study_ends_cleanly_and_goes_on(folder):
     store = folder / "store-interrupted"
     arguments = command("run", "longer.py", "--scale", "rms", "--max-seeds", "3", "--store", store)
     environment = {**os.environ, "PARIBUS_HOME": str(folder / "home")}
-    process = subprocess.Popen(arguments, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True)
+    process = subprocess.Popen(
+        arguments, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True, start_new_session=True
+    )
     while process.poll() is None and not list(store.glob("runs/*/steps.jsonl")):
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends Ctrl-C to the workers too
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted; run the same command again to go on" in errors

@@ -7,6 +7,7 @@ from torch import nn
 
 from paribus.nn import RMSNorm
 from paribus.nn.contract import build
+from paribus.nn.position import Position
 from paribus.specs import Spec
 
 # Flawed.
@@ -202,3 +203,159 @@ class Wrapped(nn.Module):
 
     def forward(self, x):
         return self.inner(x)
+
+
+class HeadNorm(nn.Module):
+    """For the queries and keys of attention, (B, H, T, K): normalizes over the heads. Elsewhere that axis is time."""
+
+    def forward(self, x):
+        return x * x.square().mean(1, keepdim=True).add(1e-6).rsqrt()
+
+
+class ManyExperts(nn.Module):
+    """More experts than the suite has tokens; a whole batch reaches some of the gradients only."""
+
+    def __init__(self, d_model: int, n_experts: int = 60):
+        super().__init__()
+        self.experts = nn.ParameterList(torch.randn(d_model) for _ in range(n_experts))
+
+    def forward(self, x):
+        chosen = (x[..., :1] * 1e3).long().abs() % len(self.experts)
+        return sum(x * expert * (chosen == i) for i, expert in enumerate(self.experts))
+
+
+class ScratchSpace(nn.Module):
+    """Buffers that hold nothing: one not a number, one different in each object, neither read."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("unset", torch.full((dim,), torch.nan))
+        self.register_buffer("cache", torch.full((dim,), float(np.random.default_rng().random())), persistent=False)
+
+    def forward(self, x):
+        return x
+
+
+class CoarseMLP(nn.Module):
+    """Rounds to bfloat16 inside, whatever it is given."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.mix(x).bfloat16().sigmoid().type_as(x)
+
+
+class Handed(nn.Module):
+    """Takes everything that the model hands down."""
+
+    def __init__(self, d_model: int, position, dropout: float, init_std: float, out_std, layer: int, n_layers: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.mix(x)
+
+
+# Flawed in their contract.
+
+
+class UnseededStart(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((dim,), float(np.random.default_rng().random())))
+
+    def forward(self, x):
+        return self.weight * x
+
+
+class UnseededProjection(nn.Module):
+    """A fixed random projection in a buffer, drawn from a generator that no seed of ours reaches."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.register_buffer("mix", torch.from_numpy(np.random.default_rng().normal(size=(d_model, d_model))).float())
+
+    def forward(self, x):
+        return x @ self.mix
+
+
+class _Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient / 2
+
+
+class WrongBackward(nn.Module):
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return _Halved.apply(self.mix(x))
+
+
+class ShrinkingReset(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def reset_parameters(self):
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+
+    def forward(self, x):
+        return self.weight * x
+
+
+class PeeksInShortWindows(nn.Module):
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        y = self.mix(x)
+        return y if x.shape[1] > 20 else y + y.mean(1, keepdim=True)
+
+
+class Shrink(nn.Module):
+    """Loses one of its columns."""
+
+    def forward(self, x):
+        return x[..., 1:]
+
+
+class Pooled(nn.Module):
+    """One number for each token, which the residual stream broadcasts."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, 1)
+
+    def forward(self, x):
+        return self.mix(x)
+
+
+class BrokenPosition(Position):
+    def rotate(self, q, k):
+        raise ValueError("no such rotation")
+
+
+class NoOptimizer:
+    def __init__(self, params):
+        self.param_groups = list(params)
+
+
+class NoSchedule:
+    def __call__(self, step):
+        return 1.0
+
+
+class EndlessSchedule:
+    def __call__(self, step, steps):
+        return float("inf")

@@ -90,13 +90,13 @@ def test_a_frozen_parameter_is_noted_and_not_called_dead(corpus):
 
 def test_a_model_without_logits_is_refused_with_its_arm_and_both_shapes(corpus):
     study = make_study(arm=spec(planted.Headless))
-    with pytest.raises(PartError, match=r"^arm 'arm': .*\(2, 24, 8\).*expected \(2, 24, 257\)"):
+    with pytest.raises(PartError, match=r"^arm 'arm', site model \(Headless\): .*\(2, 24, 8\).*\(2, 24, 257\)"):
         audit_specs(study, corpus)
 
 
-def test_an_exception_in_a_users_forward_names_the_arm(corpus):
+def test_an_exception_in_a_users_forward_names_the_arm_and_the_site(corpus):
     study = make_study(arm=BASELINE.replace("*mixer", spec(planted.Broken)))
-    with pytest.raises(PartError, match=r"^arm 'arm': RuntimeError"):
+    with pytest.raises(PartError, match=r"^arm 'arm', site blocks.0.mixer \(Broken\): RuntimeError"):
         audit_specs(study, corpus)
 
 

@@ -128,6 +128,29 @@ def test_a_failed_run_makes_the_comparison_invalid_with_its_reason(arm):
     assert found.message.endswith("1 of 3 runs of " + repr(arm) + " failed; seed 1: RuntimeError: shapes do not fit")
 
 
+def test_a_failed_run_is_told_once_and_is_neither_missing_nor_without_its_partner():
+    records = make_records()
+    records["arm"][4] = Record("f", 4, "failed", error="RuntimeError: no\nTraceback (most recent call last):\n  File x")
+    found = the("seeds", audit(records, steps=make_steps(STUDY, make_records())))
+    assert found.message == "1 of 4 runs of 'arm' failed; seed 4: RuntimeError: no"
+
+
+def test_an_arm_of_which_every_run_failed_is_told_once():
+    records = {**make_records(), "arm": {0: Record("f", 0, "failed", error="RuntimeError: no")}}
+    assert the("seeds", audit(records, steps=make_steps(STUDY, make_records()))).evidence["failed"] == {
+        "0": "RuntimeError: no"
+    }
+
+
+def test_a_seed_left_out_is_found_beside_a_failed_run():
+    records = make_records((0, 1, 2))
+    del records["arm"][0]
+    records["arm"][1] = Record("f", 1, "failed", error="RuntimeError: no")
+    failed, missing = of("seeds", audit(records, steps=make_steps(STUDY, make_records())))
+    assert "failed" in failed.evidence
+    assert missing.evidence == {"missing": [0], "without_baseline": [], "before_first": []}
+
+
 def test_a_diverged_run_is_noted():
     records = make_records()
     records["arm"][1] = Record("d", 1, "diverged", error="loss nan at step 7")
@@ -262,5 +285,5 @@ print(len(CHECKS), [f.check for f in found], "torch" in sys.modules)
     result = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(data), capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == ["18", "[]", "False"]
+    assert result.stdout.split() == ["19", "[]", "False"]
     assert "torch" in sys.modules and torch.get_num_threads() == 1

@@ -250,6 +250,39 @@ def test_check_says_the_numbers():
     assert "e-06, at most 1e-09 allowed" in leak.detail
 
 
+class RoundsInside(nn.Module):
+    def forward(self, x):
+        return x.bfloat16().sigmoid().to(x.dtype)
+
+
+class TakesTheLegend(nn.Module):
+    def __init__(self, d_model, position, dropout, init_std, out_std, layer):
+        super().__init__()
+        self.register_buffer("unset", torch.full((d_model,), torch.nan))
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("part", "slot", "name", "ran"),
+    [
+        (WrongGradient, "norm", "has the right gradient", True),
+        (RoundsInside, "norm", "has the right gradient", False),
+        (ReturnsAPair, "mixer", "keeps its shape", True),
+        (ReturnsAPair, "mixer", "is causal", False),
+    ],
+)
+def test_check_says_whether_it_has_numbers_or_the_part_could_not_be_tried(part, slot, name, ran):
+    (check,) = [c for c in pn.check_part(part, slot) if c.name == name]
+    assert (check.passed, check.ran) == (False, ran)
+
+
+@pytest.mark.parametrize("slot", ["mixer", "mlp"])
+def test_part_may_take_whatever_a_model_hands_down_and_keep_a_buffer_of_no_numbers(slot):
+    assert failed(TakesTheLegend, slot) == set()
+
+
 def test_required_part_that_fails_names_every_failure():
     with pytest.raises(PartError, match="DeadWeight does not conform to the mlp slot: trains every parameter"):
         pn.require_part(DeadWeight, "mlp")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from paribus.audits.probes import draw_tokens, forward_exactly, randomize
+from paribus.audits.sites import site_of
 from paribus.records import Finding
 from paribus.specs import Spec
 
@@ -127,7 +128,7 @@ def _first_row(rows: int, length: int) -> Keep:
 
 def _leak(arm: str, model: nn.Module, spec: Spec, probe: _Probe, moved: float, training: bool) -> Finding:
     path = _blame(model, probe)
-    site = _site_of(path, spec)
+    site = site_of(path, spec)
     cls = type(model.get_submodule(path)).__name__
     mode = "training" if training else "evaluation"
     remedy = {
@@ -183,14 +184,6 @@ def _moved(left: list[Tensor], right: list[Tensor]) -> bool:
     if [x.shape for x in left] != [x.shape for x in right]:
         return True
     return any(x.numel() and _largest(x.double() - y.double()) > EXACT / 1e3 for x, y in zip(left, right, strict=True))
-
-
-def _site_of(path: str, spec: Spec) -> str:
-    """The site of the spec that the module belongs to: module paths are spec paths, or lie below one."""
-    sites = spec.sites()
-    while path and path not in sites:
-        path = path.rpartition(".")[0]
-    return path
 
 
 def _untestable(arm: str, model: nn.Module, tokens: Tensor, training: bool) -> Finding | None:

@@ -88,10 +88,10 @@ def _missing_seeds(
             remedy="run the study",
         )
         return
-    wanted = range(first_seed, max(runs) + 1)
-    missing = [seed for seed in wanted if seed not in runs]
-    alone = [seed for seed in sorted(runs) if seed not in baseline]
-    strange = [seed for seed in sorted(runs) if seed < first_seed]
+    ended = [seed for seed, record in sorted(runs.items()) if record.status != "failed"]  # the others are told above
+    missing = [seed for seed in range(first_seed, max(ended, default=first_seed)) if seed not in runs]
+    alone = [seed for seed in ended if seed not in baseline]
+    strange = [seed for seed in ended if seed < first_seed]
     if missing or alone or strange:
         parts = [
             f"{len(missing)} left out before the last (seeds {_listed(missing)})" if missing else "",

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from paribus.audits.causality import find_leaks
+from paribus.audits.conformance import Tried, find_unfit_parts, find_unsteady_start
 from paribus.audits.difference import find_differences
 from paribus.audits.function import find_same_functions, take_outputs
 from paribus.audits.leakage import find_leaked_text
 from paribus.audits.matching import ArmFacts, find_mismatches, measure_arms
 from paribus.audits.parameters import find_dead_parameters
 from paribus.audits.probes import blaming, build_probe, require_logits
+from paribus.audits.recipe import require_recipe
+from paribus.audits.sites import naming_site
 from paribus.data.tokens import Corpus
 from paribus.records import Finding
 from paribus.study import Study
@@ -26,7 +29,8 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
     """Everything that can be wrong with a comparison before a step is trained.
 
     ``facts`` are those of ``measure_arms``, where they are at hand.
-    Raises SpecError or PartError, the arm's name in front, for an arm that cannot be built or has no logits.
+    Raises, with the arm's name in front, SpecError or PartError for an arm that cannot be built or has no logits, and
+    TrainingError for one that its recipe cannot train.
     """
     facts = facts or measure_arms(study, corpus.vocab_size)
     with _few_threads(facts):
@@ -53,14 +57,20 @@ def _few_threads(facts: Mapping[str, ArmFacts]) -> Iterator[None]:
 def _probe_arms(study: Study, vocab_size: int) -> Iterator[Finding]:
     """Build each arm once, and do everything to it that needs a model."""
     outputs: dict[str, tuple[Tensor, ...]] = {}
+    tried: Tried = {}
     for name, arm in study.arms.items():
         with blaming(name):
             model, length = build_probe(study, name, vocab_size)
-            require_logits(model, vocab_size, length)
-            yield from find_dead_parameters(name, model, vocab_size, length)
+            with naming_site(model, vocab_size) as misshapen:
+                require_logits(model, vocab_size, length)
+            require_recipe(arm.training, model)
+            yield from find_unsteady_start(name, model, arm.model, study.first_seed, vocab_size, length)
+            with naming_site(model, vocab_size):
+                yield from find_dead_parameters(name, model, vocab_size, length)
             model.double()
             leaks = list(find_leaks(name, model, arm.model, vocab_size, length))
             yield from leaks
+            yield from find_unfit_parts(name, model, arm.model, misshapen, leaks, tried)
             if any(leak.severity == "doubt" for leak in leaks):
                 continue  # it could not be tried in float64
             outputs[name] = take_outputs(model, vocab_size, length)

@@ -10,6 +10,7 @@ import torch
 
 from paribus.audits.difference import Difference, compare_specs
 from paribus.audits.probes import blaming
+from paribus.audits.sites import naming_site
 from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
 from paribus.specs import Spec
@@ -107,4 +108,5 @@ def _count(model: Spec, vocab_size: int, seq_len: int) -> tuple[dict[str, float]
             del built  # it looks at numbers, which the meta device does not have
     with torch.random.fork_rng(devices=[]):
         built = build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len)
-        return parameters, count_flops(built, seq_len)
+        with naming_site(built, vocab_size):
+            return parameters, count_flops(built, seq_len)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from paribus.errors import ParibusError, PartError, SpecError
+from paribus.audits.sites import first_line
+from paribus.errors import ParibusError, PartError, SpecError, TrainingError
 from paribus.nn.contract import build_model, roles
 from paribus.nn.precision import float64_arithmetic
 from paribus.specs import Spec
@@ -30,14 +31,13 @@ def blaming(arm: str) -> Iterator[None]:
     """Put the arm's name in front of what goes wrong inside; a user's own exception becomes a PartError."""
     try:
         yield
-    except (SpecError, PartError) as error:
-        raise type(error)(f"arm {arm!r}: {error}") from error
+    except (SpecError, PartError, TrainingError) as error:
+        joint = ", " if str(error).startswith("site ") else ": "  # a site goes on with the place
+        raise type(error)(f"arm {arm!r}{joint}{error}") from error
     except ParibusError:
         raise
     except Exception as error:
-        detail = " ".join(
-            [f"{type(error).__name__}: {error}".strip().splitlines()[0], *getattr(error, "__notes__", ())]
-        )
+        detail = " ".join([first_line(error), *getattr(error, "__notes__", ())])
         raise PartError(f"arm {arm!r}: {detail}") from error
 
 
@@ -54,14 +54,18 @@ def build_probe(study: Study, arm: str, vocab_size: int) -> tuple[nn.Module, int
 
 
 def require_logits(model: nn.Module, vocab_size: int, length: int) -> None:
-    """Raise PartError unless the model maps (B, T) tokens to (B, T, V) numbers."""
+    """Raise PartError unless the model maps (B, T) tokens to (B, T, V) numbers.
+
+    Inside ``naming_site`` the error names the part that is to blame.
+    """
     logits = forward(model.train(), draw_tokens(vocab_size, 2, length, seed=0))
     expected = (2, length, vocab_size)
     if not isinstance(logits, Tensor):
         raise PartError(f"forward returns a {type(logits).__name__}, expected one tensor {expected}")
     if tuple(logits.shape) != expected or not logits.is_floating_point():
         raise PartError(
-            f"forward returns {tuple(logits.shape)} of {logits.dtype} for {expected[:2]} tokens, expected {expected}"
+            f"forward returns {tuple(logits.shape)} of {logits.dtype} for {expected[:2]} tokens, "
+            f"expected {expected} of a floating type"
         )
 
 

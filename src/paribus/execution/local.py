@@ -180,7 +180,5 @@ def choose_device(asked: str | None = None) -> str:
     if asked is None:
         return "cuda" if there["cuda"] else "cpu"
     if not there[asked]:
-        raise StudyError(
-            f"this machine has no {asked} device; it has {', '.join(name for name in there if there[name])}"
-        )
+        raise StudyError(f"this machine has no {asked} device; it has {', '.join(n for n in there if there[n])}")
     return asked

@@ -17,7 +17,7 @@ study = pb.Study(
         tokens=100 * 2048,
         batch_tokens=2048,
         seq_len=128,
-        evaluations=4,
+        evaluations=3,
         target_loss=4.6,
         optimizer=pb.spec(pb.training.MuonAdamW, lr=0.02, adamw_lr=0.01),
     ),
