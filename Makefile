@@ -10,7 +10,7 @@ TESTS ?= tests
 .PHONY: help setup demo test lint clean
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed            ## make .venv and install paribus into it
 
@@ -31,7 +31,7 @@ clean:            ## remove the environment; stores and reports stay
 $(VENV)/torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("paribus needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch
 	@touch $@
 
 $(VENV)/installed: $(VENV)/torch pyproject.toml

@@ -32,8 +32,8 @@ def main() -> None:
         kills = 0
         while kills < options.kills:
             process = subprocess.Popen(command(Path(folder) / "killed"), stdout=-3, stderr=-3)
-            # Short enough that the study is not done before the last kill, long enough to reach training.
-            wait = rng.uniform(1.0, 2.5 * seconds / options.kills)
+            # Start-up takes about a tenth of this study and a checkpoint is written every five seconds.
+            wait = rng.uniform(0.05, 0.3) * seconds
             time.sleep(wait)
             if process.poll() is not None:
                 print(f"ended by itself before kill {kills + 1}", flush=True)

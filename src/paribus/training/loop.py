@@ -61,7 +61,7 @@ def train(
     held_out: HeldOut,
     folder: Path,
     device: str = "cpu",
-    checkpoint_seconds: float = 10.0,
+    checkpoint_seconds: float = 5.0,
     report: Callable[[dict[str, Any]], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
