@@ -266,6 +266,20 @@ def test_a_registration_that_was_edited_by_hand_is_refused(folder):
     assert "was changed after it was written" in refused.stderr
 
 
+def test_check_shows_sizes_sites_and_the_cost_of_the_plan(folder):
+    checked = json.loads(paribus(folder, "check", "toy.py", "--scale", "rms", "--json").stdout)
+    baseline, rms = checked["arms"]["baseline"], checked["arms"]["rms"]
+    assert (rms["sites_changed"], rms["sites_alike"]) == (3, 3)
+    assert (baseline["norm_parameters"], rms["norm_parameters"]) == (3 * 2 * 16, 3 * 16)
+    assert checked["plan"]["runs"] == 12
+    assert checked["plan"]["tokens"] == 12 * 40 * 128
+    flops = 6 * 40 * 128 * (baseline["training_flops_per_token"] + rms["training_flops_per_token"])
+    assert checked["plan"]["training_flops"] == flops
+    text = paribus(folder, "check", "toy.py", "--scale", "rms").stdout
+    assert "3 of 3" in text
+    assert "final_norm: LayerNorm() -> RMSNorm()" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

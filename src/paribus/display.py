@@ -158,13 +158,13 @@ def check_text(checked: Any) -> str:
         lines += [f"  {arm['arm']}: {change}" for change in arm["changes"][:8]]
         if len(arm["changes"]) > 8:
             lines.append(f"  {arm['arm']}: and {len(arm['changes']) - 8} more like these")
-    sides, n_arms = checked.data["sides"], len(arms)
+    sides, plan = checked.data["sides"], checked.plan
     lines += [
         "",
         f"data: {checked.data['title']}, {sides['train']['tokens']:,} training tokens, "
         f"{sides['validation']['documents']:,} held-out documents",
-        f"plan: {study.min_seeds} to {study.max_seeds} pairs, at most {n_arms * study.max_seeds} runs of "
-        f"{study.training.steps:,} steps and {study.training.tokens:,} tokens",
+        f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
+        f"{plan['training_flops']:.2g} FLOPs",
         f"margin: {study.margin} {study.metric.unit}",
         "",
         *_findings_lines([finding.to_json() for finding in checked.findings], ("invalid", "doubt", "note")),

@@ -178,11 +178,21 @@ class Checked:
     def is_invalid(self) -> bool:
         return any(finding.severity == "invalid" for finding in self.findings)
 
+    @property
+    def plan(self) -> dict[str, float]:
+        """What the study costs at most: pairs, runs, training tokens and floating-point operations."""
+        per_seed = {name: arm.training.tokens for name, arm in self.study.arms.items()}
+        flops = sum(tokens * self.arms[name].flops["training_flops_per_token"] for name, tokens in per_seed.items())
+        pairs = self.study.max_seeds
+        tokens = pairs * sum(per_seed.values())
+        return {"pairs": pairs, "runs": pairs * len(per_seed), "tokens": tokens, "training_flops": pairs * flops}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "name": self.name,
             "question": self.study.question,
+            "plan": self.plan,
             "arms": {name: facts.to_json() for name, facts in self.arms.items()},
             "findings": [finding.to_json() for finding in self.findings],
             "data": dict(self.data),
