@@ -20,6 +20,7 @@ from paribus.runs import Environment, Plan, plan
 from paribus.study import BASELINE, Arm, Study, Training
 from paribus.study_files import built_in_studies, read_study
 
+EXECUTORS = ("local", "inline")
 CONFIRMATION_SEEDS = 10_000  # a confirmation's seeds lie this far from the first registration's
 
 
@@ -38,8 +39,9 @@ def run(
 ) -> Result:
     """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
 
-    What is on disk is not done again; an interrupted run goes on from its checkpoint. A Study object with
-    classes that live in no importable file runs in this process, whatever ``executor`` says.
+    What is on disk is not done again; an interrupted run goes on from its checkpoint. ``executor`` is "local", worker
+    processes on this machine, or "inline", this process; a Study with classes of ``__main__`` runs in this process, and
+    says so.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
     from paribus.audits import audit_design
@@ -47,17 +49,21 @@ def run(
     from paribus.reports import FORMS, write_report
 
     asked = _ask(study, scale, data, max_seeds, confirm)
+    if executor not in EXECUTORS:
+        raise StudyError(f"executor is one of {', '.join(EXECUTORS)}, got {executor!r}")
     device = choose_device(device)
     place = Store.create(store)
     n_runs = len(asked.study.arms) * asked.study.max_seeds
+    if executor == "local" and not asked.travels:
+        observe({"event": "message", "text": "classes of __main__ cannot be sent to workers: running in this process"})
     slots = local_slots(device, n_runs, devices) if executor == "local" and asked.travels else []
     with place.lock(), LocalWorkers(slots) as workers:
         observe({"event": "message", "text": f"{asked.study.question} Preparing the corpus"})
         corpus, evaluation_digest, made = _prepare(asked, device)
         observe({"event": "message", "text": f"{asked.study.question} Auditing the design"})
         findings = audit_design(asked.study, corpus)
-        data = {"title": corpus.title, "digest": corpus.digest}
-        registration = register(place, asked.name, made, data, evaluation_digest, findings)
+        source = {"title": corpus.title, "digest": corpus.digest}
+        registration = register(place, asked.name, made, source, evaluation_digest, findings)
         observe({"event": "message", "text": asked.study.question})
         campaign = Campaign(place, made, registration, asked.file, findings, observe)
         execute = workers.execute if slots else execute_inline
