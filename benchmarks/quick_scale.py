@@ -61,7 +61,7 @@ def make_study(
         question="How quiet is this scale?",
         baseline=baseline,
         treatments={
-            "RMSNorm": baseline.replace("*norm", pb.spec(pb.nn.RMSNorm)),
+            "RMSNorm": baseline.replace("*norm", pb.spec(pb.nn.RMSNorm, eps=1e-5)),
             "more tokens": pb.Arm(baseline, more),
         },
         data=pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=vocab)),

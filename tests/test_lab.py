@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paribus.study import METRIC_KEYS
+from paribus.study import METRICS
 
 STUDY = """
 import torch
@@ -160,7 +160,7 @@ def test_a_rewritten_norm_is_equivalent_and_noted_as_the_same_function(folder):
 def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
     _, report = run(folder, "null", "--executor", "inline")
     for arm in report["arms"].values():
-        for key in METRIC_KEYS:
+        for key in METRICS:
             assert all(math.isfinite(value) for value in arm["metrics"][key]["values"]), key
     clocks = {
         "training_seconds",

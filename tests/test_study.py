@@ -50,6 +50,14 @@ def make(**changes):
         ({"boundary": "none"}, "got 'none'"),
         ({"baseline": Part}, "baseline must be a Spec"),
         ({"metric": Metric("val_los", "nats")}, "did you mean 'val_loss'?"),
+        ({"metric": Metric("parameters", "")}, "no study is judged on 'parameters'"),
+        ({"metric": Metric("val_accuracy", "share")}, "'val_accuracy' says lower is better; higher is"),
+        ({"metric": "val_loss"}, "metric must be a Metric such as paribus.VAL_LOSS"),
+        ({"changes": {"wide": "*norm"}}, "write ('*norm',)"),
+        ({"primary": "wide"}, "write ('wide',)"),
+        ({"treatments": [spec(Part)]}, "treatments must be a dict"),
+        ({"data": "stdlib"}, "data must be a spec"),
+        ({"training": spec(Part)}, "training must be a Training"),
         (
             {"treatments": {"wide": Arm(spec(Part), RECIPE.replace(evaluation_tokens=7))}},
             "treatment 'wide' has evaluation_tokens 7, the baseline 32768",
@@ -73,6 +81,7 @@ def test_a_study_that_makes_no_sense_is_refused(changes, said):
         ({"precision": "fp16"}, "got 'fp16'"),
         ({"clip": 0}, "clip must be positive"),
         ({"optimizer": Optimizer}, "optimizer must be a spec"),
+        ({"schedule": Optimizer}, "schedule must be a spec"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(changes, said):
@@ -104,3 +113,8 @@ def test_a_recipe_survives_json():
 def test_a_metric_has_a_direction():
     with pytest.raises(StudyError, match="'lower' or 'higher'"):
         Metric("loss", "nats", better="less")
+
+
+def test_a_run_trains_on_whole_steps():
+    recipe = RECIPE.replace(tokens=1050)
+    assert (recipe.steps, recipe.trained_tokens) == (10, 1000)

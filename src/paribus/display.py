@@ -60,12 +60,12 @@ class LiveTable:
     def __init__(self):
         self.running: dict[str, dict[str, Any]] = {}
         self.rows: list[Mapping[str, Any]] = []
-        self.message = ""
+        self.messages: list[str] = []  # the question, then what is being done
 
     def observe(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
         if kind == "message":
-            self.message = event["text"]
+            self.messages.append(event["text"])
         elif kind == "started":
             self.running[event["digest"]] = {**event, "began": time.monotonic(), "first": None}
         elif kind == "progress":
@@ -101,7 +101,9 @@ class LiveTable:
             verdicts.add_row(
                 Text(row["treatment"]), str(row["pairs"]), Text(_difference_text(row)), Text(kind or "...", style=style)
             )
-        return Group(Text(self.message, style="dim", no_wrap=True, overflow="ellipsis"), runs, Text(""), verdicts)
+        shown = list(dict.fromkeys([*self.messages[:1], *self.messages[-1:]]))
+        titles = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
+        return Group(*titles, runs, Text(""), verdicts)
 
 
 def _run_cells(run: Mapping[str, Any]) -> list[str]:
@@ -119,7 +121,8 @@ def _run_cells(run: Mapping[str, Any]) -> list[str]:
 
 
 def _progress_text(row: Mapping[str, Any]) -> str:
-    text = f"{row['pairs']} pairs, {_difference_text(row)}" if row["pairs"] != 1 else "1 pair"
+    pairs = "1 pair" if row["pairs"] == 1 else f"{row['pairs']} pairs"
+    text = ", ".join(filter(None, [pairs, _difference_text(row)]))
     return f"{text} -> {row['verdict']}" if row["verdict"] else text
 
 

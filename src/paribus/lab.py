@@ -58,13 +58,14 @@ def run(
         observe({"event": "message", "text": "classes of __main__ cannot be sent to workers: running in this process"})
     slots = local_slots(device, n_runs, devices) if executor == "local" and asked.travels else []
     with place.lock(), LocalWorkers(slots) as workers:
-        observe({"event": "message", "text": f"{asked.study.question} Preparing the corpus"})
+        observe({"event": "message", "text": asked.study.question})
+        observe({"event": "message", "text": "preparing the corpus"})
         corpus, evaluation_digest, made = _prepare(asked, device)
-        observe({"event": "message", "text": f"{asked.study.question} Auditing the design"})
+        observe({"event": "message", "text": "auditing the design"})
         findings = audit_design(asked.study, corpus)
         source = {"title": corpus.title, "digest": corpus.digest}
         registration = register(place, asked.name, made, source, evaluation_digest, findings)
-        observe({"event": "message", "text": asked.study.question})
+        observe({"event": "message", "text": "training"})
         campaign = Campaign(place, made, registration, asked.file, findings, observe)
         execute = workers.execute if slots else execute_inline
         execute(campaign.next_job, campaign.observe, campaign.wanted)
@@ -187,7 +188,7 @@ class Checked:
     @property
     def plan(self) -> dict[str, float]:
         """What the study costs at most: pairs, runs, training tokens and floating-point operations."""
-        per_seed = {name: arm.training.tokens for name, arm in self.study.arms.items()}
+        per_seed = {name: arm.training.trained_tokens for name, arm in self.study.arms.items()}
         flops = sum(tokens * self.arms[name].flops["training_flops_per_token"] for name, tokens in per_seed.items())
         pairs = self.study.max_seeds
         tokens = pairs * sum(per_seed.values())
@@ -199,6 +200,8 @@ class Checked:
             "name": self.name,
             "question": self.study.question,
             "plan": self.plan,
+            "margin": self.study.margin,
+            "metric": asdict(self.study.metric),
             "arms": {name: facts.to_json() for name, facts in self.arms.items()},
             "findings": [finding.to_json() for finding in self.findings],
             "data": dict(self.data),

@@ -52,7 +52,10 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.path or 'model'}: {describe(self.before)} -> {describe(self.after)}"
+        before, after = self.before, self.after
+        if isinstance(before, tuple) and isinstance(after, tuple) and len(before) != len(after):
+            return f"{self.path or 'model'}: {len(before)} -> {len(after)} entries"
+        return f"{self.path or 'model'}: {describe(before)} -> {describe(after)}"
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def reference(thing: Any) -> str:
     if module is None:
         raise SpecError(f"{name!r} belongs to no module, so it cannot be named; wrap it in a function of your own")
     if "<" in name:
-        raise SpecError(f"{name!r} is defined inside a function; move it to the top level of its module")
+        raise SpecError(f"{name!r} has no name at the top level of its module; write it there as a class or with def")
     return f"{module}:{name}"
 
 

@@ -30,40 +30,29 @@ class Metric:
             raise StudyError(f"metric {self.key!r}: better is 'lower' or 'higher', got {self.better!r}")
 
 
-METRIC_KEYS = (
-    "active_parameters",
-    "clipping_frequency",
-    "embedding_parameters",
-    "epochs",
-    "forward_flops_per_token",
-    "gradient_norm_max",
-    "gradient_norm_mean",
-    "gradient_norm_p95",
-    "gradient_norm_variance",
-    "initial_val_loss",
-    "loss_reduction_per_epoch",
-    "loss_spikes",
-    "norm_parameters",
-    "parameters",
-    "steps",
-    "tokens",
-    "train_loss",
-    "training_flops_per_token",
-    "val_accuracy",
-    "val_bits_per_byte",
-    "val_loss",
-    "val_loss_area",
-    "val_perplexity",
-)
-"""The numbers that every finished run has, and a study can be judged on."""
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric("gradient_norm_mean", "norm"),
+        Metric("initial_val_loss", "nats/token"),
+        Metric("loss_reduction_per_epoch", "nats/token", better="higher"),
+        Metric("train_loss", "nats/token"),
+        Metric("val_accuracy", "share of tokens", better="higher"),
+        Metric("val_bits_per_byte", "bits/byte"),
+        Metric("val_loss", "nats/token"),
+        Metric("val_loss_area", "nats/token"),
+        Metric("val_perplexity", "perplexity"),
+    )
+}
+"""What a study can be judged on: outcomes that every finished run has, with the direction that is better."""
 
-VAL_LOSS = Metric("val_loss", "nats/token")
+VAL_LOSS = METRICS["val_loss"]
 """Cross-entropy on the held-out tokens after the last step."""
 
-VAL_BITS_PER_BYTE = Metric("val_bits_per_byte", "bits/byte")
+VAL_BITS_PER_BYTE = METRICS["val_bits_per_byte"]
 """``VAL_LOSS`` in bits per byte of text: comparable between tokenizers."""
 
-VAL_ACCURACY = Metric("val_accuracy", "share of tokens", better="higher")
+VAL_ACCURACY = METRICS["val_accuracy"]
 """Share of held-out tokens whose most likely prediction is right."""
 
 
@@ -120,11 +109,18 @@ class Training:
             raise StudyError(f"clip must be positive or None, got {self.clip}")
         if not isinstance(self.optimizer, Spec):
             raise StudyError(f"optimizer must be a spec, got {self.optimizer!r}; write spec(torch.optim.AdamW, lr=...)")
+        if not isinstance(self.schedule, Spec | None):
+            raise StudyError(f"schedule must be a spec, got {self.schedule!r}; write spec(paribus.training.Linear)")
 
     @property
     def steps(self) -> int:
         """Optimizer steps of one run."""
         return self.tokens // self.batch_tokens
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens of one run: those of whole steps, ``tokens`` rounded down."""
+        return self.steps * self.batch_tokens
 
     def replace(self, **changes: Any) -> Training:
         """This recipe with some fields changed."""
@@ -204,6 +200,16 @@ class Study:
     def __post_init__(self) -> None:
         if not isinstance(self.baseline, Spec):
             raise StudyError(f"baseline must be a Spec, got {self.baseline!r}")
+        for name in ("treatments", "changes"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise StudyError(f"{name} must be a dict from a treatment's name, got {getattr(self, name)!r}")
+        for name, value in {"primary": self.primary, "null": self.null, **self.changes}.items():
+            if isinstance(value, str):
+                raise StudyError(f"{name!r} must be a tuple of strings; write ({value!r},)")
+        if not isinstance(self.data, Spec):
+            raise StudyError(f"data must be a spec, got {self.data!r}; write spec(paribus.data.Text, source=...)")
+        if not isinstance(self.training, Training):
+            raise StudyError(f"training must be a Training, got {self.training!r}")
         arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in self.treatments.items()}
         if not arms:
             raise StudyError("a study needs at least one treatment")
@@ -212,15 +218,14 @@ class Study:
                 raise StudyError(f"a treatment cannot be called {name!r}")
             if not isinstance(arm.model, Spec):
                 raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {arm.model!r}")
+            if not isinstance(arm.training, Training | None):
+                raise StudyError(f"the recipe of treatment {name!r} must be a Training, got {arm.training!r}")
         freeze = object.__setattr__
         freeze(self, "treatments", MappingProxyType(arms))
         freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
         freeze(self, "primary", tuple(arms) if self.primary is None else tuple(self.primary))
         freeze(self, "null", tuple(self.null))
-        if self.metric.key not in METRIC_KEYS:
-            close = difflib.get_close_matches(self.metric.key, METRIC_KEYS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(METRIC_KEYS)}"
-            raise StudyError(f"no run is judged on {self.metric.key!r}; {hint}")
+        self._check_metric()
         for name, arm in self.arms.items():
             for scored in ("seq_len", "evaluation_tokens", "evaluation_side"):
                 here, there = getattr(arm.training, scored), getattr(self.training, scored)
@@ -247,6 +252,17 @@ class Study:
             raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
         if self.boundary not in ("group-sequential", "anytime"):
             raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
+
+    def _check_metric(self) -> None:
+        if not isinstance(self.metric, Metric):
+            raise StudyError(f"metric must be a Metric such as paribus.VAL_LOSS, got {self.metric!r}")
+        if self.metric.key not in METRICS:
+            close = difflib.get_close_matches(self.metric.key, METRICS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(METRICS)}"
+            raise StudyError(f"no study is judged on {self.metric.key!r}; {hint}")
+        known = METRICS[self.metric.key]
+        if self.metric.better != known.better:
+            raise StudyError(f"metric {known.key!r} says {self.metric.better} is better; {known.better} is")
 
     @property
     def arms(self) -> dict[str, Arm]:

@@ -25,7 +25,6 @@ def test_a_text_is_built_from_its_spec_with_the_tokenizer_in_it():
         ({"validation_fraction": 0.8, "confirm_fraction": 0.15}, "leave less than a tenth for training"),
         ({"near_duplicate": 0.0}, "near_duplicate is a similarity above 0 and up to 1"),
         ({"max_documents": 0}, "max_documents must be a whole number of at least 1 or None, got 0"),
-        ({"source": "hub:owner/stories"}, "may be endless; say how many documents to read with max_documents"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(arguments, message):
@@ -54,3 +53,16 @@ def test_the_identity_of_files_does_not_say_where_they_lie(jsonl, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "corpus.jsonl").rename(tmp_path / "elsewhere" / "corpus.jsonl")
     assert open_source(Text(str(tmp_path / "elsewhere" / "corpus.jsonl"))).identity == first.identity
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "all.json", "text.txt.gz"])
+def test_a_file_of_another_kind_is_refused_with_the_kinds_that_are_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b"a,b\n\nc,d\n")
+    with pytest.raises(DataError, match="is no text: convert it to JSONL or Parquet"):
+        open_source(Text(str(tmp_path / name)))
+
+
+def test_a_hub_source_is_read_up_to_ten_thousand_documents_unless_said_otherwise():
+    assert Text("hub:owner/stories").max_documents == 10_000
+    assert Text("hub:owner/stories", max_documents=5).max_documents == 5
+    assert Text("stdlib").max_documents is None

@@ -15,6 +15,8 @@ from paribus.specs import Spec, spec
 
 DEFAULT_TOKENIZER = spec(BPE, vocab_size=1024)
 
+HUB_DOCUMENTS = 10_000
+
 
 @dataclass(frozen=True)
 class Text:
@@ -36,8 +38,8 @@ class Text:
         validation_fraction, confirm_fraction: share of the text held out to score runs, and held back for
             confirmation; never trained on. See ``split.split_documents``.
         near_duplicate: Jaccard similarity from which two documents are near duplicates and stay on one side.
-        max_documents, max_document_chars: read at most so many documents, and so many characters of each. A hub
-            source must say max_documents.
+        max_documents, max_document_chars: read at most so many documents, and so many characters of each. None:
+            all, but 10,000 documents of a hub source, which may be endless.
         suffixes: which files of a folder are read.
         hub_config, hub_split, hub_revision: of a hub data set.
 
@@ -82,7 +84,7 @@ class Text:
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise DataError(f"Text: {name} must be a whole number of at least 1 or None, got {value!r}")
         if self.source.startswith(hub.PREFIX) and self.max_documents is None:
-            raise DataError(f"Text: {self.source!r} may be endless; say how many documents to read with max_documents")
+            object.__setattr__(self, "max_documents", HUB_DOCUMENTS)
 
 
 @dataclass(frozen=True)

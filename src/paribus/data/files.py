@@ -20,6 +20,7 @@ TABULAR = (".jsonl", ".parquet")
 BLOCK_CHARS = 2_000
 
 _LEFT_OUT = {"test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "dist-packages"}
+_UNREADABLE = {".json", ".csv", ".tsv", ".ndjson", ".gz", ".zst", ".bz2", ".xz", ".zip", ".arrow", ".bin", ".npy"}
 _END_OF_TEXT = "<|endoftext|>"
 
 Found = list[tuple[str, Path]]
@@ -49,6 +50,8 @@ def find(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
     Raises DataError where nothing is there, with the nearest name that is.
     """
     if path.is_file():
+        if path.suffix in _UNREADABLE:
+            raise DataError(f"{path.name} is no text: convert it to JSONL or Parquet, one document per row")
         return [(path.name, path)]
     if not path.is_dir():
         raise DataError(f"no corpus {str(path)!r}: {_nearest(path)}")

@@ -3,7 +3,7 @@
 import paribus as pb
 
 baseline = pb.nn.llama(d_model=96, n_layers=3, n_heads=3, norm=pb.spec(pb.nn.LayerNorm))
-rms_norm = baseline.replace("*norm", pb.spec(pb.nn.RMSNorm))
+rms_norm = baseline.replace("*norm", pb.spec(pb.nn.RMSNorm, eps=1e-5))  # LayerNorm's eps: one difference
 dyt = baseline.replace("*norm", pb.spec(pb.nn.DyT))
 
 study = pb.Study(

@@ -44,7 +44,7 @@ def summarize(
         "val_perplexity": math.exp(min(last["loss"], 700.0)),
         "val_accuracy": last["accuracy"],
         "val_loss_area": float(np.trapezoid(curve, tokens) / tokens[-1]),
-        "loss_reduction_per_epoch": (first["loss"] - last["loss"]) * corpus_tokens / training.tokens,
+        "loss_reduction_per_epoch": (first["loss"] - last["loss"]) * corpus_tokens / training.trained_tokens,
         "train_loss": float(losses[-min(len(losses), TREND_WINDOW) :].mean()),
         "train_loss_variance": variance_around_trend(losses[len(losses) // 2 :]),
         "loss_spikes": float(count_spikes(losses)),
@@ -57,7 +57,7 @@ def summarize(
         "clipping_frequency": float(np.mean([line["clipped"] for line in steps])),
         "steps": float(len(steps)),
         "tokens": float(len(steps) * training.batch_tokens),
-        "epochs": training.tokens / corpus_tokens,
+        "epochs": training.trained_tokens / corpus_tokens,
     }
     quartiles = np.quantile(rates, [0.25, 0.5, 0.75])
     measured = {
