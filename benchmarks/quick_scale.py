@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--store", default="paribus-store/quick-scale")
     options = parser.parse_args()
     known = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
-    with LocalWorkers(local_slots("cpu")) as workers:
+    with LocalWorkers(local_slots("cpu", options.seeds)) as workers:
         for name in options.names or CANDIDATES:
             study, store = CANDIDATES[name], Store.create(options.store)
             if not options.margin:

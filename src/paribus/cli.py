@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,9 @@ def parts(slot: str | None, as_json: bool) -> None:
     if as_json:
         _print_json(rows)
     for row in () if as_json else rows:
-        click.echo(f"{row['slot']:<10} {row['name']:<20} {row['formula']}\n{'':<31} {row['source']}")
+        click.echo(f"{row['slot']} {row['name']}")
+        for text in (row["formula"], row["source"]):
+            click.echo(textwrap.fill(text, 78, initial_indent="    ", subsequent_indent="    "))
 
 
 def _print_json(data: Any) -> None:

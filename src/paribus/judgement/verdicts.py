@@ -240,7 +240,8 @@ def _notes(comparison: Comparison, ending: Ending | None) -> tuple[str, ...]:
     if early and ending in (Ending.BETTER, Ending.WORSE):
         notes.append(
             f"It stopped early, after {comparison.n_pairs} of at most {comparison.rule.n_max} pairs: the mean is then "
-            "biased outward (about .05 sd where the true difference is 2 sd, .6 sd for a lucky small effect)."
+            "biased outward (in simulations of 3 to 10 pairs by about .05 sd where the true difference is 2 sd, by "
+            ".6 sd for a lucky small effect)."
         )
     if comparison.dominating_seed is not None:
         notes.append(
