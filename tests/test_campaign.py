@@ -10,32 +10,7 @@ from paribus.records import Finding, Record, Store, read_findings
 from paribus.registration import read_registration, register
 from paribus.runs import Environment, plan
 from paribus.specs import spec
-from paribus.study import Study, Training
-
-
-class Part:
-    def __init__(self, width=1):
-        pass
-
-
-class Optimizer:
-    def __init__(self, params, lr=0.1):
-        pass
-
-
-RECIPE = Training(tokens=1000, batch_tokens=100, seq_len=10, optimizer=spec(Optimizer), evaluations=1)
-
-
-def make_study(**changes):
-    fields = {
-        "question": "Is it?",
-        "baseline": spec(Part),
-        "treatments": {"wide": spec(Part, width=2)},
-        "data": spec(Part),
-        "training": RECIPE,
-        "margin": 0.1,
-    }
-    return Study(**{**fields, **changes})
+from toy_study import Part, make_study
 
 
 class Bench:

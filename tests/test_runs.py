@@ -6,41 +6,18 @@ import pytest
 from paribus.errors import SpecError
 from paribus.runs import Environment, plan
 from paribus.specs import spec
-from paribus.study import Arm, Study, Training
-
-
-class Part:
-    def __init__(self, width=1):
-        pass
-
-
-class Optimizer:
-    def __init__(self, params, lr=0.1):
-        pass
-
+from paribus.study import Arm
+from toy_study import RECIPE, Optimizer, Part, make_study
 
 HERE = Environment("data", "cpu", "2.13.0")
-RECIPE = Training(tokens=1000, batch_tokens=100, seq_len=10, optimizer=spec(Optimizer))
-
-
-def make(**changes):
-    fields = {
-        "question": "Is it?",
-        "baseline": spec(Part),
-        "treatments": {"wide": spec(Part, width=2)},
-        "data": spec(Part),
-        "training": RECIPE,
-        "margin": 0.1,
-    }
-    return Study(**{**fields, **changes})
 
 
 def digest(study=None, environment=HERE, arm="baseline", seed=0):
-    return plan(study or make(), environment).run(arm, seed).digest
+    return plan(study or make_study(), environment).run(arm, seed).digest
 
 
 def test_runs_come_pair_by_pair_with_the_baseline_first():
-    runs = list(plan(make(max_seeds=3, first_seed=5), HERE))
+    runs = list(plan(make_study(max_seeds=3, first_seed=5), HERE))
     assert [(run.arm, run.seed) for run in runs] == [(a, s) for s in (5, 6, 7) for a in ("baseline", "wide")]
 
 
@@ -52,18 +29,18 @@ def test_everything_that_can_change_a_number_changes_the_digest():
         digest(environment=Environment("other", "cpu", "2.13.0")),
         digest(environment=Environment("data", "cuda", "2.13.0")),
         digest(environment=Environment("data", "cpu", "2.14.0")),
-        digest(make(training=RECIPE.replace(clip=None))),
-        digest(make(training=RECIPE.replace(optimizer=spec(Optimizer, lr=0.2)))),
-        digest(make(training=RECIPE.replace(schedule=spec(Part)))),
+        digest(make_study(training=RECIPE.replace(clip=None))),
+        digest(make_study(training=RECIPE.replace(optimizer=spec(Optimizer, lr=0.2)))),
+        digest(make_study(training=RECIPE.replace(schedule=spec(Part)))),
     }
     assert len(digests) == 9
 
 
 def test_what_cannot_change_a_number_leaves_the_digest():
-    same = make(question="Other?", margin=0.5, treatments={"new name": spec(Part, width=2)}, max_seeds=4)
+    same = make_study(question="Other?", margin=0.5, treatments={"new name": spec(Part, width=2)}, max_seeds=4)
     assert digest() == digest(same)
     assert digest(arm="wide") == digest(same, arm="new name")
-    assert digest() == digest(make(treatments={"same": Arm(spec(Part, width=1), RECIPE)}), arm="same")
+    assert digest() == digest(make_study(treatments={"same": Arm(spec(Part, width=1), RECIPE)}), arm="same")
 
 
 @pytest.fixture
@@ -79,7 +56,7 @@ def users_module(tmp_path, monkeypatch):
         for name in names:
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        return make(treatments={"mine": spec(importlib.import_module("users_part").Mine, dim=1)})
+        return make_study(treatments={"mine": spec(importlib.import_module("users_part").Mine, dim=1)})
 
     yield tmp_path, load
     for name in names:
@@ -115,7 +92,7 @@ def test_a_relative_import_is_part_of_the_source(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    study = make(treatments={"mine": spec(importlib.import_module("users_package.sub.parts").Mine)})
+    study = make_study(treatments={"mine": spec(importlib.import_module("users_package.sub.parts").Mine)})
     before = digest(study, arm="mine")
     (package / "ops.py").write_text("K = 1\nOTHER = 2\n")
     assert digest(study, arm="mine") != before
@@ -124,4 +101,4 @@ def test_a_relative_import_is_part_of_the_source(tmp_path, monkeypatch):
 def test_a_class_without_a_readable_source_has_no_identity(monkeypatch):
     made = type("Made", (), {"__init__": lambda self, dim=1: None, "__module__": "nowhere", "__qualname__": "Made"})
     with pytest.raises(SpecError, match="the source of nowhere:Made cannot be read"):
-        plan(make(treatments={"made": spec(made)}), HERE)
+        plan(make_study(treatments={"made": spec(made)}), HERE)

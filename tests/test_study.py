@@ -4,32 +4,8 @@ import pytest
 
 from paribus.errors import StudyError
 from paribus.specs import Change, spec
-from paribus.study import Arm, Metric, Study, Training
-
-
-class Part:
-    def __init__(self, width=1, inner=None):
-        pass
-
-
-class Optimizer:
-    def __init__(self, params, lr=0.1):
-        pass
-
-
-RECIPE = Training(tokens=1000, batch_tokens=100, seq_len=10, optimizer=spec(Optimizer))
-
-
-def make(**changes):
-    fields = {
-        "question": "Is it?",
-        "baseline": spec(Part),
-        "treatments": {"wide": spec(Part, width=2)},
-        "data": spec(Part),
-        "training": RECIPE,
-        "margin": 0.1,
-    }
-    return Study(**{**fields, **changes})
+from paribus.study import Arm, Metric, Training
+from toy_study import RECIPE, Optimizer, Part, make_study
 
 
 @pytest.mark.parametrize(
@@ -66,7 +42,7 @@ def make(**changes):
 )
 def test_a_study_that_makes_no_sense_is_refused(changes, said):
     with pytest.raises(StudyError) as caught:
-        make(**changes)
+        make_study(**changes)
     assert said in str(caught.value)
 
 
@@ -91,14 +67,14 @@ def test_a_recipe_that_makes_no_sense_is_refused(changes, said):
 
 
 def test_all_treatments_are_primary_unless_the_study_says_otherwise():
-    study = make(treatments={"a": spec(Part, width=2), "b": spec(Part, width=3)})
+    study = make_study(treatments={"a": spec(Part, width=2), "b": spec(Part, width=3)})
     assert study.primary == ("a", "b")
     assert study.replace(primary=("b",)).primary == ("b",)
 
 
 def test_arms_carry_the_shared_recipe_unless_they_have_their_own():
     slow = RECIPE.replace(optimizer=spec(Optimizer, lr=0.01))
-    study = make(treatments={"slow": Arm(spec(Part), slow), "wide": spec(Part, width=2)})
+    study = make_study(treatments={"slow": Arm(spec(Part), slow), "wide": spec(Part, width=2)})
     assert list(study.arms) == ["baseline", "slow", "wide"]
     assert study.arms["wide"].training is RECIPE
     assert study.diff("slow") == (Change("training.optimizer.lr", 0.1, 0.01),)
