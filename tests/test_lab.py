@@ -255,6 +255,15 @@ def test_an_edited_study_is_a_second_attempt(folder):
     assert report["name"] == "toy-2"
 
 
+def test_a_confirmation_has_fresh_seeds_and_documents_that_were_held_back(folder):
+    _, first = run(folder, "null", "--executor", "inline")
+    _, confirmed = run(folder, "null", "--executor", "inline", "--confirm")
+    assert confirmed["name"] == "toy-confirm"
+    assert confirmed["evaluation_digest"] != first["evaluation_digest"]
+    assert not set(confirmed["arms"]["baseline"]["seeds"]) & set(first["arms"]["baseline"]["seeds"])
+    assert verdict(confirmed, "again")["kind"] == "equivalent"
+
+
 def test_a_registration_that_was_edited_by_hand_is_refused(folder):
     run(folder, "leak")
     path = folder / "store-leak" / "studies" / "toy-leak" / "registration.json"

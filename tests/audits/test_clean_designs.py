@@ -22,7 +22,7 @@ from paribus.specs import spec
 @pytest.mark.parametrize("recipe", [llama, gpt2])
 def test_layer_norm_against_rms_norm_has_nothing_above_a_note(recipe, corpus):
     baseline = recipe(d_model=48, n_layers=3, n_heads=3, norm=spec(LayerNorm))
-    study = make_study(baseline, arm=baseline.replace("*norm", spec(RMSNorm)), changes={"arm": ("*norm",)})
+    study = make_study(baseline, arm=baseline.replace("*norm", spec(RMSNorm, eps=1e-5)), changes={"arm": ("*norm",)})
     findings = audit_specs(study, corpus)
     assert worst(findings) == []
     assert [finding.check for finding in findings] == ["train/validation overlap"]

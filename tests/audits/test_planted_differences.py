@@ -95,9 +95,23 @@ def test_a_recipe_alone_is_a_change(corpus):
 def test_norm_and_mlp_at_once_are_two_things_and_five_norms_are_one(corpus):
     both = RMS.replace("*mlp", spec(planted.ZeroStartMLP))
     findings = audit_specs(make_study(treatments={"norm": RMS, "both": both}), corpus)
-    found = the("several differences", findings)
+    (found,) = [f for f in of("several differences", findings) if "kinds" in f.evidence]
     assert (found.arm, found.severity) == ("both", "note")
     assert found.evidence["kinds"] == ["LayerNorm -> RMSNorm", "GatedMLP -> ZeroStartMLP"]
+
+
+def test_an_argument_that_changes_with_the_class_of_its_site_is_noted_once(corpus):
+    same = BASELINE.replace("*norm", spec(RMSNorm, eps=1e-5))
+    findings = audit_specs(make_study(treatments={"rms": RMS, "same": same}), corpus)
+    found = the("several differences", findings)
+    assert (found.arm, found.severity) == ("rms", "note")
+    assert found.message == "'rms' also changes eps from 1e-05 to 1e-06 at 5 sites"
+
+
+def test_an_argument_that_changes_in_several_ways_is_one_finding(corpus):
+    arm = RMS.replace("final_norm.eps", 1e-4)
+    found = the("several differences", audit_specs(make_study(arm=arm), corpus))
+    assert found.message == "'arm' also changes eps from 1e-05 to 1e-06 at 4 sites, from 1e-05 to 0.0001 at 1 site"
 
 
 def test_swiglu_at_equal_width_is_doubted_with_its_numbers(corpus):

@@ -3,6 +3,7 @@ import planted_parts as planted
 import pytest
 from small_studies import BASELINE, audit_specs, make_study, of, the
 
+from paribus.audits.leakage import find_lost_text
 from paribus.data.evaluation import Side
 from paribus.data.tokens import Corpus
 from paribus.errors import PartError, SpecError
@@ -109,8 +110,18 @@ def test_an_arm_that_cannot_be_built_names_the_arm_and_the_missing_argument(corp
 def test_the_same_document_twice_is_kept_on_one_side_and_not_suspected(write_corpus, draw_documents):
     documents = draw_documents(30)
     found = the("train/validation overlap", audit_specs(_norm_study(), write_corpus(documents + documents[:10])))
-    assert found.severity == "note"
+    assert (found.severity, found.remedy) == ("note", "")
     assert found.evidence["shared_share"] == 0
+
+
+def test_a_tokenizer_that_loses_text_is_doubted_with_the_share(corpus):
+    lossy = {**corpus.manifest, "tokenizer": {**corpus.manifest["tokenizer"], "round_trip": 0.75}}
+    findings = audit_specs(_norm_study(), Corpus(corpus.folder, lossy))
+    found = the("tokenizer loses text", findings)
+    assert (found.severity, found.arm, found.evidence) == ("doubt", None, {"round_trip": 0.75})
+    assert "75.0%" in found.message
+    assert of("tokenizer loses text", audit_specs(_norm_study(), corpus)) == []
+    assert list(find_lost_text(object())) == []
 
 
 def test_a_training_document_among_the_scored_ones_is_invalid(corpus):

@@ -239,13 +239,34 @@ def test_a_schedule_of_the_users_that_does_not_decay_is_noted_with_where_it_ends
 def test_a_loss_that_still_falls_by_more_than_the_margin_is_noted_once():
     found = the("still falling", audit(make_records(), STUDY.replace(margin=0.001)))
     assert (found.severity, found.arm) == ("note", None)
-    assert found.evidence["gain_in_10_percent_more_tokens"]["arm"] == pytest.approx(0.01 / 2400 * 960)
+    # From 3.1 at 4,800 tokens to 3.0 at twice as many: 0.1 / ln 2 per log token, and ln 1.1 further is 0.01375.
+    assert found.evidence["gain_in_10_percent_more_tokens"]["arm"] == pytest.approx(0.013750, rel=1e-4)
+    assert "10 % more tokens would lower the loss by about 0.014 nats/token, 14 margins" in found.message
 
 
 def test_for_an_accuracy_rising_is_what_falling_is_for_a_loss():
     study = STUDY.replace(metric=VAL_ACCURACY, margin=0.0001)
     found = the("still falling", audit(make_records(), study))
-    assert found.evidence["gain_in_10_percent_more_tokens"]["baseline"] == pytest.approx((1 / 3 - 1 / 3.01) * 0.4)
+    assert found.evidence["gain_in_10_percent_more_tokens"]["baseline"] == pytest.approx(
+        (1 / 3 - 1 / 3.1) * 0.137504, rel=1e-4
+    )
+    assert "would raise the accuracy" in found.message
+
+
+def test_the_flat_end_of_a_decayed_schedule_does_not_hide_that_the_loss_still_falls():
+    records = make_records()
+    flat = tuple({"tokens": t, "loss": x} for t, x in [(0, 6.0), (4800, 3.4), (9500, 3.0), (9600, 3.0)])
+    records["arm"] = {seed: make_record("arm", seed, evaluations=flat) for seed in (0, 1, 2)}
+    gains = the("still falling", audit(records)).evidence["gain_in_10_percent_more_tokens"]
+    assert gains["arm"] == pytest.approx(0.4 * 0.137504, rel=1e-4)
+
+
+def test_a_curve_without_a_middle_is_not_drawn_on():
+    records = make_records()
+    ends = tuple({"tokens": t, "loss": x} for t, x in [(0, 6.0), (9600, 3.0)])
+    for arm in records:
+        records[arm] = {seed: make_record(arm, seed, evaluations=ends) for seed in (0, 1, 2)}
+    assert audit(records, STUDY.replace(margin=0.001)) == ()
 
 
 def test_a_metric_that_has_no_curve_says_nothing_about_its_slope():
@@ -285,5 +306,5 @@ print(len(CHECKS), [f.check for f in found], "torch" in sys.modules)
     result = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(data), capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == ["19", "[]", "False"]
+    assert result.stdout.split() == ["20", "[]", "False"]
     assert "torch" in sys.modules and torch.get_num_threads() == 1

@@ -127,3 +127,25 @@ def test_window_longer_than_the_table_is_an_error_that_names_both(position):
 def test_rope_that_would_split_a_pair_is_refused():
     with pytest.raises(SpecError, match=r"0\.5 of head_dim 6 must be even"):
         pn.RoPE(6, seq_len=8, fraction=0.5)
+
+
+def test_sinusoidal_table_has_the_rms_it_is_given_and_in_a_model_that_of_the_embeddings():
+    plain, scaled = pn.Sinusoidal(6, seq_len=10).table, pn.Sinusoidal(6, seq_len=10, init_std=0.02).table
+    torch.testing.assert_close(plain.square().mean(), torch.tensor(0.5))
+    torch.testing.assert_close(scaled, plain * 0.02 * 2**0.5)
+    recipe = pn.gpt2(24, 1, 2, position=spec(pn.Sinusoidal))
+    model = pn.build_model(recipe, 0, vocab_size=61, seq_len=16)
+    assert model.position.table.square().mean().sqrt().item() == pytest.approx(0.02)
+    paper = pn.build_model(recipe.replace("position.init_std", None), 0, vocab_size=61, seq_len=16)
+    assert paper.position.table.square().mean().sqrt().item() == pytest.approx(0.5**0.5)
+
+
+@pytest.mark.parametrize("factor", [0, -2.0])
+@pytest.mark.parametrize(
+    "scaling",
+    [spec(pn.LinearScaling), spec(pn.NTKScaling), spec(pn.YaRNScaling, original_seq_len=8)],
+    ids=lambda s: s.cls.__name__,
+)
+def test_a_scaling_by_nothing_is_refused(scaling, factor):
+    with pytest.raises(SpecError, match=f"factor must be positive, got {factor}"):
+        scaling.cls(factor=factor, **dict(scaling.arguments))

@@ -28,6 +28,31 @@ class Halve(nn.Module):
         return x / 2
 
 
+class OneNorm(nn.Module):
+    """A parallel block: one norm for both."""
+
+    def __init__(self, d_model, norm=spec(pn.LayerNorm), mixer=spec(pn.Attention), mlp=spec(pn.MLP)):
+        super().__init__()
+        self.norm = pn.build(norm, "norm", d_model, slot="norm")
+        self.mixer = pn.build(mixer, "mixer", d_model, slot="mixer")
+        self.mlp = pn.build(mlp, "mlp", d_model, slot="mlp")
+
+    def forward(self, x):
+        y = self.norm(x)
+        return x + self.mixer(y) + self.mlp(y)
+
+
+class Bare(nn.Module):
+    """A block without sites for norm and MLP."""
+
+    def __init__(self, d_model, mixer=spec(pn.Attention)):
+        super().__init__()
+        self.mixer = pn.build(mixer, "mixer", d_model, slot="mixer")
+
+    def forward(self, x):
+        return x + self.mixer(x)
+
+
 def make(recipe, seed=0):
     return pn.build_model(recipe, seed, vocab_size=61, seq_len=16)
 
@@ -133,3 +158,29 @@ def test_initial_loss_is_near_that_of_guessing():
         targets = TOKENS.flip(1)  # unlike the input: a tied head starts by favouring what it reads
         loss = nn.functional.cross_entropy(make(recipe)(TOKENS).flatten(0, 1), targets.flatten())
         assert loss.item() == pytest.approx(math.log(61), abs=0.1)
+
+
+def test_a_block_with_one_norm_is_filled_and_one_without_is_refused_with_what_works():
+    assert pn.llama(24, 2, 2, block=spec(OneNorm))["blocks.1.norm"].cls is pn.RMSNorm
+    with pytest.raises(SpecError, match=r"Bare has no spec as default of \*norm, mlp, .*replace\('blocks\.\*'"):
+        pn.llama(24, 2, 2, block=spec(Bare))
+    edited = pn.llama(24, 2, 2).replace("blocks.*", spec(Bare))
+    assert [block.cls for block in edited["blocks"]] == [Bare, Bare]
+    assert make(edited)(TOKENS).shape == (2, 16, 61)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "said"),
+    [
+        (pn.llama, {"n_kv_heads": 1, "mixer": spec(pn.Attention)}, "n_kv_heads=1 .* drop n_kv_heads"),
+        (pn.llama, {"d_ff": 40, "mlp": spec(pn.MLP)}, r"d_ff=40 .* drop d_ff, .*mlp=spec\(MLP"),
+        (pn.gpt2, {"d_ff": 40, "mlp": spec(pn.MLP)}, "drop d_ff"),
+        (pn.llama, {"n_kv_heads": 0}, "n_kv_heads must be at least 1, got 0"),
+        (pn.llama, {"d_ff": 0}, "d_ff must be at least 1, got 0"),
+        (pn.gpt2, {"d_ff": -4}, "d_ff must be at least 1, got -4"),
+        (pn.gpt2, {"n_layers": 0}, "n_layers must be at least 1, got 0"),
+    ],
+)
+def test_arguments_that_a_recipe_would_drop_or_cannot_use_are_refused(recipe, arguments, said):
+    with pytest.raises(SpecError, match=said):
+        recipe(**{"d_model": 24, "n_layers": 2, "n_heads": 2, **arguments})

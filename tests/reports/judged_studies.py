@@ -92,6 +92,8 @@ def make_record(arm, seed, loss, status="done", **metrics):
             "training_flops_per_token": 3_096_576.0,
             "tokens": 307_200.0,
             "steps": 300.0,
+            "epochs": 0.0704,
+            "loss_reduction_per_epoch": 37.1,
             "tokens_to_target": None,
             "gradient_norm_mean": 0.96 + 0.01 * noise.random(),
             "clipping_frequency": 0.25,

@@ -105,7 +105,11 @@ def test_markdown_and_html_carry_the_same_tables_and_sentences(case, judged):
         *(t.numbers for t in content.treatments),
         *(t.pairs for t in content.treatments),
     ]
-    wanted = [[" ".join(c.split()) for c in row] for table in [*tables, content.provenance] for row in table.rows]
+    wanted = [
+        [" ".join(c.split()) for c in row]
+        for table in [*tables, content.trained, content.provenance]
+        for row in table.rows
+    ]
     assert len(wanted) >= 10
     for row in wanted:
         assert row in rows, f"not in Markdown: {row}"
@@ -181,9 +185,78 @@ def test_the_page_says_attempt_and_not_finished_and_nothing_of_the_kind_otherwis
 
 
 def test_the_limits_name_the_learning_rate_or_that_recipes_differ(judged):
-    shared, evaluation = compose_page(judged["better"]).limits
+    scale, shared, evaluation = compose_page(judged["better"]).limits
+    assert scale == (
+        "This holds at 430,752 to 431,424 parameters and 307,200 training tokens (7.04 % of an epoch) of "
+        "Python source code."
+    )
     assert "shared learning rate 0.02" in shared and "32,768 held-out tokens of Python source code" in evaluation
-    assert "the recipes differ" in compose_page(judged["several"]).limits[0]
+    assert "the recipes differ" in compose_page(judged["several"]).limits[1]
+    assert len(compose_page(judged["no pairs"]).limits) == 2
+
+
+def test_the_limits_name_every_learning_rate_and_count_passes(judged):
+    data = json.loads(json.dumps(judged["better"]))
+    for arm in data["study"]["arms"].values():
+        arm["training"]["optimizer"]["arguments"] = {"adamw_lr": 0.01, "lr": 0.02, "betas": [0.9, 0.95]}
+    for arm in data["arms"].values():
+        arm["metrics"]["epochs"]["mean"] = 2.5
+    content = compose_page(data)
+    assert "(2.5 passes over the corpus) of Python source code." in content.limits[0]
+    assert "shared learning rates lr 0.02 and adamw_lr 0.01. No arm" in content.limits[1]
+    assert dict(content.trained.rows)["optimizer"] == "AdamW(adamw_lr=0.01, betas=(0.9, 0.95), lr=0.02)"
+    assert not any("extrapolated" in row[0] for table in content.metrics for row in table.rows)
+
+
+def test_what_was_trained_is_listed_from_the_model_to_the_packages(judged):
+    rows = dict(compose_page(judged["better"]).trained.rows)
+    assert rows["model"] == "Model(d_model=96)" and rows["norm"] == "LayerNorm"
+    assert rows["blocks"] == "3, all equal: Block" and rows["blocks.0.norm"] == "LayerNorm"
+    assert (rows["parameters"], rows["steps"], rows["training tokens"]) == ("431,424", "300", "307,200")
+    assert rows["optimizer"] == "AdamW(lr=0.02)" and rows["schedule"] == "cosine to zero after 5 % warm-up"
+    assert (rows["share of an epoch"], rows["precision"]) == ("7.04 % of an epoch", "fp32")
+    assert rows["data source"] == "Text(source=stdlib)" and rows["tokenizer"] == "default"
+    assert rows["scored"] == "at most 32,768 tokens of the validation side" and rows["device"] == "cpu"
+    assert dict(compose_page(judged["no pairs"]).trained.rows)["parameters"] == "—"
+
+
+def test_a_transformer_is_tied_unless_it_has_a_head(judged):
+    data = json.loads(json.dumps(judged["better"]))
+    model = data["study"]["arms"]["baseline"]["model"]
+    model["class"] = "paribus.nn.transformer:Transformer"
+    rows = dict(compose_page(data).trained.rows)
+    assert rows["head"] == "tied to the embedding" and rows["position"] == "default"
+    model["arguments"]["head"] = {"class": "paribus.nn.init:Linear", "arguments": {}}
+    model["arguments"]["blocks"][1] = {"class": "x:Other", "arguments": {}}
+    rows = dict(compose_page(data).trained.rows)
+    assert rows["head"] == "Linear" and rows["blocks"] == "3, not all equal; 0 is Block"
+
+
+def test_rows_say_how_their_numbers_came_about(judged):
+    data = json.loads(json.dumps(judged["better"]))
+    data["study"]["arms"]["baseline"]["training"]["target_loss"] = 4.6
+    tables = compose_page(data).metrics
+    labels = " | ".join(row[0] for table in tables for row in table.rows)
+    assert "loss reduction per epoch, nats/token (extrapolated from 0.0704 of an epoch)" in labels
+    assert "training, MFLOP/token (causal attention counted as full)" in labels
+    assert "tokens to the target loss (4.6 nats/token, interpolated between evaluations)" in labels
+    assert any(table.caption.endswith("(runs side by side, one thread each on a CPU)") for table in tables)
+    assert not any("side by side" in table.caption for table in compose_page(data | {"device": "cuda"}).metrics)
+
+
+def test_a_note_has_no_remedy_and_the_study_is_not_named_as_a_command(judged):
+    note = SIZES.to_json() | {"remedy": "Widen it."}
+    content = compose_page(judged["better"] | {"findings": [note]})
+    assert [reason.remedy for reason in content.notes] == [""]
+    command, what = content.reproduce[0]
+    assert command == "paribus run STUDY"
+    assert what.endswith("registered here as scale; max pairs 10, seeds from 0")
+
+
+def test_the_error_rate_is_called_exact_for_the_group_sequential_boundary_alone(judged):
+    exact = "stayed below it."
+    assert compose_page(judged["better"]).method[0].endswith(exact)
+    assert exact not in compose_page(judge_losses(-0.08, boundary="anytime")).method[0]
 
 
 def test_the_equivalence_interval_stands_in_the_numbers_of_an_equivalent_verdict_alone(judged):
