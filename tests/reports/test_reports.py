@@ -215,16 +215,18 @@ def test_what_was_trained_is_listed_from_the_model_to_the_packages(judged):
     assert (rows["parameters"], rows["steps"], rows["training tokens"]) == ("431,424", "300", "307,200")
     assert rows["optimizer"] == "AdamW(lr=0.02)" and rows["schedule"] == "cosine to zero after 5 % warm-up"
     assert (rows["share of an epoch"], rows["precision"]) == ("7.04 % of an epoch", "fp32")
-    assert rows["data source"] == "Text(source=stdlib)" and rows["tokenizer"] == "default"
+    assert rows["data source"] == "Text(source=stdlib)" and "tokenizer" not in rows
     assert rows["scored"] == "at most 32,768 tokens of the validation side" and rows["device"] == "cpu"
     assert dict(compose_page(judged["no pairs"]).trained.rows)["parameters"] == "—"
 
 
-def test_a_transformer_is_tied_unless_it_has_a_head(judged):
+def test_defaults_of_the_own_classes_are_named_and_a_head_unties(judged):
     data = json.loads(json.dumps(judged["better"]))
     model = data["study"]["arms"]["baseline"]["model"]
     model["class"] = "paribus.nn.transformer:Transformer"
+    data["study"]["data"]["class"] = "paribus.data.corpora:Text"
     rows = dict(compose_page(data).trained.rows)
+    assert rows["tokenizer"] == "default"
     assert rows["head"] == "tied to the embedding" and rows["position"] == "default"
     model["arguments"]["head"] = {"class": "paribus.nn.init:Linear", "arguments": {}}
     model["arguments"]["blocks"][1] = {"class": "x:Other", "arguments": {}}

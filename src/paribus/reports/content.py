@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.reports.differences import list_edits
+from paribus.reports.differences import describe_value, is_spec, list_edits
 from paribus.reports.numbers import (
     MISSING,
     choose_scale,
@@ -25,11 +25,13 @@ from paribus.reports.pictures import (
     picture_curves,
     picture_differences,
 )
-from paribus.reports.vocabulary import GROUPS, TARGETS, WORDS, Word, find_word, name_metric
+from paribus.reports.vocabulary import FLOPS, GROUPS, TARGETS, WORDS, Word, find_word, name_metric
 from paribus.study import BASELINE
 
 MARKS = {"better": "+", "worse": "-", "equivalent": "=", "undecided": "?", "invalid": "!"}
 """A sign beside the word of a verdict: colour is never its only carrier."""
+_TRANSFORMER = "paribus.nn.transformer:Transformer"
+_TEXT = "paribus.data.corpora:Text"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Reason:
-    """A finding as a reader wants it: how bad, what, where, and what to do about it."""
+    """A finding as a reader wants it: how bad, what, where, and what to do about it ("" for a note)."""
 
     severity: str
     message: str
@@ -91,6 +93,7 @@ class Page:
     described: tuple[Treatment, ...]
     method: tuple[str, ...]
     metrics: tuple[Table, ...]
+    trained: Table
     curves: tuple[Picture, ...]
     costs: tuple[Picture, ...]
     failures: Table
@@ -130,21 +133,12 @@ def compose_page(judged: Mapping[str, Any]) -> Page:
         described=tuple(t for t in treatments if not t.kind),
         method=_explain(judged),
         metrics=_tabulate_metrics(judged, arms),
+        trained=_tabulate_trained(judged),
         curves=picture_curves(judged, arms),
         costs=picture_costs(judged, arms),
         failures=_tabulate_failures(judged),
         provenance=_tabulate_provenance(judged),
-        reproduce=(
-            (
-                f"paribus run {_quote(judged['name'])}",
-                "runs what is missing; for a study file of your own, give its path",
-            ),
-            (
-                f"paribus run {_quote(judged['name'])} --confirm",
-                "the same on fresh seeds and documents that were held back",
-            ),
-            ("paribus report STORE", "renders this page again from the store"),
-        ),
+        reproduce=_reproduce(judged),
     )
 
 
@@ -267,7 +261,8 @@ def _compose_reason(finding: Mapping[str, Any]) -> Reason:
         f"at {finding['site']}" if finding.get("site") else "",
     ]
     place = ", ".join([finding["check"], *filter(None, places)])
-    return Reason(finding["severity"], _end(finding["message"]), place, _end(finding.get("remedy") or ""))
+    remedy = "" if finding["severity"] == "note" else _end(finding.get("remedy") or "")
+    return Reason(finding["severity"], _end(finding["message"]), place, remedy)
 
 
 def _stand(judged: Mapping[str, Any]) -> tuple[str, ...]:
@@ -311,32 +306,77 @@ def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
     study = judged["study"]
     recipe = study["arms"][BASELINE]["training"]
     others = [arm["training"] for name, arm in study["arms"].items() if name != BASELINE]
-    rate = _learning_rate(recipe)
     if any(other != recipe for other in others):
         shared = (
             "This holds at the hyper-parameters registered for each arm; the recipes differ between arms (see below)."
         )
     else:
-        at = f" and the shared learning rate {rate:g}" if is_known(rate) else ""
+        rates = _learning_rates(recipe)
+        if list(rates) == ["lr"]:
+            at = f" and the shared learning rate {rates['lr']:g}"
+        else:
+            said = [f"{name} {rate:g}" for name, rate in rates.items()]
+            at = f" and the shared learning rate{'s' * (len(said) > 1)} {' and '.join(said)}" if said else ""
         shared = f"This holds at the shared hyper-parameters{at}. No arm was tuned for itself."
     title = judged["data"].get("title", "the data")
     side = "" if recipe.get("evaluation_side", "validation") == "validation" else " (held back for confirmation)"
     scored = f"at most {recipe['evaluation_tokens']:,} held-out tokens of {title}{side}, the same in every run"
     wider = any(row["verdict"] and row["verdict"]["wider_sentence"] for row in judged["treatments"].values())
     points = " The claim for other documents stands beside the numbers." if wider else ""
-    return (shared, f"This holds for this evaluation set: {scored}.{points}")
+    evaluation = f"This holds for this evaluation set: {scored}.{points}"
+    return tuple(line for line in (_limit_scale(judged), shared, evaluation) if line)
 
 
-def _learning_rate(recipe: Mapping[str, Any]) -> Any:
+def _limit_scale(judged: Mapping[str, Any]) -> str:
+    """How large and how long; ranges where the arms differ, "" before the first run."""
+    parameters = _gather(judged, "parameters")
+    if not parameters:
+        return ""
+    tokens = [arm["training"]["tokens"] for arm in judged["study"]["arms"].values()]
+    epochs = _gather(judged, "epochs")
+    share = f" ({_write_epochs(epochs)})" if epochs else ""
+    sizes = f"{_span(parameters, '{:,.0f}'.format)} parameters and {_span(tokens, '{:,}'.format)} training tokens"
+    return f"This holds at {sizes}{share} of {judged['data'].get('title', 'the data')}."
+
+
+def _gather(judged: Mapping[str, Any], key: str) -> list[float]:
+    """The means of a metric over the arms that have it."""
+    means = [arm["metrics"].get(key, {}).get("mean") for arm in judged["arms"].values()]
+    return [mean for mean in means if is_known(mean)]
+
+
+def _span(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """One number, or the smallest and the largest."""
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _write_epochs(epochs: Sequence[float]) -> str:
+    if max(epochs) < 1:
+        return f"{_span([100 * share for share in epochs], write_number)} % of an epoch"
+    passes = _span(epochs, write_number)
+    return f"{passes} {'pass' if passes == '1' else 'passes'} over the corpus"
+
+
+def _learning_rates(recipe: Mapping[str, Any]) -> dict[str, float]:
+    """Every learning rate that the optimizer was given, ``lr`` first."""
     optimizer = recipe.get("optimizer")
-    return optimizer.get("arguments", {}).get("lr") if isinstance(optimizer, Mapping) else None
+    arguments = optimizer.get("arguments", {}) if isinstance(optimizer, Mapping) else {}
+    names = sorted((name for name in arguments if "lr" in name.split("_")), key=lambda name: (name != "lr", name))
+    return {name: arguments[name] for name in names if is_known(arguments[name])}
 
 
 def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
     study = judged["study"]
     metric = study["metric"]
+    method = judged["method"]
+    if study["boundary"] == "group-sequential":  # what the simulations were made with
+        method += (
+            " The error rate is exact for normally distributed differences; simulations with heavier tails "
+            "(t with 5 degrees of freedom) stayed below it."
+        )
     said = [
-        judged["method"],
+        method,
         f"Judged is {name_metric(metric)} after the last step; {metric['better']} is better. A difference is treatment "
         "minus baseline on the same seed: both runs share initial weights of equal path and shape, and the data order.",
     ]
@@ -359,7 +399,10 @@ def _tabulate_metrics(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[T
             metric = judged["study"]["metric"]
             word = find_word(key, metric["unit"] if key == metric["key"] else "", measured)
             tables[word.group].append(_tabulate_metric(key, word, [own[arm].get(key) for arm in arms], judged))
-    return tuple(Table(GROUPS[group], tuple(header), tuple(rows)) for group, rows in tables.items() if rows)
+    captions = dict(GROUPS)
+    if judged["device"] == "cpu":
+        captions["clock"] += " (runs side by side, one thread each on a CPU)"
+    return tuple(Table(captions[group], tuple(header), tuple(rows)) for group, rows in tables.items() if rows)
 
 
 def _order_keys(block: Mapping[str, Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
@@ -379,40 +422,118 @@ def _tabulate_metric(key: str, word: Word, summaries: list[Any], judged: Mapping
         target = judged["study"]["arms"][BASELINE]["training"].get("target_loss")
         absent = "never" if is_known(target) else "no target set"
         cells = [absent if cell == MISSING and s else cell for cell, s in zip(cells, summaries, strict=True)]
-        label = f"{word.label(unit)} ({target:g} nats/token)" if is_known(target) else word.label(unit)
+        note = f"{target:g} nats/token, interpolated between evaluations" if is_known(target) else ""
     else:
-        label = word.label(unit)
-    return (label, *cells)
+        note = _note_metric(key, judged)
+    label = word.label(unit)
+    return (f"{label} ({note})" if note else label, *cells)
+
+
+def _note_metric(key: str, judged: Mapping[str, Any]) -> str:
+    """What a reader must know to read a metric's row right, "" for most."""
+    if key in FLOPS:
+        return "causal attention counted as full"
+    if key == "loss_reduction_per_epoch":
+        parts = [share for share in _gather(judged, "epochs") if share < 1]
+        return f"extrapolated from {_span(parts, write_number)} of an epoch" if parts else ""
+    return ""
+
+
+def _tabulate_trained(judged: Mapping[str, Any]) -> Table:
+    """Model, recipe and data of the baseline; what the other arms change is listed as edits."""
+    arm, data = judged["study"]["arms"][BASELINE], judged["study"]["data"]
+    recipe = arm["training"]
+    metrics = judged["arms"].get(BASELINE, {}).get("metrics", {})
+    parameters, epochs = (metrics.get(key, {}).get("mean") for key in ("parameters", "epochs"))
+    batch, micro = recipe["batch_tokens"], recipe.get("micro_batch_tokens")
+    steps = recipe["tokens"] // batch
+    schedule, clip = recipe.get("schedule"), recipe.get("clip")
+    side = recipe.get("evaluation_side", "validation")
+    rows = [
+        *_describe_model(arm["model"]),
+        ("parameters", f"{parameters:,.0f}" if is_known(parameters) else MISSING),
+        ("optimizer", describe_value(recipe.get("optimizer"))),
+        ("schedule", describe_value(schedule) if schedule else "cosine to zero after 5 % warm-up"),
+        ("steps", f"{steps:,}"),
+        ("training tokens", f"{steps * batch:,}"),
+        ("tokens per step", f"{batch:,}" + (f" in forward passes of {micro:,}" if micro else "")),
+        ("tokens per window", f"{recipe['seq_len']:,}"),
+        ("largest gradient norm (clip)", f"{clip:g}" if is_known(clip) else "none"),
+        ("precision", str(recipe.get("precision", MISSING))),
+        ("share of an epoch", _write_epochs([epochs]) if is_known(epochs) else MISSING),
+        *_describe_data(data, judged["data"]),
+        ("scored", f"at most {recipe['evaluation_tokens']:,} tokens of the {side} side"),
+        ("device", judged["device"]),
+    ]
+    if packages := judged.get("packages"):
+        rows.append(("packages", ", ".join(f"{name} {packages[name]}" for name in sorted(packages))))
+    return Table("What was trained", ("", BASELINE), tuple(rows), is_text=True)
+
+
+def _describe_model(model: Any) -> Iterator[tuple[str, str]]:
+    """The class with its plain arguments, then a row per part; of a list of parts the first stands for all."""
+    if not is_spec(model):
+        yield ("model", describe_value(model))
+        return
+    arguments = {"head": None, **model["arguments"]} if model["class"] == _TRANSFORMER else model["arguments"]
+    lists = {name: v for name, v in sorted(arguments.items()) if isinstance(v, list) and any(map(is_spec, v))}
+    parts = {name: v for name, v in sorted(arguments.items()) if is_spec(v)}
+    is_tied = model["class"] == _TRANSFORMER and arguments["head"] is None
+    apart = {*lists, *parts, *(("head",) if is_tied else ())}
+    plain = {name: value for name, value in arguments.items() if name not in apart}
+    yield ("model", describe_value({"class": model["class"], "arguments": plain}))
+    for name, items in lists.items():
+        first = items[0]
+        alike = all(item == first for item in items)
+        kind = describe_value({**first, "arguments": {}}) if is_spec(first) else describe_value(first)
+        yield (name, f"{len(items)}, all equal: {kind}" if alike else f"{len(items)}, not all equal; 0 is {kind}")
+        for inner, value in sorted(first["arguments"].items() if is_spec(first) else ()):
+            yield (f"{name}.0.{inner}", describe_value(value))
+    for name, value in parts.items():
+        yield (name, describe_value(value))
+    if model["class"] == _TRANSFORMER:
+        for name in ("final_norm", "position"):
+            if name not in arguments:
+                yield (name, "default")
+    if is_tied:
+        yield ("head", "tied to the embedding")
+
+
+def _describe_data(data: Any, prepared: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield ("data", prepared.get("title", MISSING))
+    if is_spec(data):
+        others = {name: value for name, value in data["arguments"].items() if name != "tokenizer"}
+        yield ("data source", describe_value({**data, "arguments": others}))
+        if "tokenizer" in data["arguments"] or data["class"] == _TEXT:
+            yield ("tokenizer", describe_value(data["arguments"].get("tokenizer", "default")))
+    else:
+        yield ("data source", describe_value(data))
 
 
 def _tabulate_provenance(judged: Mapping[str, Any]) -> Table:
-    study, data = judged["study"], judged["data"]
-    recipe = study["arms"][BASELINE]["training"]
-    optimizer = recipe.get("optimizer") or {}
-    rows = [
+    data = judged["data"]
+    rows = (
         ("data", data.get("title", MISSING)),
         ("data digest", data.get("digest", MISSING)),
-        ("device", judged["device"]),
-        ("precision", str(recipe.get("precision", MISSING))),
-        ("optimizer", _write_spec(optimizer)),
-        (
-            "recipe of the baseline",
-            f"{recipe['tokens']:,} tokens in steps of {recipe['batch_tokens']:,}, windows of {recipe['seq_len']:,}",
-        ),
         ("registration digest", judged["registration_digest"]),
         ("attempt", str(judged["attempt"])),
-    ]
-    packages = judged.get("packages") or {}
-    if packages:
-        rows.append(("packages", ", ".join(f"{name} {packages[name]}" for name in sorted(packages))))
-    return Table("Provenance", ("", "value"), tuple(rows), is_text=True)
+    )
+    return Table("Provenance", ("", "value"), rows, is_text=True)
 
 
-def _write_spec(spec: Any) -> str:
-    if not isinstance(spec, Mapping) or "class" not in spec:
-        return MISSING
-    inner = ", ".join(f"{name}={value}" for name, value in sorted(spec.get("arguments", {}).items()))
-    return f"{spec['class'].rpartition(':')[2]}({inner})"
+def _reproduce(judged: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Commands and what they do; the name of a registration does not tell which file or built-in it came from."""
+    study = judged["study"]
+    source = (
+        f"with the study file or built-in name it came from, registered here as {judged['name']}; "
+        f"max pairs {study['max_seeds']}, seeds from {study['first_seed']}"
+    )
+    if study["arms"][BASELINE]["training"].get("evaluation_side") == "confirm":
+        commands = (("paribus run STUDY --confirm", source),)
+    else:
+        again = "the same on fresh seeds and documents that were held back"
+        commands = (("paribus run STUDY", source), ("paribus run STUDY --confirm", again))
+    return (*commands, ("paribus report STORE", "renders this page again from the store"))
 
 
 def _end(sentence: str) -> str:
@@ -421,7 +542,3 @@ def _end(sentence: str) -> str:
 
 def _count(n: int, thing: str) -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
-
-
-def _quote(name: str) -> str:
-    return name if name.replace("-", "").replace("_", "").isalnum() else f'"{name}"'

@@ -28,12 +28,31 @@ def list_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Edi
         changes += _walk(f"training.{key}", left.get(key, _ABSENT), right.get(key, _ABSENT))
     groups: dict[tuple[str, str], list[str]] = {}
     for path, old, new in changes:
-        groups.setdefault((_describe(old), _describe(new)), []).append(path or "model")
+        groups.setdefault((describe_value(old), describe_value(new)), []).append(path or "model")
     return tuple(Edit(_run_together(paths), len(paths), *values) for values, paths in groups.items())
 
 
+def is_spec(value: Any) -> bool:
+    """Whether a plain value is a spec as JSON."""
+    return isinstance(value, Mapping) and "class" in value
+
+
+def describe_value(value: Any) -> str:
+    """A value of a spec in words: ``MuonAdamW(adamw_lr=0.01, lr=0.02)``, ``none``."""
+    if value is _ABSENT:
+        return "default"
+    if is_spec(value):
+        inner = ", ".join(f"{name}={describe_value(item)}" for name, item in sorted(value["arguments"].items()))
+        return f"{_last(value['class'])}({inner})" if inner else _last(value["class"])
+    if isinstance(value, Mapping) and "reference" in value:
+        return _last(value["reference"])
+    if isinstance(value, list | tuple):
+        return f"({', '.join(describe_value(item) for item in value)})"
+    return "none" if value is None else str(value)
+
+
 def _walk(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    if _is_spec(before) and _is_spec(after) and before["class"] == after["class"]:
+    if is_spec(before) and is_spec(after) and before["class"] == after["class"]:
         left, right = before["arguments"], after["arguments"]
         for key in sorted({*left, *right}):
             inner = f"{path}.{key}" if path else key
@@ -43,23 +62,6 @@ def _walk(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _walk(f"{path}.{index}" if path else str(index), *pair)
     elif before is not after and before != after:
         yield path, before, after
-
-
-def _is_spec(value: Any) -> bool:
-    return isinstance(value, Mapping) and "class" in value
-
-
-def _describe(value: Any) -> str:
-    if value is _ABSENT:
-        return "default"
-    if _is_spec(value):
-        inner = ", ".join(f"{name}={_describe(item)}" for name, item in sorted(value["arguments"].items()))
-        return f"{_last(value['class'])}({inner})" if inner else _last(value["class"])
-    if isinstance(value, Mapping) and "reference" in value:
-        return _last(value["reference"])
-    if isinstance(value, list | tuple):
-        return f"({', '.join(_describe(item) for item in value)})"
-    return "none" if value is None else str(value)
 
 
 def _last(reference: str) -> str:

@@ -51,6 +51,7 @@ def _write_lines(page: Page) -> Iterator[str]:
         yield from ("No run has finished yet.", "")
     for table in page.metrics:
         yield from (f"**{escape(table.caption)}**", "", *_write_table(table), "")
+    yield from ("## What was trained", "", *_write_table(page.trained), "")
     yield from ("## What differs between the arms", "")
     for treatment in page.treatments:
         yield from (escape(f"{treatment.edits.caption}."), "")

@@ -76,6 +76,9 @@ WORDS = {
     "peak_memory_bytes": Word("peak memory", "", "clock", "bytes"),
 }
 
+FLOPS = ("forward_flops_per_token", "training_flops_per_token")
+"""Counted with every score of an attention, masked or not."""
+
 TARGETS = ("tokens_to_target", "steps_to_target", "seconds_to_target")
 """Null where the target loss was never reached."""
 
