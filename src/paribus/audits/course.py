@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,9 +16,10 @@ _CURVE_OF_METRIC = {"val_loss": "loss", "val_bits_per_byte": "bits_per_byte", "v
 
 
 def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
-    """Arms whose metric would move by more than the margin in 10 % more tokens, at the slope of the last stretch.
+    """Arms whose metric would move by more than the margin in 10 % more tokens.
 
-    A straight line from the last two evaluations: an upper bound, since curves flatten.
+    A rough extrapolation: a straight line over log tokens, through the evaluation nearest half of the training and the
+    last one. The last stretch alone says little where the learning rate has decayed.
     """
     key = _CURVE_OF_METRIC.get(study["metric"]["key"])
     if key is None:
@@ -25,19 +27,19 @@ def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[
     sign = 1 if study["metric"]["better"] == "lower" else -1
     gains = {}
     for arm in study["arms"]:
-        ends = [
-            r.evaluations[-2:] for r in records.get(arm, {}).values() if r.status == "done" and len(r.evaluations) > 1
-        ]
-        if ends:
-            gains[arm] = sign * fmean(_slope(*end, key) * FURTHER * end[1]["tokens"] for end in ends)
+        slopes = [_slope(r.evaluations, key) for r in records.get(arm, {}).values() if r.status == "done"]
+        if known := [slope for slope in slopes if slope is not None]:
+            gains[arm] = sign * fmean(known) * math.log1p(FURTHER)
     margin = study["margin"]
     if gains and max(gains.values()) > margin:
         arm = max(gains, key=lambda name: gains[name])
+        margins = f"{gains[arm] / margin:.2g} margins" if margin else "the margin is 0"
         yield Finding(
             check="still falling",
             severity="note",
-            message=f"the verdict is about this much training: {arm!r} would still gain up to {gains[arm]:.3g} "
-            f"{study['metric']['unit']} in 10 % more tokens, the margin is {margin:g}",
+            message=f"the verdict is about this much training: in {arm!r}, 10 % more tokens would "
+            f"{'lower' if sign > 0 else 'raise'} the {key.replace('_', ' ')} by about {gains[arm]:.2g} "
+            f"{study['metric']['unit']}, {margins}",
             evidence={"gain_in_10_percent_more_tokens": gains, "margin": margin},
             remedy="train longer, or do not carry the verdict over to longer training",
         )
@@ -69,9 +71,14 @@ def find_spikes(records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding
     )
 
 
-def _slope(before: Mapping[str, float], last: Mapping[str, float], key: str) -> float:
-    """Fall of the curve per token."""
-    return (before[key] - last[key]) / (last["tokens"] - before["tokens"])
+def _slope(evaluations: Sequence[Mapping[str, float]], key: str) -> float | None:
+    """Fall of the curve per log token over its second half; None where it has no such half."""
+    end = evaluations[-1]["tokens"] if evaluations else 0
+    before = [e for e in evaluations if 0 < e["tokens"] < end]
+    if not before:
+        return None
+    middle = min(before, key=lambda e: abs(e["tokens"] - end / 2))
+    return (middle[key] - evaluations[-1][key]) / math.log(end / middle["tokens"])
 
 
 def _frequent(

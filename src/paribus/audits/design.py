@@ -12,7 +12,7 @@ from paribus.audits.causality import find_leaks
 from paribus.audits.conformance import Tried, find_unfit_parts, find_unsteady_start
 from paribus.audits.difference import find_differences
 from paribus.audits.function import find_same_functions, take_outputs
-from paribus.audits.leakage import find_leaked_text
+from paribus.audits.leakage import find_leaked_text, find_lost_text
 from paribus.audits.matching import ArmFacts, find_mismatches, measure_arms
 from paribus.audits.parameters import find_dead_parameters
 from paribus.audits.probes import blaming, build_probe, require_logits
@@ -39,6 +39,7 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
             *find_mismatches(facts),
             *_probe_arms(study, corpus.vocab_size),
             *find_leaked_text(study, corpus),
+            *find_lost_text(corpus),
         )
 
 

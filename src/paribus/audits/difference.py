@@ -63,6 +63,7 @@ def find_differences(study: Study) -> Iterator[Finding]:
             yield _some_sites(difference)
         if len(kinds := _kinds(study, difference)) > 1:
             yield _several_things(difference, kinds)
+        yield from _moved_along(difference)
         yield from _undeclared(study, difference)
 
 
@@ -99,6 +100,30 @@ def _several_things(difference: Difference, kinds: list[str]) -> Finding:
         evidence={"n_kinds": len(kinds), "kinds": kinds},
         remedy="add an arm for each of them to know which one did it",
     )
+
+
+def _moved_along(difference: Difference) -> Iterator[Finding]:
+    """Numbers that change because a class does: arguments of one name whose values differ, such as eps."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for change in difference.model:
+        if not (isinstance(change.before, Spec) and isinstance(change.after, Spec)):
+            continue
+        before, after = change.before.resolved(), change.after.resolved()
+        for name in before.keys() & after.keys():
+            pair = before[name], after[name]
+            if pair[0] != pair[1] and not any(isinstance(value, Spec | tuple) for value in pair):
+                said = f"from {describe(pair[0])} to {describe(pair[1])}"
+                found.setdefault(name, {}).setdefault(said, []).append(change.path)
+    for name, moves in sorted(found.items()):
+        moved = [f"{said} at {len(sites)} site{'s' if len(sites) > 1 else ''}" for said, sites in moves.items()]
+        yield Finding(
+            check="several differences",
+            severity="note",
+            message=f"{difference.arm!r} also changes {name} {_listed(moved)}",
+            arm=difference.arm,
+            evidence={"argument": name, "sites": {said: len(sites) for said, sites in moves.items()}},
+            remedy=f"write the baseline's {name} into the new spec, unless the change is meant",
+        )
 
 
 def _undeclared(study: Study, difference: Difference) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Held-out text that stands in the training text."""
+"""Held-out text that stands in the training text, and text that the tokens do not hold."""
 
 from __future__ import annotations
 
@@ -35,5 +35,20 @@ def find_leaked_text(study: Study, corpus: Corpus) -> Iterator[Finding]:
         severity=severity,
         message=f"{share:.1%} of the {side} passages of {NGRAM_BYTES} bytes stand in the training text too",
         evidence={**found, "passage_tokens": overlap["n"], "doubt_above": HIGH, "invalid_above": HOPELESS},
-        remedy="split by document, near duplicates on one side; never split windows",
+        remedy="" if severity == "note" else "split by document, near duplicates on one side; never split windows",
     )
+
+
+def find_lost_text(corpus: Corpus) -> Iterator[Finding]:
+    """A tokenizer whose tokens do not give back every held-out document, as measured when the corpus was prepared."""
+    manifest = getattr(corpus, "manifest", None) or {}  # a corpus made by hand may have none
+    share = manifest.get("tokenizer", {}).get("round_trip", 1.0)
+    if share < 1:
+        yield Finding(
+            check="tokenizer loses text",
+            severity="doubt",
+            message=f"decoding gives back only {share:.1%} of the validation documents: the tokens do not hold all of "
+            "the text, and bits per byte count bytes that no model was asked for",
+            evidence={"round_trip": share},
+            remedy="take a tokenizer that keeps every character, such as spec(Bytes) or spec(BPE)",
+        )

@@ -23,7 +23,7 @@ class Attention(nn.Module):
     Multi-head with G = H, grouped-query with 1 < G < H, multi-query with G = 1 key/value heads.
     Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Shazeer 2019, arXiv:1911.02150 (G = 1);
     Ainslie et al. 2023, arXiv:2305.13245 (G < H); Henry et al. 2020, arXiv:2010.04245 (QK-norm);
-    Beltagy et al. 2020, arXiv:2004.05150 (window); Gemma 2, arXiv:2408.00118, section 2 (soft-cap).
+    Jiang et al. 2023, arXiv:2310.06825 (Mistral's causal window); Gemma 2, arXiv:2408.00118, section 2 (soft-cap).
     Differs: a QK-norm acts on each head's width before the rotation, as in Qwen3.
 
     Args:

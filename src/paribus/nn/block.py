@@ -48,6 +48,8 @@ class PostNorm(nn.Module):
     """x = norm(x + mixer(x));  x = norm(x + mlp(x))
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1.
+    Differs: the final norm of the model stays, a second one on the last block; ``final_norm=spec(NoNorm)`` in the
+    model is the original.
     """
 
     def __init__(

@@ -108,6 +108,8 @@ class DyT(nn.Module):
     """y = g * tanh(alpha * x) + b,  alpha a scalar
 
     Source: Zhu, Chen, He, LeCun, Liu 2025, arXiv:2503.10622, section 4; alpha starts at 0.5.
+    Differs: the paper's language models also learn a scale of the embeddings and start alpha higher in the norms
+    of attention than elsewhere; not here.
     """
 
     def __init__(self, dim: int, alpha: float = 0.5):
@@ -130,7 +132,7 @@ class DyT(nn.Module):
 class NoNorm(nn.Module):
     """y = x
 
-    Source: the control of a norm study.
+    Source: none, a control.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -103,6 +103,7 @@ class ALiBi(Position):
 
     Source: Press, Smith, Lewis 2021, arXiv:2108.12409, section 3; for H that is no power of two the
     slopes of the next lower power are filled up with every other slope of the next higher, as in its code.
+    Differs: Attention casts the bias to the queries' type; bfloat16 merges neighbouring distances beyond 256.
     """
 
     slopes: Tensor
@@ -148,15 +149,21 @@ class Sinusoidal(Position):
     """embed(x)_t = x_t + P_t,  P_(t,2i) = sin(t f_i),  P_(t,2i+1) = cos(t f_i),  f_i = theta^(-2i/D)
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
+    Differs: P is scaled to the rms ``init_std`` at which token embeddings start, where a model hands it down.
+
+    Args:
+        init_std: rms of P; None is the paper's 1/sqrt(2), which fits ``embedding_scale=sqrt(D)``.
     """
 
     table: Tensor
 
-    def __init__(self, d_model: int, seq_len: int, theta: float = 10_000.0):
+    def __init__(self, d_model: int, seq_len: int, theta: float = 10_000.0, init_std: float | None = None):
         super().__init__()
         frequencies = 1.0 / theta ** (torch.arange(0, d_model, 2, dtype=torch.float32) / d_model)
         angles = torch.outer(torch.arange(seq_len, dtype=torch.float32), frequencies)  # (T, D/2)
         table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :d_model]
+        if init_std is not None:
+            table = table * (init_std * math.sqrt(2))
         self.register_buffer("table", table, persistent=False)  # (T, D)
 
     def embed(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from paribus.errors import SpecError
 from paribus.nn.attention import Attention
 from paribus.nn.block import PreNorm
 from paribus.nn.init import Linear
@@ -33,13 +34,16 @@ def gpt2(
     Source: Radford et al. 2019; N(0, 0.02) with the residual projections divided by sqrt(2 L).
     Differs: no dropout by default.
     """
+    _require_counts(n_layers=n_layers, d_ff=d_ff)
+    if mlp is None:
+        mlp = spec(MLP, d_ff=4 * d_model if d_ff is None else d_ff, activation=gelu_tanh, bias=True)
+    elif d_ff is not None:
+        raise _twice("d_ff", d_ff, "mlp", mlp)
     return spec(
         Transformer,
         d_model=d_model,
         n_heads=n_heads,
-        blocks=_stack(
-            n_layers, block, norm, mixer, mlp or spec(MLP, d_ff=d_ff or 4 * d_model, activation=gelu_tanh, bias=True)
-        ),
+        blocks=_stack(n_layers, block, norm, mixer, mlp),
         position=position,
         final_norm=norm,
         head=None if tied else spec(Linear),
@@ -69,17 +73,20 @@ def llama(
     Source: Touvron et al. 2023, arXiv:2302.13971, section 2.2; n_kv_heads as in arXiv:2307.09288.
     Differs: the head is tied unless ``tied=False``; the original rounds d_ff up to a multiple of 256.
     """
+    _require_counts(n_layers=n_layers, n_kv_heads=n_kv_heads, d_ff=d_ff)
+    if mixer is None:
+        mixer = spec(Attention, n_kv_heads=n_kv_heads)
+    elif n_kv_heads is not None:
+        raise _twice("n_kv_heads", n_kv_heads, "mixer", mixer)
+    if mlp is None:
+        mlp = spec(GatedMLP, d_ff=gated_width(d_model) if d_ff is None else d_ff, activation=silu)
+    elif d_ff is not None:
+        raise _twice("d_ff", d_ff, "mlp", mlp)
     return spec(
         Transformer,
         d_model=d_model,
         n_heads=n_heads,
-        blocks=_stack(
-            n_layers,
-            block,
-            norm,
-            mixer or spec(Attention, n_kv_heads=n_kv_heads),
-            mlp or spec(GatedMLP, d_ff=d_ff or gated_width(d_model), activation=silu),
-        ),
+        blocks=_stack(n_layers, block, norm, mixer, mlp),
         position=position,
         final_norm=norm,
         head=None if tied else spec(Linear),
@@ -90,4 +97,29 @@ def llama(
 
 def _stack(n_layers: int, block: Spec, norm: Spec, mixer: Spec, mlp: Spec) -> tuple[Spec, ...]:
     """The same block at every layer. The norms go first: a norm inside the mixer stays what it is."""
-    return (block.replace("*norm", norm).replace("mixer", mixer).replace("mlp", mlp),) * n_layers
+    lacking = []
+    for site, part in {"*norm": norm, "mixer": mixer, "mlp": mlp}.items():
+        try:
+            block = block.replace(site, part)
+        except SpecError:
+            lacking.append(site)
+    if lacking:
+        name = block.cls.__name__
+        raise SpecError(
+            f"{name} has no spec as default of {', '.join(lacking)}, which the recipe fills; give it one, or leave out "
+            f"block= and put the finished block in: .replace('blocks.*', spec({name}, ...))"
+        )
+    return (block,) * n_layers
+
+
+def _require_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise SpecError(f"{name} must be at least 1, got {count}")
+
+
+def _twice(name: str, value: int, part: str, given: Spec) -> SpecError:
+    return SpecError(
+        f"{name}={value} is for the recipe's own {part}, and {part} is given; drop {name}, or write it into "
+        f"{part}=spec({given.cls.__name__}, ...)"
+    )

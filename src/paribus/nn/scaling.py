@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paribus.errors import SpecError
+from paribus.nn.contract import here
+
 
 @dataclass(frozen=True)
 class LinearScaling:
@@ -21,6 +24,9 @@ class LinearScaling:
 
     factor: float
     softmax_scale = 1.0
+
+    def __post_init__(self) -> None:
+        _require_positive(self.factor)
 
     def rescale(self, frequencies: Tensor, theta: float) -> Tensor:
         return frequencies / self.factor
@@ -35,6 +41,9 @@ class NTKScaling:
 
     factor: float
     softmax_scale = 1.0
+
+    def __post_init__(self) -> None:
+        _require_positive(self.factor)
 
     def rescale(self, frequencies: Tensor, theta: float) -> Tensor:
         n = len(frequencies)
@@ -62,6 +71,9 @@ class YaRNScaling:
     beta_fast: float = 32.0
     beta_slow: float = 1.0
 
+    def __post_init__(self) -> None:
+        _require_positive(self.factor)
+
     @property
     def softmax_scale(self) -> float:
         return 1.0 if self.factor <= 1 else (0.1 * math.log(self.factor) + 1) ** 2
@@ -77,3 +89,8 @@ class YaRNScaling:
     def _index(self, turns: float, n: int, theta: float) -> float:
         """The index whose frequency makes ``turns`` turns in the original window."""
         return n * math.log(self.original_seq_len / (turns * 2 * math.pi)) / math.log(theta)
+
+
+def _require_positive(factor: float) -> None:
+    if not factor > 0:
+        raise SpecError(f"factor must be positive, got {factor}{here()}")
