@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.reports.differences import describe_value, is_spec, list_edits
+from paribus.reports.differences import list_edits
 from paribus.reports.numbers import (
     MISSING,
-    choose_scale,
     is_known,
+    write_count,
     write_digits,
     write_number,
     write_range,
-    write_row,
     write_signed,
 )
 from paribus.reports.pictures import (
@@ -25,23 +24,12 @@ from paribus.reports.pictures import (
     picture_curves,
     picture_differences,
 )
-from paribus.reports.vocabulary import FLOPS, GROUPS, TARGETS, WORDS, Word, find_word, name_metric
+from paribus.reports.tables import Table, gather, tabulate_metrics, tabulate_trained, write_epochs, write_span
+from paribus.reports.vocabulary import name_metric
 from paribus.study import BASELINE
 
 MARKS = {"better": "+", "worse": "-", "equivalent": "=", "undecided": "?", "invalid": "!"}
 """A sign beside the word of a verdict: colour is never its only carrier."""
-_TRANSFORMER = "paribus.nn.transformer:Transformer"
-_TEXT = "paribus.data.corpora:Text"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Formatted cells; the first column names its row. ``is_text``: the others hold words, not numbers."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    is_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,8 +120,8 @@ def compose_page(judged: Mapping[str, Any]) -> Page:
         notes=tuple(r for r in reasons if r.severity == "note"),
         described=tuple(t for t in treatments if not t.kind),
         method=_explain(judged),
-        metrics=_tabulate_metrics(judged, arms),
-        trained=_tabulate_trained(judged),
+        metrics=tabulate_metrics(judged, arms),
+        trained=tabulate_trained(judged),
         curves=picture_curves(judged, arms),
         costs=picture_costs(judged, arms),
         failures=_tabulate_failures(judged),
@@ -149,9 +137,9 @@ def name_severity(reasons: Sequence[Reason]) -> str:
         return "The audits found no reason to doubt this comparison."
     said = []
     if counts["invalid"]:
-        said.append(f"{_count(counts['invalid'], 'fault')} that no verdict survives")
+        said.append(f"{write_count(counts['invalid'], 'fault')} that no verdict survives")
     if counts["doubt"]:
-        said.append(f"{_count(counts['doubt'], 'reason')} to doubt this comparison")
+        said.append(f"{write_count(counts['doubt'], 'reason')} to doubt this comparison")
     return f"The audits found {' and '.join(said)}."
 
 
@@ -250,7 +238,7 @@ def _tabulate_edits(name: str, study: Mapping[str, Any]) -> Table:
     edits = list_edits(arms[BASELINE], arms[name]) if name in arms and BASELINE in arms else ()
     rows = [(", ".join(e.places), str(e.n_sites), e.before, e.after) for e in edits]
     declared = ", ".join(study.get("changes", {}).get(name, ()))
-    caption = f"{name} against baseline: {_count(sum(e.n_sites for e in edits), 'change')}"
+    caption = f"{name} against baseline: {write_count(sum(e.n_sites for e in edits), 'change')}"
     caption += f"; registered as allowed to differ: {declared}" if declared else ""
     return Table(caption, ("where", "sites", BASELINE, name), tuple(rows), is_text=True)
 
@@ -272,7 +260,7 @@ def _stand(judged: Mapping[str, Any]) -> tuple[str, ...]:
         standing.append("Not finished: more pairs are to come, and every number below can still change.")
     if failed := len(judged.get("failed_runs", ())):
         standing.append(
-            f"{_count(failed, 'run')} failed, see below: mend the cause and run again. What is done is kept; "
+            f"{write_count(failed, 'run')} failed, see below: mend the cause and run again. What is done is kept; "
             "a failed seed never silently leaves an average."
         )
     if judged["attempt"] > 1:
@@ -298,7 +286,7 @@ def _tabulate_failures(judged: Mapping[str, Any]) -> Table:
 def _summarize(judged: Mapping[str, Any]) -> str:
     pairs = max((row["comparison"]["n_pairs"] for row in judged["treatments"].values()), default=0)
     title = judged["data"].get("title", "unnamed data")
-    return f"Study {judged['name']} · {_count(pairs, 'seed pair')} · {title} · {judged['device']}"
+    return f"Study {judged['name']} · {write_count(pairs, 'seed pair')} · {title} · {judged['device']}"
 
 
 def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
@@ -329,33 +317,16 @@ def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _limit_scale(judged: Mapping[str, Any]) -> str:
     """How large and how long; ranges where the arms differ, "" before the first run."""
-    parameters = _gather(judged, "parameters")
+    parameters = gather(judged, "parameters")
     if not parameters:
         return ""
     tokens = [arm["training"]["tokens"] for arm in judged["study"]["arms"].values()]
-    epochs = _gather(judged, "epochs")
-    share = f" ({_write_epochs(epochs)})" if epochs else ""
-    sizes = f"{_span(parameters, '{:,.0f}'.format)} parameters and {_span(tokens, '{:,}'.format)} training tokens"
+    epochs = gather(judged, "epochs")
+    share = f" ({write_epochs(epochs)})" if epochs else ""
+    sizes = (
+        f"{write_span(parameters, '{:,.0f}'.format)} parameters and {write_span(tokens, '{:,}'.format)} training tokens"
+    )
     return f"This holds at {sizes}{share} of {judged['data'].get('title', 'the data')}."
-
-
-def _gather(judged: Mapping[str, Any], key: str) -> list[float]:
-    """The means of a metric over the arms that have it."""
-    means = [arm["metrics"].get(key, {}).get("mean") for arm in judged["arms"].values()]
-    return [mean for mean in means if is_known(mean)]
-
-
-def _span(values: Sequence[float], write: Callable[[float], str]) -> str:
-    """One number, or the smallest and the largest."""
-    low, high = write(min(values)), write(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
-def _write_epochs(epochs: Sequence[float]) -> str:
-    if max(epochs) < 1:
-        return f"{_span([100 * share for share in epochs], write_number)} % of an epoch"
-    passes = _span(epochs, write_number)
-    return f"{passes} {'pass' if passes == '1' else 'passes'} over the corpus"
 
 
 def _learning_rates(recipe: Mapping[str, Any]) -> dict[str, float]:
@@ -383,131 +354,6 @@ def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
     if any(not row["primary"] for row in judged["treatments"].values()):
         said.append("Descriptive treatments take no share of the error rate: they have intervals and no verdict.")
     return tuple(said)
-
-
-def _tabulate_metrics(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Table, ...]:
-    header = ["mean ± sd over runs"]
-    for arm in arms:
-        summary = judged["arms"][arm]
-        diverged = f", {summary['diverged']} diverged" if summary["diverged"] else ""
-        header.append(f"{arm} ({_count(len(summary['seeds']), 'run')}{diverged})")
-    tables: dict[str, list[tuple[str, ...]]] = {group: [] for group in GROUPS}
-    blocks = ((False, {arm: judged["arms"][arm]["metrics"] for arm in arms}), (True, judged["measured"]))
-    for measured, block in blocks:
-        own = {arm: {k: v for k, v in block.get(arm, {}).items() if isinstance(v, Mapping)} for arm in arms}
-        for key in _order_keys(own, arms):
-            metric = judged["study"]["metric"]
-            word = find_word(key, metric["unit"] if key == metric["key"] else "", measured)
-            tables[word.group].append(_tabulate_metric(key, word, [own[arm].get(key) for arm in arms], judged))
-    captions = dict(GROUPS)
-    if judged["device"] == "cpu":
-        captions["clock"] += " (runs side by side, one thread each on a CPU)"
-    return tuple(Table(captions[group], tuple(header), tuple(rows)) for group, rows in tables.items() if rows)
-
-
-def _order_keys(block: Mapping[str, Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
-    keys = {key for arm in arms for key in block[arm]}
-    return [key for key in WORDS if key in keys] + sorted(keys - WORDS.keys())
-
-
-def _tabulate_metric(key: str, word: Word, summaries: list[Any], judged: Mapping[str, Any]) -> tuple[str, ...]:
-    means = [s["mean"] for s in summaries if s and is_known(s.get("mean"))]
-    largest = max(map(abs, means), default=None)
-    if word.family == "percent":
-        divisor, unit = 0.01, "%"
-    else:
-        divisor, unit = choose_scale(word.family, largest) if word.family else (1.0, "")
-    cells = write_row(summaries, divisor)
-    if key in TARGETS:
-        target = judged["study"]["arms"][BASELINE]["training"].get("target_loss")
-        absent = "never" if is_known(target) else "no target set"
-        cells = [absent if cell == MISSING and s else cell for cell, s in zip(cells, summaries, strict=True)]
-        note = f"{target:g} nats/token, interpolated between evaluations" if is_known(target) else ""
-    else:
-        note = _note_metric(key, judged)
-    label = word.label(unit)
-    return (f"{label} ({note})" if note else label, *cells)
-
-
-def _note_metric(key: str, judged: Mapping[str, Any]) -> str:
-    """What a reader must know to read a metric's row right, "" for most."""
-    if key in FLOPS:
-        return "causal attention counted as full"
-    if key == "loss_reduction_per_epoch":
-        parts = [share for share in _gather(judged, "epochs") if share < 1]
-        return f"extrapolated from {_span(parts, write_number)} of an epoch" if parts else ""
-    return ""
-
-
-def _tabulate_trained(judged: Mapping[str, Any]) -> Table:
-    """Model, recipe and data of the baseline; what the other arms change is listed as edits."""
-    arm, data = judged["study"]["arms"][BASELINE], judged["study"]["data"]
-    recipe = arm["training"]
-    metrics = judged["arms"].get(BASELINE, {}).get("metrics", {})
-    parameters, epochs = (metrics.get(key, {}).get("mean") for key in ("parameters", "epochs"))
-    batch, micro = recipe["batch_tokens"], recipe.get("micro_batch_tokens")
-    steps = recipe["tokens"] // batch
-    schedule, clip = recipe.get("schedule"), recipe.get("clip")
-    side = recipe.get("evaluation_side", "validation")
-    rows = [
-        *_describe_model(arm["model"]),
-        ("parameters", f"{parameters:,.0f}" if is_known(parameters) else MISSING),
-        ("optimizer", describe_value(recipe.get("optimizer"))),
-        ("schedule", describe_value(schedule) if schedule else "cosine to zero after 5 % warm-up"),
-        ("steps", f"{steps:,}"),
-        ("training tokens", f"{steps * batch:,}"),
-        ("tokens per step", f"{batch:,}" + (f" in forward passes of {micro:,}" if micro else "")),
-        ("tokens per window", f"{recipe['seq_len']:,}"),
-        ("largest gradient norm (clip)", f"{clip:g}" if is_known(clip) else "none"),
-        ("precision", str(recipe.get("precision", MISSING))),
-        ("share of an epoch", _write_epochs([epochs]) if is_known(epochs) else MISSING),
-        *_describe_data(data, judged["data"]),
-        ("scored", f"at most {recipe['evaluation_tokens']:,} tokens of the {side} side"),
-        ("device", judged["device"]),
-    ]
-    if packages := judged.get("packages"):
-        rows.append(("packages", ", ".join(f"{name} {packages[name]}" for name in sorted(packages))))
-    return Table("What was trained", ("", BASELINE), tuple(rows), is_text=True)
-
-
-def _describe_model(model: Any) -> Iterator[tuple[str, str]]:
-    """The class with its plain arguments, then a row per part; of a list of parts the first stands for all."""
-    if not is_spec(model):
-        yield ("model", describe_value(model))
-        return
-    arguments = {"head": None, **model["arguments"]} if model["class"] == _TRANSFORMER else model["arguments"]
-    lists = {name: v for name, v in sorted(arguments.items()) if isinstance(v, list) and any(map(is_spec, v))}
-    parts = {name: v for name, v in sorted(arguments.items()) if is_spec(v)}
-    is_tied = model["class"] == _TRANSFORMER and arguments["head"] is None
-    apart = {*lists, *parts, *(("head",) if is_tied else ())}
-    plain = {name: value for name, value in arguments.items() if name not in apart}
-    yield ("model", describe_value({"class": model["class"], "arguments": plain}))
-    for name, items in lists.items():
-        first = items[0]
-        alike = all(item == first for item in items)
-        kind = describe_value({**first, "arguments": {}}) if is_spec(first) else describe_value(first)
-        yield (name, f"{len(items)}, all equal: {kind}" if alike else f"{len(items)}, not all equal; 0 is {kind}")
-        for inner, value in sorted(first["arguments"].items() if is_spec(first) else ()):
-            yield (f"{name}.0.{inner}", describe_value(value))
-    for name, value in parts.items():
-        yield (name, describe_value(value))
-    if model["class"] == _TRANSFORMER:
-        for name in ("final_norm", "position"):
-            if name not in arguments:
-                yield (name, "default")
-    if is_tied:
-        yield ("head", "tied to the embedding")
-
-
-def _describe_data(data: Any, prepared: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield ("data", prepared.get("title", MISSING))
-    if is_spec(data):
-        others = {name: value for name, value in data["arguments"].items() if name != "tokenizer"}
-        yield ("data source", describe_value({**data, "arguments": others}))
-        if "tokenizer" in data["arguments"] or data["class"] == _TEXT:
-            yield ("tokenizer", describe_value(data["arguments"].get("tokenizer", "default")))
-    else:
-        yield ("data source", describe_value(data))
 
 
 def _tabulate_provenance(judged: Mapping[str, Any]) -> Table:
@@ -538,7 +384,3 @@ def _reproduce(judged: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _end(sentence: str) -> str:
     return f"{sentence}." if sentence and not sentence.endswith((".", "!", "?")) else sentence
-
-
-def _count(n: int, thing: str) -> str:
-    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"

@@ -124,3 +124,8 @@ def _write_plain(value: float, digits: int) -> str:
         return f"{value:,.0f}"
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".")
+
+
+def write_count(n: int, thing: str) -> str:
+    """A number of things in words: 1 run, 2 runs."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
