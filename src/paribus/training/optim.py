@@ -65,7 +65,7 @@ class Muon(torch.optim.Optimizer):
 
     Source: Jordan 2024, "Muon: an optimizer for hidden layers"; the rule of ``torch.optim.Muon``.
     Differs: matrices of equal shape are orthogonalised in one batch; leading dimensions are a stack of matrices;
-        the iteration runs in fp32 on a CPU (without bf16 units torch's bf16 iteration is 10 to 50 times slower).
+        the iteration runs in fp32 on a CPU, where bf16 is slow without units for it (benchmarks/muon.py).
     """
 
     def __init__(
