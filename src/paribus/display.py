@@ -139,7 +139,7 @@ def result_text(result: Any) -> str:
     """A ``lab.Result``: the question, a sentence per treatment, the number of findings, where the report is."""
     report = result.report
     lines = [report["question"], ""]
-    for name, row in report["treatments"].items():
+    for name, row in sorted(report["treatments"].items(), key=lambda item: not item[1]["primary"]):
         lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
     lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
     severities = [finding["severity"] for finding in report["findings"]]
