@@ -66,6 +66,7 @@ class LocalWorkers:
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "PYTHONPATH": search_path, **variables},
+                start_new_session=True,  # Ctrl-C is for us: we ask the workers for their checkpoints
             )
             self.processes.append(process)
             threading.Thread(target=self._listen, args=(index,), daemon=True).start()

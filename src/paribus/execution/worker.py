@@ -183,7 +183,10 @@ def serve() -> None:
         os._exit(0)
 
     def send(**event: Any) -> None:
-        print(json.dumps(event), file=events)
+        try:
+            print(json.dumps(event), file=events)
+        except BrokenPipeError:
+            os._exit(0)  # nobody listens any more
 
     threading.Thread(target=listen, daemon=True).start()
     import paribus.nn.contract
