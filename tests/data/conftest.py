@@ -46,7 +46,7 @@ def counting(tmp_path):
         manifest = {
             "digest": "-",
             "title": "numbers",
-            "tokenizer": {"vocab_size": n_tokens + 1},
+            "tokenizer": {"vocab_size": n_tokens + 1, "separator": n_tokens},
             "sides": {"train": {"tokens": n_tokens}},
             "dtype": "<u4",
         }

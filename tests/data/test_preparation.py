@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from random_documents import write_documents
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from paribus.data import preparation
 from paribus.data.corpora import Text
@@ -169,3 +169,31 @@ def test_the_standard_library_becomes_megabytes_of_tokens_without_duplicates_acr
     # A side overshoots its tenth by half at most.
     assert all(0.1 <= sizes[side] / sum(sizes.values()) <= 0.15 for side in ("validation", "confirm"))
     assert all(facts[side]["tokens"] == sizes[side] + facts[side]["documents"] for side in SIDES)
+
+
+def test_training_tokens_are_cut_at_the_limit_and_the_held_out_sides_are_not(jsonl):
+    path = jsonl(write_documents(60))
+    whole, cut = (prepare(Text(path, tokenizer=Bytes(), max_train_tokens=limit)) for limit in (None, 5_000))
+    assert whole.manifest["sides"]["train"]["tokens"] > 5_000 == cut.manifest["sides"]["train"]["tokens"]
+    assert cut.train_tokens[:4_999].tolist() == whole.train_tokens[:4_999].tolist()
+    assert cut.train_tokens[-1] == cut.separator and cut.side("train").ends[-1] == 5_000
+    assert cut.manifest["sides"]["train"]["bytes"] == (cut.train_tokens != cut.separator).sum()
+    assert cut.manifest["sides"]["validation"] == whole.manifest["sides"]["validation"]
+
+
+def test_a_ready_made_tokenizer_may_end_documents_with_a_special_token_of_its_own(jsonl, tmp_path):
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters = {letter: i for i, letter in enumerate(["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    tokenizer.model = models.BPE(letters, [])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    name = str(tmp_path / "tokenizer.json")
+    documents = [f"{document} <|endoftext|> more" for document in write_documents(20)]
+    text = Text(jsonl(documents), tokenizer=Pretrained(name, separator="<|endoftext|>", vocab_size=257))
+    corpus = prepare(text)
+    assert (corpus.vocab_size, corpus.separator) == (257, 0)
+    side = corpus.side("train")
+    assert (np.flatnonzero(side.tokens == 0) + 1).tolist() == side.ends.tolist()
+    assert all("<|endoftext|>" in document for document in documents_of(corpus, "train"))

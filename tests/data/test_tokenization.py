@@ -102,6 +102,19 @@ def test_a_tokenizer_file_that_is_missing_or_broken_is_named(tmp_path):
         Pretrained(str(tmp_path / "broken.json")).fit([])
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"separator": "<eos>"}, "separator '<eos>' is no special token of the tokenizer; it has '<end>'"),
+        ({"separator": "a"}, "separator 'a' is no special token"),
+        ({"vocab_size": 7}, "has 6 tokens, vocab_size says 7"),
+    ],
+)
+def test_a_ready_made_tokenizer_of_another_size_or_without_the_separator_is_refused(options, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        Pretrained(word_tokenizer(tmp_path), **options).fit([])
+
+
 def word_tokenizer(folder):
     """Words a and b, an unknown word, the special token <end> with id 4; white space is dropped."""
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1, "<unk>": 2, "z": 3}, unk_token="<unk>"))

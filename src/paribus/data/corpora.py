@@ -40,6 +40,8 @@ class Text:
         near_duplicate: Jaccard similarity from which two documents are near duplicates and stay on one side.
         max_documents, max_document_chars: read at most so many documents, and so many characters of each. None:
             all, but 10,000 documents of a hub source, which may be endless.
+        max_train_tokens: keep so many training tokens, whole documents in a random order, the last one cut short.
+            None: all.
         suffixes: which files of a folder are read.
         hub_config, hub_split, hub_revision: of a hub data set.
 
@@ -54,6 +56,7 @@ class Text:
     near_duplicate: float = 0.5
     max_documents: int | None = None
     max_document_chars: int | None = None
+    max_train_tokens: int | None = None
     suffixes: tuple[str, ...] = files.SUFFIXES
     hub_config: str | None = None
     hub_split: str = "train"
@@ -79,7 +82,7 @@ class Text:
             )
         if not 0 < self.near_duplicate <= 1:
             raise DataError(f"Text: near_duplicate is a similarity above 0 and up to 1, got {self.near_duplicate}")
-        for name in ("max_documents", "max_document_chars"):
+        for name in ("max_documents", "max_document_chars", "max_train_tokens"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise DataError(f"Text: {name} must be a whole number of at least 1 or None, got {value!r}")

@@ -35,8 +35,10 @@ def measure_overlap(corpus: Corpus, n: int | None = None) -> dict[str, Any]:
         n = max(1, math.ceil(NGRAM_BYTES * sizes["tokens"] / sizes["bytes"]))
     known = set(_documents(train))
     held_out = {name: corpus.side(name) for name in ("validation", "confirm")}
-    runs = {name: _ngrams(side.tokens, n, corpus.separator) for name, side in held_out.items()}
-    occurs = _occur(np.concatenate([hashes for hashes, _ in runs.values()]), train.tokens, n, corpus.separator)
+    codes = np.random.Generator(np.random.PCG64(13)).integers(0, 2**64, size=corpus.vocab_size, dtype=np.uint64)
+    runs = {name: _ngrams(side.tokens, n, codes, corpus.separator) for name, side in held_out.items()}
+    hashes = np.concatenate([hashes for hashes, _ in runs.values()])
+    occurs = _occur(hashes, train.tokens, n, codes, corpus.separator)
     shared_by = np.split(occurs, [len(runs["validation"][0])])
     sides = {}
     for (name, side), shared in zip(held_out.items(), shared_by, strict=True):
@@ -55,12 +57,12 @@ def measure_overlap(corpus: Corpus, n: int | None = None) -> dict[str, Any]:
     return {"n": n, "sides": sides}
 
 
-def _occur(hashes: np.ndarray, tokens: np.ndarray, n: int, separator: int) -> np.ndarray:
+def _occur(hashes: np.ndarray, tokens: np.ndarray, n: int, codes: np.ndarray, separator: int) -> np.ndarray:
     """Which of ``hashes`` are hashes of runs of ``tokens``; (len(hashes),) bool. Memory is bounded by the hashes."""
     wanted, inverse = np.unique(hashes, return_inverse=True)
     found = np.zeros(len(wanted), dtype=bool)
     for start in range(0, len(tokens), _CHUNK):
-        present, _ = _ngrams(tokens[start : start + _CHUNK + n - 1], n, separator)
+        present, _ = _ngrams(tokens[start : start + _CHUNK + n - 1], n, codes, separator)
         present.sort()  # neighbours look in the same place: ten times faster on large corpora
         places = np.searchsorted(wanted, present)
         inside = places < len(wanted)
@@ -69,13 +71,15 @@ def _occur(hashes: np.ndarray, tokens: np.ndarray, n: int, separator: int) -> np
     return found[inverse]
 
 
-def _ngrams(tokens: np.ndarray, n: int, separator: int) -> tuple[np.ndarray, np.ndarray]:
-    """64-bit hashes of all runs of ``n`` tokens without a separator in them, and where they start."""
+def _ngrams(tokens: np.ndarray, n: int, codes: np.ndarray, separator: int) -> tuple[np.ndarray, np.ndarray]:
+    """64-bit hashes of all runs of ``n`` tokens without a separator in them, and where they start.
+
+    ``codes`` are V random numbers, one for each token.
+    """
     count = len(tokens) - n + 1
     if count < 1:
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    table = np.random.Generator(np.random.PCG64(13)).integers(0, 2**64, size=separator + 1, dtype=np.uint64)
-    mixed = table[tokens]
+    mixed = codes[tokens]
     hashes = np.zeros(count, dtype=np.uint64)
     for offset in range(n):
         hashes *= np.uint64(0x9E3779B97F4A7C15)

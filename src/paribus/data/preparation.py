@@ -25,7 +25,7 @@ from paribus.data.tokenization import Encoder
 from paribus.data.tokens import Corpus
 from paribus.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 
 _MANIFEST = "manifest.json"
 _CHUNK_CHARS = 2_000_000  # text encoded at a time: bounds memory
@@ -51,6 +51,7 @@ def prepare(text: Text) -> Corpus:
         "source": source.identity,
         "tokenizer": text.tokenizer.identity(),
         "split": {name: getattr(text, name) for name in ("validation_fraction", "confirm_fraction", "near_duplicate")},
+        "max_train_tokens": text.max_train_tokens,
     }
     folder = cache_folder() / "data" / _digest(request)[:32]
     with _disk_errors(folder):
@@ -106,11 +107,17 @@ def _write(folder: Path, source: Source, text: Text, request: dict[str, Any]) ->
         "tokenizer": {
             **request["tokenizer"],
             "vocab_size": encoder.vocab_size,
+            "separator": encoder.separator,
             "sha256": hashlib.sha256(encoder.to_json().encode()).hexdigest(),
             "round_trip": _round_trip(encoder, sides["validation"]),
         },
         "split": {**request["split"], **_describe(split)},
-        "sides": {side: _write_side(folder, side, documents, encoder, dtype) for side, documents in sides.items()},
+        "sides": {
+            side: _write_side(
+                folder, side, documents, encoder, dtype, text.max_train_tokens if side == "train" else None
+            )
+            for side, documents in sides.items()
+        },
         "dtype": dtype.str,
     }
     manifest["digest"] = _digest_corpus(manifest)
@@ -119,10 +126,12 @@ def _write(folder: Path, source: Source, text: Text, request: dict[str, Any]) ->
     _write_text(folder / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
-def _write_side(folder: Path, side: str, documents: list[str], encoder: Encoder, dtype: np.dtype) -> dict[str, Any]:
-    """Write tokens and ends of a side; of a held-out one also the bytes each token stands for."""
+def _write_side(
+    folder: Path, side: str, documents: list[str], encoder: Encoder, dtype: np.dtype, max_tokens: int | None
+) -> dict[str, Any]:
+    """Write tokens and ends of a side, up to ``max_tokens``; of a held-out one also the bytes each token stands for."""
     held_out = side != "train"
-    separator = np.array([encoder.vocab_size - 1])
+    separator = np.array([encoder.separator])
     total, ends, n_bytes = 0, [], 0
     with contextlib.ExitStack() as stack:
         tokens_file = stack.enter_context(open(folder / f"{side}.tokens", "wb"))
@@ -137,16 +146,23 @@ def _write_side(folder: Path, side: str, documents: list[str], encoder: Encoder,
                     bytes_file.write(np.diff(until, prepend=0, append=size).astype("<u4").tobytes())
             else:
                 ids = encoder.encode(chunk)
-            for tokens in ids:
+            for tokens, size in zip(ids, sizes, strict=True):
+                if total == max_tokens:
+                    break
+                if max_tokens is not None and len(tokens) > (room := max_tokens - total - 1):
+                    tokens = tokens[:room]
+                    size = len(encoder.decode(tokens).encode())
                 tokens_file.write(np.concatenate([tokens, separator]).astype(dtype).tobytes())
                 total += len(tokens) + 1
                 ends.append(total)
-            n_bytes += sum(sizes)
+                n_bytes += size
+            if total == max_tokens:
+                break
     _sync(folder / f"{side}.tokens")
     (folder / f"{side}.ends").write_bytes(np.array(ends, dtype="<i8").tobytes())
     names = [f"{side}.{kind}" for kind in (("tokens", "ends", "bytes") if held_out else ("tokens", "ends"))]
     return {
-        "documents": len(documents),
+        "documents": len(ends),
         "tokens": total,
         "bytes": n_bytes,
         "files": {name: _digest_file(folder / name) for name in names},

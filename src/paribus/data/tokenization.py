@@ -1,8 +1,8 @@
 """Tokenizers: bytes, byte-level BPE trained on the training documents, and ready-made ones.
 
 A *tokenizer* is what a study names; ``fit`` turns it into an *encoder*, which maps text to ids.
-Every encoder owns one more id, the last: the separator that ends a document. It is no token of the
-tokenizer, so no text can ever contain it; a special token spelled out in a text is encoded as plain text.
+Every encoder has a separator, the id that ends a document: one more id after the last, or a special token of a
+ready-made tokenizer. No text can ever contain it: a special token spelled out in a text is encoded as plain text.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ SMALLEST_BPE = 257  # every byte and the separator
 
 
 class Encoder(Protocol):
-    """Text to token ids and back. ``vocab_size`` counts the separator, whose id is ``vocab_size - 1``."""
+    """Text to token ids and back. ``vocab_size`` counts the ``separator``, the id that ends a document."""
 
     vocab_size: int
+    separator: int
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids of each text, without the separator."""
@@ -106,28 +107,46 @@ class Pretrained:
     Args:
         name: path of a file that ends in ``.json``, or the hub's name.
         revision: branch, tag or commit on the hub.
+        separator: the token of its vocabulary that ends a document, such as "<|endoftext|>". None: an id of its own
+            is added for that.
+        vocab_size: tokens in all, where a study has to know before the tokenizer is read; checked against it.
     """
 
     name: str
     revision: str = "main"
+    separator: str | None = None
+    vocab_size: int | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it lies on disk; otherwise it is fetched from the hub."""
+        return self.name.endswith(".json")
 
     def identity(self) -> dict[str, Any]:
         """What decides the tokens: a file's digest, or name and revision. Raises DataError without the file."""
-        if not self._is_file():
-            return {"kind": "pretrained", "name": self.name, "revision": self.revision}
-        return {"kind": "pretrained", "sha256": hashlib.sha256(self._read()).hexdigest()}
+        if not self.is_file:
+            where = {"name": self.name, "revision": self.revision}
+        else:
+            where = {"sha256": hashlib.sha256(self._read()).hexdigest()}
+        return {"kind": "pretrained", **where, "separator_token": self.separator}
 
     def fit(self, texts: Sequence[str]) -> Encoder:
-        """Load it; ``texts`` do not matter. Raises DataError where it cannot be found or read."""
-        if not self._is_file():
-            return TokenizerEncoder(hub.fetch_tokenizer(self.name, self.revision))
+        """Load it; ``texts`` do not matter.
+
+        Raises DataError where it cannot be found or read, lacks the separator or has another ``vocab_size``.
+        """
+        encoder = TokenizerEncoder(self._load(), self.separator)
+        if self.vocab_size not in (None, encoder.vocab_size):
+            raise DataError(f"{self.name} has {encoder.vocab_size:,} tokens, vocab_size says {self.vocab_size:,}")
+        return encoder
+
+    def _load(self) -> Tokenizer:
+        if not self.is_file:
+            return hub.fetch_tokenizer(self.name, self.revision)
         try:
-            return TokenizerEncoder(Tokenizer.from_str(self._read().decode()))
+            return Tokenizer.from_str(self._read().decode())
         except Exception as error:  # the Rust side raises bare Exception
             raise DataError(f"{self.name} is no tokenizer.json of the tokenizers package: {error}") from None
-
-    def _is_file(self) -> bool:
-        return self.name.endswith(".json")
 
     def _read(self) -> bytes:
         try:
@@ -140,6 +159,7 @@ class ByteEncoder:
     """Ids are the bytes of UTF-8; 256 is the separator."""
 
     vocab_size = 257
+    separator = 256
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
@@ -156,15 +176,26 @@ class ByteEncoder:
 
 
 class TokenizerEncoder:
-    """A tokenizer of the ``tokenizers`` package, with the separator as one id after its last."""
+    """A tokenizer of the ``tokenizers`` package; the separator is a token it has, else one id after its last.
 
-    def __init__(self, tokenizer: Tokenizer):
+    Raises DataError for a ``separator`` that is no special token of it: a text could contain it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, separator: str | None = None):
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # a special token spelled out in a text is text
         self.tokenizer = tokenizer
-        ids = tokenizer.get_vocab(with_added_tokens=True).values()
-        self.vocab_size = max(ids, default=-1) + 2
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        n_tokens = max(vocabulary.values(), default=-1) + 1
+        if separator is None:
+            self.vocab_size, self.separator = n_tokens + 1, n_tokens
+        else:
+            special = {str(t): i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
+            if separator not in special:
+                hint = f"it has {', '.join(map(repr, special))}" if special else "it has none"
+                raise DataError(f"separator {separator!r} is no special token of the tokenizer; {hint}")
+            self.vocab_size, self.separator = n_tokens, special[separator]
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         batch = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -180,7 +211,7 @@ class TokenizerEncoder:
     def decode(self, ids: Iterable[int]) -> str:
         documents: list[list[int]] = [[]]
         for token in ids:
-            if token == self.vocab_size - 1:
+            if token == self.separator:
                 documents.append([])
             else:
                 documents[-1].append(int(token))
@@ -190,11 +221,11 @@ class TokenizerEncoder:
         return self.tokenizer.to_str()
 
 
-def load_encoder(text: str) -> Encoder:
-    """The encoder that wrote ``text`` with ``to_json``."""
+def load_encoder(text: str, separator: str | None = None) -> Encoder:
+    """The encoder that wrote ``text`` with ``to_json``; ``separator`` as it was given to ``Pretrained``."""
     if text == ByteEncoder().to_json():
         return ByteEncoder()
-    return TokenizerEncoder(Tokenizer.from_str(text))
+    return TokenizerEncoder(Tokenizer.from_str(text), separator)
 
 
 def _bytes_until(text: str, offsets: list[tuple[int, int]]) -> np.ndarray:

@@ -21,7 +21,8 @@ _KEPT_EPOCHS = 4
 class Corpus:
     """Tokens of a corpus, memory-mapped, ready for batches; made by ``prepare``.
 
-    ``manifest`` is everything a record should say about the data (see ``prepare``); ``digest``
+    ``manifest`` is everything a record should say about the data (see ``prepare``); ``separator`` is the id of the
+    token that ends a document; ``digest``
     covers the documents, the tokenizer, the split and the tokens: runs of different digests are never paired.
     """
 
@@ -31,12 +32,8 @@ class Corpus:
         self.digest: str = manifest["digest"]
         self.title: str = manifest["title"]
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
+        self.separator: int = manifest["tokenizer"]["separator"]
         self._epochs: OrderedDict[tuple[int, int, int], tuple[int, np.ndarray]] = OrderedDict()
-
-    @property
-    def separator(self) -> int:
-        """Id of the token that ends a document."""
-        return self.vocab_size - 1
 
     @cached_property
     def train_tokens(self) -> np.ndarray:
@@ -46,7 +43,8 @@ class Corpus:
     @cached_property
     def encoder(self) -> Encoder:
         """Text to ids and back."""
-        return load_encoder((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+        separator = self.manifest["tokenizer"].get("separator_token")
+        return load_encoder((self.folder / "tokenizer.json").read_text(encoding="utf-8"), separator)
 
     def batch(self, seed: int, step: int, batch_tokens: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of an optimizer step: (B, T) int64 each, with B = batch_tokens / seq_len.
