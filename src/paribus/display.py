@@ -161,11 +161,14 @@ def check_text(checked: Any) -> str:
         lines += [f"  {arm['arm']}: {change}" for change in arm["changes"][:8]]
         if len(arm["changes"]) > 8:
             lines.append(f"  {arm['arm']}: and {len(arm['changes']) - 8} more like these")
-    sides, plan = checked.data["sides"], checked.plan
+    data, plan = "not read", checked.plan
+    if checked.data:
+        sides = checked.data["sides"]
+        data = f"{checked.data['title']}, {sides['train']['tokens']:,} training tokens, "
+        data += f"{sides['validation']['documents']:,} held-out documents"
     lines += [
         "",
-        f"data: {checked.data['title']}, {sides['train']['tokens']:,} training tokens, "
-        f"{sides['validation']['documents']:,} held-out documents",
+        f"data: {data}",
         f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
         f"{plan['training_flops']:.2g} FLOPs",
         f"margin: {study.margin} {study.metric.unit}",

@@ -7,6 +7,7 @@
     |-- StudyError     a study file or a study that makes no sense
     |-- PartError      a part that breaks the contract of its slot
     |-- DataError      a corpus, tokenizer or split that cannot be used
+    |   `-- HubUnreachable  the hub gives no answer
     |-- TrainingError  a recipe that cannot be run
     |   `-- Diverged   a loss or gradient that is not finite
     |-- StoreError     a store that is damaged, locked, full or of another version
@@ -36,6 +37,10 @@ class PartError(ParibusError):
 
 class DataError(ParibusError):
     pass
+
+
+class HubUnreachable(DataError):
+    """Neither the hub nor a copy of what is asked for can be had here."""
 
 
 class TrainingError(ParibusError):

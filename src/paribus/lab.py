@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from paribus.campaign import Campaign, Observe, summarize
-from paribus.errors import StoreError, StudyError
+from paribus.errors import HubUnreachable, SpecError, StoreError, StudyError
 from paribus.judgement import decide, describe_difference, describe_method, suspend
 from paribus.judgement.comparison import Comparison
 from paribus.judgement.summaries import summarize_arm
 from paribus.records import DEFAULT_STORE, FORMAT, Finding, Store, read_findings, read_json, write_json
 from paribus.registration import Records, compare_records, read_records, read_registration, register, seeded
-from paribus.runs import Environment, Plan, plan
-from paribus.study import BASELINE, Arm, Study, Training
+from paribus.request import read_request
+from paribus.runs import Environment, plan
+from paribus.study import BASELINE, Study
 from paribus.study_files import built_in_studies, read_study
 
 EXECUTORS = ("local", "inline")
-CONFIRMATION_SEEDS = 10_000  # a confirmation's seeds lie this far from the first registration's
 
 
 def run(
@@ -46,9 +45,10 @@ def run(
     """
     from paribus.audits import audit_design
     from paribus.execution.local import LocalWorkers, choose_device, execute_inline, local_slots
+    from paribus.matching import solve_widths
     from paribus.reports import FORMS, write_report
 
-    asked = _ask(study, scale, data, max_seeds, confirm)
+    asked = read_request(study, scale, data, max_seeds, confirm)
     if executor not in EXECUTORS:
         raise StudyError(f"executor is one of {', '.join(EXECUTORS)}, got {executor!r}")
     device = choose_device(device)
@@ -60,9 +60,11 @@ def run(
     with place.lock(), LocalWorkers(slots) as workers:
         observe({"event": "message", "text": asked.study.question})
         observe({"event": "message", "text": "preparing the corpus"})
-        corpus, evaluation_digest, made = _prepare(asked, device)
+        corpus, evaluation_digest = _prepare(asked.study)
+        study = solve_widths(asked.study, corpus.vocab_size)
+        made = plan(study, Environment.here(corpus.digest, device))
         observe({"event": "message", "text": "auditing the design"})
-        findings = audit_design(asked.study, corpus)
+        findings = [*asked.findings, *audit_design(study, corpus)]
         source = {"title": corpus.title, "digest": corpus.digest}
         registration = register(place, asked.name, made, source, evaluation_digest, findings)
         observe({"event": "message", "text": "training"})
@@ -162,13 +164,26 @@ def status(store: str | Path) -> dict[str, Any]:
 
 
 def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None) -> Checked:
-    """Audit a study before it trains, on this machine. Trains nothing and writes nothing but the prepared corpus."""
-    from paribus.audits import audit_design, measure_arms
+    """Audit a study before it trains, on this machine. Trains nothing and writes nothing but the prepared corpus.
 
-    asked = _ask(study, scale, data)
-    corpus, _, _ = _prepare(asked, "cpu")
-    facts = measure_arms(asked.study, corpus.vocab_size)
-    return Checked(asked.name, asked.study, corpus.manifest, facts, audit_design(asked.study, corpus, facts))
+    A study whose data cannot be fetched from the hub here is audited without them, which is a finding, if its tokenizer
+    says its ``vocab_size``.
+    """
+    from paribus.audits import audit_arms, audit_design, measure_arms
+    from paribus.matching import solve_widths
+
+    asked, unread = read_request(study, scale, data), ()
+    try:
+        corpus, _ = _prepare(asked.study)
+        vocab_size, manifest = corpus.vocab_size, corpus.manifest
+    except HubUnreachable as error:
+        if not (vocab_size := _declared_vocabulary(asked.study)):
+            raise
+        corpus, manifest, unread = None, {}, (_unread(error, vocab_size),)
+    solved = solve_widths(asked.study, vocab_size)
+    facts = measure_arms(solved, vocab_size)
+    found = audit_design(solved, corpus, facts) if corpus else audit_arms(solved, vocab_size, facts)
+    return Checked(asked.name, solved, manifest, facts, (*asked.findings, *unread, *found))
 
 
 @dataclass(frozen=True)
@@ -225,61 +240,30 @@ def list_parts(slot: str | None = None) -> list[dict[str, str]]:
     return [row for row in rows if slot in (None, row["slot"])]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A study as the user asked for it, and the file it came from."""
-
-    name: str
-    study: Study
-    file: Path | None = None
-
-    @property
-    def travels(self) -> bool:
-        """Whether a worker process can find the study's classes again."""
-        return self.file is not None or "__main__:" not in json.dumps(self.study.to_json())
-
-
-def _ask(
-    study: str | Path | Study, scale: str | None, data: str | None, max_seeds: int | None = None, confirm: bool = False
-) -> _Asked:
-    if isinstance(study, Study):
-        if scale is not None:
-            raise StudyError(f"a Study object has no scales, got scale {scale!r}; scales belong to a study file")
-        wanted, file = study, None
-        name = re.sub(r"[^a-z0-9]+", "-", study.question.lower()).strip("-")[:40] or "study"
-    else:
-        found = read_study(study)
-        wanted, file, name = found.choose(scale), found.path, found.name
-        if scale not in (None, next(iter(found.scales))):
-            name = f"{name}-{scale}"
-    if data is not None:
-        wanted, name = wanted.replace(data=wanted.data.replace("source", data)), f"{name}-on-{Path(data).stem}"
-    if max_seeds is not None:
-        wanted = wanted.replace(max_seeds=max_seeds, min_seeds=min(wanted.min_seeds, max_seeds))
-    if confirm:
-        wanted, name = _confirmation(wanted), f"{name}-confirm"
-    return _Asked(name, wanted, file)
-
-
-def _confirmation(study: Study) -> Study:
-    """The same study on fresh seeds and on the documents that were held back from the start."""
-
-    def hold_back(training: Training) -> Training:
-        return training.replace(evaluation_side="confirm")
-
-    return study.replace(
-        treatments={n: Arm(a.model, a.training and hold_back(a.training)) for n, a in study.treatments.items()},
-        training=hold_back(study.training),
-        first_seed=study.first_seed + CONFIRMATION_SEEDS,
+def _unread(error: Exception, vocab_size: int) -> Finding:
+    return Finding(
+        check="corpus",
+        severity="doubt",
+        message=f"the corpus was not read, and nothing is known of its split; sizes hold for {vocab_size:,} tokens. "
+        f"{error}",
+        evidence={"vocab_size": vocab_size},
+        remedy="check again where the hub can be reached, or name another corpus with --data",
     )
 
 
-def _prepare(asked: _Asked, device: str) -> tuple[Any, str, Plan]:
-    """The corpus, the digest of its scored tokens, and the plan."""
+def _declared_vocabulary(study: Study) -> int | None:
+    try:
+        return study.data["tokenizer.vocab_size"]
+    except SpecError:
+        return None
+
+
+def _prepare(study: Study) -> tuple[Any, str]:
+    """The corpus, and the digest of its scored tokens."""
     from paribus.execution.worker import load_data
 
-    corpus, _, evaluation_digest = load_data(json.dumps(asked.study.data.to_json()), asked.study.training)
-    return corpus, evaluation_digest, plan(asked.study, Environment.here(corpus.digest, device))
+    corpus, _, evaluation_digest = load_data(json.dumps(study.data.to_json()), study.training)
+    return corpus, evaluation_digest
 
 
 def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Records:

@@ -151,12 +151,52 @@ class Training:
         return Training(**{k: Spec.from_json(v) if isinstance(v, dict) else v for k, v in data.items()})
 
 
+MATCHES = {
+    "parameters": "parameters",
+    "active_parameters": "active_parameters",
+    "flops": "training_flops_per_token",
+}
+"""What a treatment can be made equal to the baseline in, and the number of every record that says it."""
+
+
 @dataclass(frozen=True)
 class Arm:
-    """A model under study and, where it differs from the study's, the recipe that trains it."""
+    """A model under study and, where it differs from the study's, the recipe that trains it.
+
+    Args:
+        match: one of ``MATCHES``: make the treatment equal to the baseline in it by the ``width`` that does.
+        width: path pattern of the argument that is solved for, such as ``"*.mlp.d_ff"``; all it matches become equal.
+        multiple_of: the width is a multiple of this.
+
+    Raises StudyError for a ``match`` without a ``width``, or the other way round.
+    """
 
     model: Spec
     training: Training | None = None
+    match: str | None = None
+    width: str | None = None
+    multiple_of: int = 1
+
+    def __post_init__(self) -> None:
+        if self.match is not None and self.match not in MATCHES:
+            close = difflib.get_close_matches(str(self.match), MATCHES, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(MATCHES)}"
+            raise StudyError(f"no treatment can be matched in {self.match!r}; {hint}")
+        if (self.match is None) != (self.width is None):
+            raise StudyError(
+                "a treatment that is to be matched says in what and by which width: "
+                f'Arm(model, match="parameters", width="*.mlp.d_ff"), got match={self.match!r} and width={self.width!r}'
+            )
+        _require_count("multiple_of", self.multiple_of)
+
+    def replace(self, **changes: Any) -> Arm:
+        """This arm with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def matching(self) -> dict[str, Any] | None:
+        """What was asked of ``match``, as plain values."""
+        return self.match and {"match": self.match, "width": self.width, "multiple_of": self.multiple_of}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +308,7 @@ class Study:
     def arms(self) -> dict[str, Arm]:
         """All arms by name, the baseline first, each with its recipe filled in."""
         arms = {BASELINE: Arm(self.baseline), **self.treatments}
-        return {name: Arm(arm.model, arm.training or self.training) for name, arm in arms.items()}
+        return {name: arm.replace(training=arm.training or self.training) for name, arm in arms.items()}
 
     def diff(self, treatment: str) -> tuple[Change, ...]:
         """What differs between the baseline and ``treatment``: model sites first, then the recipe."""
@@ -284,7 +324,11 @@ class Study:
         return {
             "question": self.question,
             "arms": {
-                name: {"model": arm.model.to_json(), "training": arm.training.to_json()}
+                name: {
+                    "model": arm.model.to_json(),
+                    "training": arm.training.to_json(),
+                    **({"matching": arm.matching} if arm.match else {}),
+                }
                 for name, arm in self.arms.items()
             },
             "data": self.data.to_json(),

@@ -9,6 +9,7 @@ _HOMES = {
     "CHECKS": "catalogue",
     "Check": "catalogue",
     "Difference": "difference",
+    "audit_arms": "design",
     "audit_design": "design",
     "audit_records": "outcome",
     "compare_specs": "difference",

@@ -55,10 +55,20 @@ CHECKS = (
         "none",
     ),
     Check(
+        "matching",
+        "before",
+        ("note",),
+        "A treatment that asked for a `match`: the width that was solved for, and what difference is left. "
+        "One that no width brings within 0.5 %, or half a unit of the width, is an error.",
+        "Whether the width that floats is the right one to ask of.",
+        "about five constructions without memory; for FLOPs also five traced passes",
+    ),
+    Check(
         "parameters and FLOPs",
         "before",
         ("note", "doubt"),
-        "More than 1 % (note) or 5 % (doubt) more or fewer parameters or training FLOPs per token than the baseline.",
+        "More than 1 % (note) or 5 % (doubt) more or fewer parameters, active parameters or training FLOPs per token "
+        "than the baseline. Never more than a note for a treatment that was matched in another of them.",
         "Time and memory. FLOPs of elementwise work and of custom kernels, which the counter does not know.",
         "one forward and backward pass over one window",
     ),

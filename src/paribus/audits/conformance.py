@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from paribus.audits.probes import draw_tokens, forward
+from paribus.audits.probes import Probe, draw_tokens, forward
 from paribus.audits.sites import is_ours, parts_of, site_of
 from paribus.errors import ParibusError
 from paribus.nn.checks import CHECKED_SLOTS, Check, check_part
-from paribus.nn.contract import build_model
 from paribus.records import Finding
 from paribus.specs import Spec
 from paribus.study import BASELINE
@@ -47,20 +46,19 @@ class _Use:
     as_in_suite: bool
 
 
-def find_unsteady_start(
-    arm: str, model: nn.Module, spec: Spec, seed: int, vocab_size: int, length: int
-) -> Iterator[Finding]:
+def find_unsteady_start(arm: str, probe: Probe, seed: int) -> Iterator[Finding]:
     """Whether an arm with parts of the user's, built again with the same seed, begins otherwise.
 
-    ``model`` is as it was built. Buffers that nothing reads may differ.
+    The probe's model is as it was built with ``seed``. Buffers that nothing reads may differ.
     """
+    model, spec = probe.model, probe.spec
     if not _foreign_parts(model, spec):
         return
-    again = build_model(spec, seed, vocab_size=vocab_size, seq_len=length)
+    again = probe.build(seed)
     left, right = _tensors(model), _tensors(again)
     names = [name for name in left if name not in right or not _equal(left[name], right[name])]
     trained = {name for name, _ in model.named_parameters()}
-    if not names or (trained.isdisjoint(names) and _say_the_same(model, again, vocab_size, length)):
+    if not names or (trained.isdisjoint(names) and _say_the_same(model, again, probe.vocab_size, probe.length)):
         return
     site = site_of(names[0].rpartition(".")[0], spec)
     listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

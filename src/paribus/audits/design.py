@@ -13,9 +13,9 @@ from paribus.audits.conformance import Tried, find_unfit_parts, find_unsteady_st
 from paribus.audits.difference import find_differences
 from paribus.audits.function import find_same_functions, take_outputs
 from paribus.audits.leakage import find_leaked_text, find_lost_text
-from paribus.audits.matching import ArmFacts, find_mismatches, measure_arms
+from paribus.audits.matching import ArmFacts, find_matches, find_mismatches, measure_arms
 from paribus.audits.parameters import find_dead_parameters
-from paribus.audits.probes import blaming, build_probe, require_logits
+from paribus.audits.probes import blaming, build_probes, require_logits
 from paribus.audits.recipe import require_recipe
 from paribus.audits.sites import naming_site
 from paribus.data.tokens import Corpus
@@ -33,13 +33,21 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
     TrainingError for one that its recipe cannot train.
     """
     facts = facts or measure_arms(study, corpus.vocab_size)
+    return (
+        *audit_arms(study, corpus.vocab_size, facts),
+        *find_leaked_text(study, corpus),
+        *find_lost_text(corpus),
+    )
+
+
+def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> tuple[Finding, ...]:
+    """The part of ``audit_design`` that needs no corpus."""
     with _few_threads(facts):
         return (
             *find_differences(study),
-            *find_mismatches(facts),
-            *_probe_arms(study, corpus.vocab_size),
-            *find_leaked_text(study, corpus),
-            *find_lost_text(corpus),
+            *find_matches(study, facts),
+            *find_mismatches(study, facts),
+            *_probe_arms(study, vocab_size, facts),
         )
 
 
@@ -55,17 +63,18 @@ def _few_threads(facts: Mapping[str, ArmFacts]) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _probe_arms(study: Study, vocab_size: int) -> Iterator[Finding]:
+def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
     """Build each arm once, and do everything to it that needs a model."""
     outputs: dict[str, tuple[Tensor, ...]] = {}
     tried: Tried = {}
-    for name, arm in study.arms.items():
+    n_parameters = {name: arm.parameters["parameters"] for name, arm in facts.items()}
+    for name, probe in build_probes(study, vocab_size, n_parameters):
+        arm, model, vocab_size, length = study.arms[name], probe.model, probe.vocab_size, probe.length
         with blaming(name):
-            model, length = build_probe(study, name, vocab_size)
             with naming_site(model, vocab_size) as misshapen:
                 require_logits(model, vocab_size, length)
             require_recipe(arm.training, model)
-            yield from find_unsteady_start(name, model, arm.model, study.first_seed, vocab_size, length)
+            yield from find_unsteady_start(name, probe, study.first_seed)
             with naming_site(model, vocab_size):
                 yield from find_dead_parameters(name, model, vocab_size, length)
             model.double()

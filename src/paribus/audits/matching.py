@@ -14,12 +14,18 @@ from paribus.audits.sites import naming_site
 from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
 from paribus.specs import Spec
-from paribus.study import BASELINE, Study
+from paribus.study import BASELINE, MATCHES, Study
 from paribus.training.cost import count_flops, count_parameters
 
 WORTH_SAYING, TOO_MUCH = 0.01, 0.05  # relative to the baseline
 
-_ALLOCATED = 50_000_000  # parameters; a larger arm is counted on the meta device, where nothing is allocated
+_COMPARED = {
+    "parameters": "parameters",
+    "active parameters": "active_parameters",
+    "training FLOPs per token": "training_flops_per_token",
+}
+
+_ALLOCATED = 5_000_000  # parameters; a larger arm is counted on the meta device, where nothing is allocated
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class ArmFacts:
     parameters: Mapping[str, float]
     flops: Mapping[str, float]
     difference: Difference | None
+
+    def cost(self, key: str) -> float:
+        """A number of ``parameters`` or ``flops`` by its name."""
+        return {**self.parameters, **self.flops}[key]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; changes as text."""
@@ -59,30 +69,50 @@ def measure_arms(study: Study, vocab_size: int) -> dict[str, ArmFacts]:
     facts = {}
     for name, arm in study.arms.items():
         with blaming(name):
-            parameters, flops = _count(arm.model, vocab_size, arm.training.seq_len)
+            sizes = vocab_size, arm.training.seq_len
+            parameters, flops = measure_parameters(arm.model, *sizes), measure_flops(arm.model, *sizes)
         facts[name] = ArmFacts(name, parameters, flops, None if name == BASELINE else compare_specs(study, name))
     return facts
 
 
-def find_mismatches(facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
-    """Treatments that are larger or dearer than the baseline, or smaller or cheaper."""
+def find_matches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
+    """Treatments whose width was solved for: the width, and what difference is left."""
+    for name, arm in study.treatments.items():
+        if not arm.match:
+            continue
+        key = MATCHES[arm.match]
+        here, there = facts[name].cost(key), facts[BASELINE].cost(key)
+        widths = sorted({change.before for change in arm.model.diff(arm.model.replace(arm.width, 0))})
+        yield Finding(
+            check="matching",
+            severity="note",
+            message=f"{name!r} has {arm.width} = {', '.join(map(str, widths))}, solved for equal {arm.match}: "
+            f"{_pair(here, there)} of the baseline ({here / there - 1:+.3%})",
+            arm=name,
+            evidence={"match": arm.match, "width": arm.width, "solved": widths, name: here, BASELINE: there},
+            remedy="none; one unit of the width more or less is further away",
+        )
+
+
+def find_mismatches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
+    """Treatments that are larger or dearer than the baseline, or smaller or cheaper.
+
+    A note where the study matched the treatment in something else: it said at which cost it asks.
+    """
     for name, arm in facts.items():
         if name == BASELINE:
             continue
-        quantities = {
-            "parameters": (arm.parameters["parameters"], facts[BASELINE].parameters["parameters"]),
-            "training FLOPs per token": (
-                arm.flops["training_flops_per_token"],
-                facts[BASELINE].flops["training_flops_per_token"],
-            ),
-        }
+        quantities = {said: (arm.cost(key), facts[BASELINE].cost(key)) for said, key in _COMPARED.items()}
+        if quantities["active parameters"] == quantities["parameters"]:
+            del quantities["active parameters"]
         gaps = {what: (here - there) / there for what, (here, there) in quantities.items() if there}
+        matched = study.treatments[name].match
         told = {what: gap for what, gap in gaps.items() if abs(gap) > WORTH_SAYING}
         if told:
             said = " and ".join(f"{gap:+.1%} {what} ({_pair(*quantities[what])})" for what, gap in told.items())
             yield Finding(
                 check="parameters and FLOPs",
-                severity="doubt" if max(map(abs, told.values())) > TOO_MUCH else "note",
+                severity="doubt" if max(map(abs, told.values())) > TOO_MUCH and not matched else "note",
                 message=f"{name!r} has {said}",
                 arm=name,
                 evidence={
@@ -98,15 +128,24 @@ def _pair(here: float, there: float) -> str:
     return f"{here:,.0f} against {there:,.0f}"
 
 
-def _count(model: Spec, vocab_size: int, seq_len: int) -> tuple[dict[str, float], dict[str, float]]:
+def measure_parameters(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float]:
+    """Parameters by kind of a model at its real sizes; nothing is allocated."""
     built = build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len, device="meta")
-    parameters = count_parameters(built, roles(built))
-    if parameters["parameters"] > _ALLOCATED:
+    return count_parameters(built, roles(built))
+
+
+def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float]:
+    """Floating-point operations per token of a model at its real sizes.
+
+    A large model is traced on the meta device. One that cannot be, because it looks at numbers, is built.
+    """
+    built = build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len, device="meta")
+    if sum(p.numel() for p in built.parameters()) > _ALLOCATED:
         try:
-            return parameters, count_flops(built, seq_len, device="meta")
+            return count_flops(built, seq_len, device="meta")
         except (NotImplementedError, RuntimeError):
-            del built  # it looks at numbers, which the meta device does not have
+            del built
     with torch.random.fork_rng(devices=[]):
         built = build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len)
         with naming_site(built, vocab_size):
-            return parameters, count_flops(built, seq_len)
+            return count_flops(built, seq_len)

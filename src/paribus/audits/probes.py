@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from paribus.audits.sites import first_line
-from paribus.errors import ParibusError, PartError, SpecError, TrainingError
+from paribus.errors import ParibusError, PartError, SpecError, StudyError, TrainingError
 from paribus.nn.contract import build_model, roles
 from paribus.nn.precision import float64_arithmetic
 from paribus.specs import Spec
@@ -20,6 +22,7 @@ from paribus.streams import derive
 from paribus.study import Study
 
 LONGEST, SHORTEST = 128, 32  # tokens in a probe, where the study trains on as many
+_LARGE, _FEW_TOKENS = 5_000_000, 512  # parameters of a model, and the vocabulary with which it is tried
 _PROBE_OPERATIONS = 1e8  # parameters times tokens that one probe may take
 
 Naming = Callable[[nn.Module], dict[str, tuple[Any, ...]]]
@@ -31,7 +34,7 @@ def blaming(arm: str) -> Iterator[None]:
     """Put the arm's name in front of what goes wrong inside; a user's own exception becomes a PartError."""
     try:
         yield
-    except (SpecError, PartError, TrainingError) as error:
+    except (SpecError, StudyError, PartError, TrainingError) as error:
         joint = ", " if str(error).startswith("site ") else ": "  # a site goes on with the place
         raise type(error)(f"arm {arm!r}{joint}{error}") from error
     except ParibusError:
@@ -41,16 +44,71 @@ def blaming(arm: str) -> Iterator[None]:
         raise PartError(f"arm {arm!r}: {detail}") from error
 
 
-def build_probe(study: Study, arm: str, vocab_size: int) -> tuple[nn.Module, int]:
-    """The arm's model at its real sizes, and how many tokens a probe of it should have."""
-    spec = study.arms[arm].model
-    seq_len = study.arms[arm].training.seq_len
-    model = build_model(spec, study.first_seed, vocab_size=vocab_size, seq_len=seq_len)
-    affordable = int(_PROBE_OPERATIONS // max(1, sum(p.numel() for p in model.parameters())))
-    length = min(seq_len, max(SHORTEST, min(LONGEST, affordable)))
-    if length < seq_len and not _fixes_length(spec):
-        model = build_model(spec, study.first_seed, vocab_size=vocab_size, seq_len=length)
-    return model, seq_len if _fixes_length(spec) else length
+@dataclass(frozen=True)
+class Probe:
+    """An arm's model made ready to be tried.
+
+    Args:
+        model: as built, with the study's first seed.
+        spec: what it was built from: the arm's, or its first blocks alone.
+        vocab_size, length: of the tokens that it is tried with.
+    """
+
+    model: nn.Module
+    spec: Spec
+    vocab_size: int
+    length: int
+
+    def build(self, seed: int) -> nn.Module:
+        """The same model anew."""
+        return build_model(self.spec, seed, vocab_size=self.vocab_size, seq_len=self.length)
+
+
+def build_probes(study: Study, vocab_size: int, n_parameters: Mapping[str, float]) -> Iterator[tuple[str, Probe]]:
+    """The probe of every arm, by name; ``n_parameters`` are those of the arms.
+
+    Small models are tried as they are. Where an arm is large, all are tried with few tokens in the vocabulary, and
+    without the blocks that repeat earlier ones: what a block leaks, its copy leaks too.
+    """
+    specs = {name: arm.model for name, arm in study.arms.items()}
+    if is_large := max(n_parameters.values()) > _LARGE:
+        specs = drop_repeated_blocks(specs)
+    for name, spec in specs.items():
+        seq_len = study.arms[name].training.seq_len
+        vocabulary = min(vocab_size, _FEW_TOKENS) if is_large and not _fixes("vocab_size", spec) else vocab_size
+        with blaming(name):
+            length = seq_len
+            if not _fixes("seq_len", spec):
+                affordable = int(_PROBE_OPERATIONS // max(1, n_parameters[name]))
+                length = min(seq_len, max(SHORTEST, min(LONGEST, affordable)))
+            model = build_model(spec, study.first_seed, vocab_size=vocabulary, seq_len=length)
+        yield name, Probe(model, spec, vocabulary, length)
+
+
+def drop_repeated_blocks(specs: Mapping[str, Spec]) -> dict[str, Spec]:
+    """Every model with only so many blocks of each stack that no arm loses a block unlike those before it.
+
+    A stack is a tuple of specs among a model's arguments. One whose parts are told their ``layer`` stays whole.
+    """
+    needed: dict[str, int] = {}
+    stacks = {
+        arm: {
+            name: value
+            for name, value in model.arguments
+            if isinstance(value, tuple) and value and all(isinstance(item, Spec) for item in value)
+        }
+        for arm, model in specs.items()
+    }
+    for of_model in stacks.values():
+        for name, blocks in of_model.items():
+            parts = [part for block in blocks for part in (block, *block.sites().values())]
+            layered = any("layer" in inspect.signature(part.cls).parameters for part in parts)
+            last_new = len(blocks) if layered else 1 + max(blocks.index(block) for block in blocks)
+            needed[name] = max(needed.get(name, 0), last_new)
+    return {
+        arm: Spec(model.cls, tuple((n, v[: needed[n]] if n in stacks[arm] else v) for n, v in model.arguments))
+        for arm, model in specs.items()
+    }
 
 
 def require_logits(model: nn.Module, vocab_size: int, length: int) -> None:
@@ -129,5 +187,5 @@ def randomize(model: nn.Module, seed: int, naming: Naming = by_path) -> None:
             p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) * scale)
 
 
-def _fixes_length(spec: Spec) -> bool:
-    return any(dict(site.arguments).get("seq_len") is not None for site in (spec, *spec.sites().values()))
+def _fixes(name: str, spec: Spec) -> bool:
+    return any(dict(site.arguments).get(name) is not None for site in (spec, *spec.sites().values()))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.data.files import nearest, require_text
-from paribus.errors import DataError
+from paribus.errors import DataError, HubUnreachable
 
 PREFIX = "hub:"
 PATIENCE_SECONDS = 3.0
@@ -59,7 +59,7 @@ def fetch_tokenizer(name: str, revision: str) -> Any:
 
 
 def knock(what: str) -> None:
-    """Raise DataError unless the hub answers within three seconds; any answer will do."""
+    """Raise HubUnreachable unless the hub answers within three seconds; any answer will do."""
     from huggingface_hub import constants
 
     outcome: list[str] = []
@@ -80,7 +80,7 @@ def knock(what: str) -> None:
     thread.join(PATIENCE_SECONDS)
     reason = outcome[0] if outcome else f"no answer in {PATIENCE_SECONDS:g} s"
     if reason:
-        raise DataError(
+        raise HubUnreachable(
             f"{what}: the hub at {constants.ENDPOINT} cannot be reached ({reason}); use the built-in corpus "
             "'stdlib' or files, or set HF_HUB_OFFLINE=1 to read what HF_HOME already holds"
         )
@@ -95,4 +95,5 @@ def _one_line(what: str, offline: bool) -> Iterator[None]:
     except Exception as error:  # the client raises from every branch of the tree
         reason = " ".join(str(error).split())
         hint = "; HF_HUB_OFFLINE is set, so only what HF_HOME holds can be read" if offline else ""
-        raise DataError(f"{what} cannot be read from the hub: {type(error).__name__}: {reason}{hint}") from error
+        kind = HubUnreachable if offline else DataError
+        raise kind(f"{what} cannot be read from the hub: {type(error).__name__}: {reason}{hint}") from error

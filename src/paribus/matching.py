@@ -1,0 +1,89 @@
+"""Treatments made as large, or as dear, as the baseline: one width of each is solved for before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paribus.audits.matching import measure_flops, measure_parameters
+from paribus.audits.probes import blaming
+from paribus.errors import SpecError, StudyError
+from paribus.specs import Spec
+from paribus.study import MATCHES, Arm, Study
+
+LARGEST_MISMATCH = 0.005  # of the baseline's number; half a unit of the width where that is more
+_WIDEST = 2**20
+
+
+def solve_widths(study: Study, vocab_size: int) -> Study:
+    """``study`` with the width of every treatment that asks for a ``match``, at which it comes nearest to the baseline.
+
+    Raises StudyError, the arm's name in front, where no width comes near enough, and SpecError for a pattern that
+    names no number.
+    """
+    asking = {name: arm for name, arm in study.treatments.items() if arm.match}
+    if not asking:
+        return study
+    costs = {}
+    solved = dict(study.treatments)
+    for name, arm in asking.items():
+        if arm.match not in costs:
+            costs[arm.match] = _measure(study.baseline, arm.match, vocab_size, study.training.seq_len)
+        with blaming(name):
+            solved[name] = _solve(arm, costs[arm.match], vocab_size, study.training.seq_len)
+    return study.replace(treatments=solved)
+
+
+def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
+    start = _require_width(arm)
+
+    def put(units: int) -> Spec:
+        return arm.model.replace(arm.width, units * arm.multiple_of)
+
+    def cost(units: int) -> float:
+        return _measure(put(units), arm.match, vocab_size, seq_len)
+
+    low, high = _bracket(cost, target, max(1, start // arm.multiple_of))
+    below, above = cost(low), cost(high)
+    while high - low > 1 and below < target < above:
+        # Counts are nearly straight lines in a width, so the line through both ends almost hits.
+        guess = low + round((target - below) / (above - below) * (high - low))
+        guess = min(max(guess, low + 1), high - 1)
+        found = cost(guess)
+        if found <= target:
+            low, below = guess, found
+        else:
+            high, above = guess, found
+    units, reached = min(((low, below), (high, above)), key=lambda end: abs(end[1] - target))
+    allowed = max(LARGEST_MISMATCH * target, (above - below) / 2 if high - low == 1 else 0.0)
+    if abs(reached - target) > allowed:
+        what, nearest = MATCHES[arm.match].replace("_", " "), units * arm.multiple_of
+        raise StudyError(
+            f"no {arm.width} makes it equal in {what}: {nearest} comes nearest, with {reached:,.0f} against "
+            f"{target:,.0f} of the baseline ({reached / target - 1:+.1%}); let another width float"
+        )
+    return arm.replace(model=put(units))
+
+
+def _bracket(cost: Callable[[int], float], target: float, start: int) -> tuple[int, int]:
+    """Widths, in units, whose costs lie on both sides of ``target``; the nearest end twice where none do."""
+    low = high = start
+    while high < _WIDEST and cost(high) < target:
+        low, high = high, 2 * high
+    while low > 1 and cost(low) > target:
+        low, high = low // 2, low
+    return (low, low) if cost(low) >= target else (low, high)
+
+
+def _measure(model: Spec, match: str, vocab_size: int, seq_len: int) -> float:
+    measure = measure_flops if match == "flops" else measure_parameters
+    return measure(model, vocab_size, seq_len)[MATCHES[match]]
+
+
+def _require_width(arm: Arm) -> int:
+    """Where the search begins: what stands at the width now."""
+    marked = arm.model.replace(arm.width, 1)
+    values = [change.before for change in arm.model.diff(marked)] or [1]
+    odd = next((v for v in values if v is not None and (isinstance(v, bool) or not isinstance(v, int))), None)
+    if odd is not None:
+        raise SpecError(f"width {arm.width!r} is to be a whole number, and {odd!r} stands there")
+    return next((value for value in values if value), 64)
