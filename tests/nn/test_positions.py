@@ -46,6 +46,68 @@ def test_rope_turns_pairs_by_hand():
     assert torch.equal(rotated(rope, x, 0), x)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    half=st.integers(1, 12),
+    rest=st.sampled_from([0, 2, 5]),
+    theta=st.sampled_from([100.0, 10_000.0]),
+    t=st.integers(1, 20),
+    seed=st.integers(0, 99),
+)
+def test_interleaved_rope_multiplies_neighbours_as_complex_numbers(half, rest, theta, t, seed):
+    torch.manual_seed(seed)
+    width = 2 * half
+    rope = pn.RoPE(width + rest, 20, theta=theta, fraction=width / (width + rest), pairing=pn.interleaved)
+    x = torch.randn(2, 3, t, width + rest)
+    angles = torch.outer(torch.arange(t).double(), theta ** (-torch.arange(0, width, 2).double() / width))
+    turn = torch.polar(torch.ones_like(angles), angles)
+    numbers = torch.view_as_complex(x[..., :width].double().unflatten(-1, (half, 2)).contiguous())
+    expected = torch.cat((torch.view_as_real(numbers * turn).flatten(-2), x[..., width:].double()), dim=-1)
+    for turned in rope.rotate(x, x):
+        torch.testing.assert_close(turned.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", [None, spec(pn.YaRNScaling, factor=4.0, original_seq_len=8, mscale=2.0)])
+def test_the_two_pairings_are_one_rotation_of_dimensions_in_another_order(scaling):
+    x = torch.randn(2, 3, 9, 16)
+    neighbours = torch.arange(16).view(2, 8).t().flatten()  # 0, 8, 1, 9, ...
+    half = pn.RoPE(16, 9, scaling=scaling)
+    turned, _ = pn.RoPE(16, 9, scaling=scaling, pairing=pn.interleaved).rotate(x[..., neighbours], x)
+    assert torch.equal(turned, half.rotate(x, x)[0][..., neighbours])
+
+
+def outer_pairs(x):
+    return x.flip(-1)
+
+
+def test_pairing_may_be_any_function_that_exchanges_partners():
+    # K = 4: the pairs are (0, 3) and (1, 2), with frequencies 1 and 1/10.
+    rope = pn.RoPE(4, seq_len=8, theta=100.0, pairing=outer_pairs)
+    expected = [math.cos(3), -2 * math.sin(0.3), 2 * math.cos(0.3), math.sin(3)]
+    torch.testing.assert_close(rotated(rope, torch.tensor([1.0, 0.0, 2.0, 0.0]), 3), torch.tensor(expected))
+
+
+def shifted(x):
+    return x.roll(1, dims=-1)
+
+
+def unmoved(x):
+    return x
+
+
+@pytest.mark.parametrize("pairing", [shifted, unmoved])
+def test_pairing_without_pairs_is_refused(pairing):
+    with pytest.raises(SpecError, match=f"{pairing.__name__} does not put dimensions into pairs; use half_split or"):
+        pn.RoPE(8, seq_len=8, pairing=pairing)
+
+
+def test_rope_is_built_where_nothing_is_allocated():
+    with torch.device("meta"):
+        rope = pn.RoPE(8, seq_len=5, pairing=pn.interleaved)
+        q, _ = rope.rotate(torch.empty(1, 2, 5, 8), torch.empty(1, 1, 5, 8))
+    assert rope.cos.is_meta and q.shape == (1, 2, 5, 8)
+
+
 def test_partial_rope_leaves_the_rest_of_the_head_alone():
     rope = pn.RoPE(8, seq_len=16, fraction=0.5)
     q = torch.randn(2, 3, 16, 8)
@@ -87,6 +149,47 @@ def test_yarn_keeps_fast_turns_divides_slow_ones_and_sharpens_the_softmax():
     assert ((ratio[1:] - ratio[:-1]) <= 1e-6).all()
     assert pn.YaRNScaling(factor=8.0, original_seq_len=2048).softmax_scale == pytest.approx(1.2079442**2, rel=1e-6)
     assert pn.YaRNScaling(factor=1.0, original_seq_len=2048).softmax_scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("mscales", "table", "softmax"),
+    [
+        # With factor 40, m(s) = 0.1 s ln 40 + 1 is 1.3688879 for s = 1 and 1.2608038 for s = 0.707.
+        ({}, 1.0, 1.3688879**2),
+        ({"mscale": 0.707, "mscale_all_dim": 0.707}, 1.0, 1.2608038**2),
+        ({"mscale_all_dim": 0.0}, 1.3688879, 1.0),
+        ({"mscale": 0.707}, 1.2608038 / 1.3688879, 1.3688879**2),
+    ],
+)
+def test_yarn_divides_its_correction_between_tables_and_softmax(mscales, table, softmax):
+    scaling = spec(pn.YaRNScaling, factor=40.0, original_seq_len=4096, **mscales)
+    rope, plain = pn.RoPE(8, 16, scaling=scaling), pn.RoPE(8, 16, scaling=scaling.replace("mscale*", 1.0))
+    assert rope.softmax_scale == pytest.approx(softmax, rel=1e-6)
+    torch.testing.assert_close(rope.cos, table * plain.cos)
+    torch.testing.assert_close(rope.sin, table * plain.sin)
+
+
+def test_yarn_corrects_a_wholly_rotated_head_by_tables_as_it_does_by_the_softmax():
+    q, k = torch.randn(2, 1, 2, 9, 16)
+    scores = []
+    for all_dim in (0.0, 0.4, 1.0):
+        scaling = spec(pn.YaRNScaling, factor=4.0, original_seq_len=8, mscale_all_dim=all_dim)
+        rope = pn.RoPE(16, 9, scaling=scaling)
+        turned_q, turned_k = rope.rotate(q, k)
+        scores.append(rope.softmax_scale * turned_q @ turned_k.transpose(-1, -2))
+    torch.testing.assert_close(scores[0], scores[2], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scores[1], scores[2], atol=1e-5, rtol=1e-5)
+
+
+def test_yarn_that_does_not_stretch_corrects_nothing_whatever_its_mscales():
+    scaling = pn.YaRNScaling(factor=1.0, original_seq_len=8, mscale=2.0, mscale_all_dim=0.5)
+    assert (scaling.softmax_scale, scaling.table_scale) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["mscale", "mscale_all_dim"])
+def test_yarn_with_a_negative_correction_is_refused(name):
+    with pytest.raises(SpecError, match=f"{name} must not be negative, got -0.5"):
+        pn.YaRNScaling(factor=4.0, original_seq_len=8, **{name: -0.5})
 
 
 def test_alibi_slopes_are_the_papers():

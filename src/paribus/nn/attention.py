@@ -25,6 +25,7 @@ class Attention(nn.Module):
     Ainslie et al. 2023, arXiv:2305.13245 (G < H); Henry et al. 2020, arXiv:2010.04245 (QK-norm);
     Jiang et al. 2023, arXiv:2310.06825 (Mistral's causal window); Gemma 2, arXiv:2408.00118, section 2 (soft-cap).
     Differs: a QK-norm acts on each head's width before the rotation, as in Qwen3.
+    Parity: transformers LlamaForCausalLM, GPT2LMHeadModel and Qwen3ForCausalLM.
 
     Args:
         n_kv_heads: G; None is H.
@@ -72,7 +73,7 @@ class Attention(nn.Module):
         if qk_norm is not None:
             self.qk_norm["q"] = build(qk_norm, "qk_norm.q", self.head_dim, slot="norm")
             self.qk_norm["k"] = build(qk_norm, "qk_norm.k", self.head_dim, slot="norm")
-        self._take(position)
+        self._where = settle_position(self, position, n_heads=n_heads, head_dim=self.head_dim)
 
     def reset_parameters(self) -> None:
         reset_children(self)
@@ -99,37 +100,47 @@ class Attention(nn.Module):
         )
 
     def _mask(self, q: Tensor) -> Tensor | None:
-        """What is added to the scores, (T, S) or (H, T, S); None where the causal kernel suffices."""
+        """What is added to the scores; None where the causal kernel suffices."""
         t = q.shape[-2]
         window = t if self.window is None else min(self.window, t)
         bias = self.where.bias(t)
         if bias is None and window == t and self.softcap is None:
             return None
-        seen = torch.ones(t, t, dtype=torch.bool, device=q.device).tril()  # (T, S)
-        if window < t:
-            seen = seen.triu(1 - window)
-        bias = torch.zeros((), dtype=q.dtype, device=q.device) if bias is None else bias.to(q.dtype)
-        return bias.masked_fill(~seen, -math.inf)
-
-    def _take(self, position: Spec | Position | None) -> None:
-        if isinstance(position, Spec):
-            legend = {"n_heads": self.n_heads, "head_dim": self.head_dim}
-            self.position = build(position, "position", slot="position", **legend)
-            self._where = (self.position,)
-            return
-        position = position or NoPosition()
-        for name in ("n_heads", "head_dim"):
-            theirs, ours = getattr(position, name, None), getattr(self, name)
-            if theirs not in (None, ours):
-                raise SpecError(
-                    f"{name} is {ours} here and {theirs} in the model's {type(position).__name__}; "
-                    f"give this mixer a position of its own{here()}"
-                )
-        self._where = (position,)  # in a tuple: the model owns it, and it is not registered twice
+        return causal_mask(q, bias, window)
 
     @property
     def where(self) -> Position:
         return self._where[0]
+
+
+def settle_position(mixer: nn.Module, position: Spec | Position | None, **sizes: int) -> tuple[Position]:
+    """The position that ``mixer`` asks: its own, built as the child ``position`` from a spec, or the model's.
+
+    It comes in a tuple: the model owns its position, which is not to be registered twice.
+    Raises SpecError where the model's was made for other ``sizes``.
+    """
+    if isinstance(position, Spec):
+        mixer.position = build(position, "position", slot="position", **sizes)
+        return (mixer.position,)
+    position = position or NoPosition()
+    for name, ours in sizes.items():
+        theirs = getattr(position, name, None)
+        if theirs not in (None, ours):
+            raise SpecError(
+                f"{name} is {ours} here and {theirs} in the model's {type(position).__name__}; give this mixer a "
+                f"position of its own, such as position=spec({type(position).__name__}){here()}"
+            )
+    return (position,)
+
+
+def causal_mask(q: Tensor, bias: Tensor | None = None, window: int | None = None) -> Tensor:
+    """What is added to the scores of queries (B, H, T, K), (T, S) or (H, T, S): the bias, and -inf where none looks."""
+    t = q.shape[-2]
+    seen = torch.ones(t, t, dtype=torch.bool, device=q.device).tril()  # (T, S)
+    if window is not None and window < t:
+        seen = seen.triu(1 - window)
+    bias = torch.zeros((), dtype=q.dtype, device=q.device) if bias is None else bias.to(q.dtype)
+    return bias.masked_fill(~seen, -math.inf)
 
 
 def split_width(d_model: int, n_heads: int) -> int:

@@ -6,6 +6,7 @@ A position says four things, each of which does nothing unless a class overrides
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -44,15 +45,29 @@ class NoPosition(Position):
     """
 
 
+def half_split(x: Tensor) -> Tensor:
+    """Dimension i of R is paired with i + R/2: GPT-NeoX, and Llama in transformers."""
+    return x.roll(x.shape[-1] // 2, dims=-1)
+
+
+def interleaved(x: Tensor) -> Tensor:
+    """Dimension 2i is paired with 2i + 1: the paper, GPT-J, the checkpoints of DeepSeek-V3 and of Llama's authors."""
+    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+
+
 class RoPE(Position):
-    """rotate: (q_i, q_(i+R/2)) turned by the angle t f_i,  f_i = theta^(-2i/R),  R = fraction * K
+    """rotate: the i-th pair of dimensions turned by the angle t f_i,  f_i = theta^(-2i/R),  R = fraction * K
 
     Source: Su et al. 2021, arXiv:2104.09864, eq. 15 and 34.
-    Differs: dimension i is paired with i + R/2 (GPT-NeoX, Llama in transformers), not with i + 1.
+    Differs: dimension i is paired with i + R/2, as in transformers; ``pairing=interleaved`` is the paper's i and i + 1.
+    The two are one function up to the order of the rows of the query and key weights.
+    Parity: transformers LlamaForCausalLM, and DeepseekV3Attention with rope_interleave.
 
     Args:
         fraction: share of the head's width that is rotated, from the front.
         scaling: spec of a class of ``paribus.nn.scaling``, such as ``spec(YaRNScaling, factor=4.0, ...)``.
+        pairing: ``half_split``, ``interleaved``, or another map of (..., R) that puts each dimension's partner in its
+            place.
     """
 
     cos: Tensor
@@ -65,22 +80,25 @@ class RoPE(Position):
         theta: float = 10_000.0,
         fraction: float = 1.0,
         scaling: Spec | None = None,
+        pairing: Callable[[Tensor], Tensor] = half_split,
     ):
         super().__init__()
         rotated = round(head_dim * fraction)
         if rotated % 2 or not 0 < rotated <= head_dim:
             raise SpecError(f"RoPE rotates pairs: {fraction} of head_dim {head_dim} must be even and positive{here()}")
-        self.head_dim, self.rotated = head_dim, rotated
+        self.head_dim, self.rotated, self.pairing = head_dim, rotated, pairing
         frequencies = 1.0 / theta ** (torch.arange(0, rotated, 2, dtype=torch.float32) / rotated)  # (R/2,)
+        table_scale = 1.0
         if scaling is not None:
             scale = build(scaling, "scaling")
             frequencies = scale.rescale(frequencies, theta)
-            self.softmax_scale = scale.softmax_scale
+            self.softmax_scale, table_scale = scale.softmax_scale, scale.table_scale
         angles = torch.outer(torch.arange(seq_len, dtype=torch.float32), frequencies)  # (T, R/2)
-        cos, sin = angles.cos(), angles.sin()
-        # Both halves in one table, so that a rotation is one roll and two products.
-        self.register_buffer("cos", torch.cat((cos, cos), dim=-1), persistent=False)  # (T, R)
-        self.register_buffer("sin", torch.cat((-sin, sin), dim=-1), persistent=False)  # (T, R)
+        cos, sin = table_scale * angles.cos(), table_scale * angles.sin()
+        # Both of a pair in one table, so that a rotation is one exchange and two products.
+        pair, sign = (each.to(cos.device) for each in _pairs(rotated, pairing))
+        self.register_buffer("cos", cos[:, pair], persistent=False)  # (T, R)
+        self.register_buffer("sin", sin[:, pair] * sign, persistent=False)  # (T, R)
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         t = _fitting(q.shape[-2], len(self.cos), "RoPE")
@@ -94,8 +112,20 @@ class RoPE(Position):
         return self._turn_all(x, cos, sin)
 
     def _turn_all(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        turned = torch.addcmul(x * cos, x.roll(self.rotated // 2, dims=-1), sin)
+        turned = torch.addcmul(x * cos, self.pairing(x), sin)
         return turned.to(x.dtype)  # the tables are float32 under autocast
+
+
+def _pairs(rotated: int, pairing: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Of every dimension: the number of its pair, and the sign with which its partner comes to it."""
+    place = torch.arange(rotated, device="cpu")  # on "meta" there would be nothing to read
+    partner = pairing(place)
+    if not torch.equal(partner[partner], place) or (partner == place).any():
+        name = getattr(pairing, "__name__", pairing)
+        raise SpecError(f"{name} does not put dimensions into pairs; use half_split or interleaved{here()}")
+    first = place < partner  # (R,)
+    count = first.cumsum(0) - 1
+    return torch.where(first, count, count[partner]), 1 - 2 * first.long()
 
 
 class ALiBi(Position):
@@ -131,6 +161,7 @@ class Learned(Position):
     """embed(x)_t = x_t + P_t,  P ~ N(0, init_std^2)
 
     Source: Gehring et al. 2017, arXiv:1705.03122, section 3.1; GPT-2.
+    Parity: transformers GPT2LMHeadModel.
     """
 
     def __init__(self, d_model: int, seq_len: int, init_std: float = 0.02):
