@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 TESTS ?= tests
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint pages clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,12 +18,15 @@ demo: setup            ## run the study `norm`: ends with the verdict and the pa
 	$(BIN)/paribus run norm
 
 test: $(VENV)/installed-for-tests            ## run the whole test suite
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs/pages
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(TESTS)
 
 lint: $(VENV)/installed-for-tests            ## check style and formatting
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs/pages
+	$(BIN)/ruff format --check src tests benchmarks docs/pages
+
+pages: setup            ## write docs/replication.md from results/, docs/parts.md from the parts
+	$(BIN)/python docs/pages
 
 clean:            ## remove the environment; stores and reports stay
 	rm -rf $(VENV)

@@ -136,7 +136,7 @@ def report(store: str, study: str | None, form: str) -> None:
 @click.option("--slot", help="Only the parts of this slot.")
 @JSON_OPTION
 def parts(slot: str | None, as_json: bool) -> None:
-    """List what can be put where: name, slot, formula, source."""
+    """List what can be put where: name, slot, formula, source, parity with a public implementation."""
     from paribus import lab
 
     rows = lab.list_parts(slot)
@@ -144,7 +144,8 @@ def parts(slot: str | None, as_json: bool) -> None:
         _print_json(rows)
     for row in () if as_json else rows:
         click.echo(f"{row['slot']} {row['name']}")
-        for text in (row["formula"], row["source"]):
+        parity = f"Tested against {row['parity']}" if row["parity"] else "No public counterpart tested."
+        for text in (row["formula"], row["source"], parity):
             click.echo(textwrap.fill(text, 78, initial_indent="    ", subsequent_indent="    "))
 
 
