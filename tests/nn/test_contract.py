@@ -245,11 +245,11 @@ def test_reset_of_our_parts_restores_every_weight(part):
     if part.slot == "model":
         module = make(LLAMA)
     else:
-        sizes = {"d_model": 24, "n_heads": 2, "head_dim": 12, **SIZES}
+        sizes = {"d_model": 24, "n_heads": 2, "head_dim": 12, "n_experts": 4, "tokens": pn.TokenIds(), **SIZES}
         width = () if part.slot == "position" else (24,)
         module = build_at(spec(part.cls), part.slot, 0, *width, **sizes)
     if not list(module.parameters()):
-        assert not hasattr(module, "reset_parameters")
+        assert not hasattr(module, "reset_parameters") or list(module.buffers())
         return
     spoiled = copy.deepcopy(module)
     with torch.no_grad():

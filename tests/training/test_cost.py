@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from paribus import nn, spec
 from paribus.nn import build_model, roles
@@ -36,3 +37,15 @@ def test_parameters_by_kind_are_those_of_the_formula():
     assert counts["norm_parameters"] == (2 * layers + 1) * d
     assert counts["embedding_parameters"] == vocab * d
     assert counts["parameters"] == vocab * d + layers * (4 * d * d + 3 * d * d_ff) + (2 * layers + 1) * d
+    assert counts["block_norm_parameters"] == 2 * layers * d
+    assert counts["active_parameters"] == counts["parameters"]
+
+
+def test_idle_parameters_are_not_active_wherever_they_stand():
+    class Idle(torch.nn.Linear):
+        def idle_parameters(self):
+            return 5
+
+    model = torch.nn.ModuleList([Idle(3, 4, bias=False), torch.nn.Sequential(Idle(3, 4, bias=False))])
+    counts = count_parameters(model, dict.fromkeys(dict(model.named_parameters()), "matrix"))
+    assert (counts["parameters"], counts["active_parameters"]) == (24, 14)

@@ -1,4 +1,5 @@
 import itertools
+import json
 import resource
 import signal
 
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from paribus import nn as nn_parts
 from paribus.errors import Diverged, StoreError
 from paribus.records import read_jsonl
 from paribus.specs import spec
@@ -235,3 +237,82 @@ def test_a_part_that_draws_when_it_is_scored_is_scored_the_same_again(tmp_path):
     torch.manual_seed(99)
     _, second = run(tmp_path / "b", make(Noisy))
     assert untimed(first.evaluations) == untimed(second.evaluations)
+
+
+class Counting(Bigram):
+    """Remembers how many tokens it saw in training since the last step, and in the whole run, in buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, tokens):
+        self.rows, self.seen = len(tokens), self.seen + self.training * tokens.numel()
+        return super().forward(tokens)
+
+    def after_step(self):
+        assert self.seen == 4 * T  # all micro-batches of one step
+        self.seen.zero_()
+        self.steps += 1
+
+    def diagnostics(self):
+        return {"rows": torch.tensor(float(self.rows)), "both": torch.tensor([1.0, 2.0])}
+
+
+def test_parts_are_told_when_a_step_is_over_and_after_all_its_micro_batches(tmp_path):
+    model, _ = run(tmp_path, make(Counting), recipe(micro_batch_tokens=2 * T))
+    assert model.steps == 12
+
+
+def test_diagnostics_of_an_evaluation_are_averaged_over_its_windows(tmp_path):
+    _, trained = run(tmp_path / "with", make(Counting), recipe(micro_batch_tokens=2 * T))
+    for entry in trained.evaluations:  # three windows, in batches of two and one
+        assert entry["diagnostics"] == {".rows": pytest.approx((2 * 2 + 1 * 1) / 3), ".both": [1.0, 2.0]}
+    _, without = run(tmp_path / "without")
+    assert not any("diagnostics" in entry for entry in without.evaluations)
+
+
+def routed(**router):
+    mlp = spec(
+        nn_parts.MoE,
+        n_experts=4,
+        router=spec(nn_parts.TopK, score=nn_parts.sigmoid, bias_rate=0.01, **router),
+        experts=spec(nn_parts.Experts, d_ff=8, dropout=0.2),
+        losses=(spec(nn_parts.LoadBalance, weight=0.01),),
+    )
+    return nn_parts.build_model(nn_parts.llama(8, 2, 2, mlp=mlp), 0, vocab_size=V, seq_len=T)
+
+
+def run_routed(folder, **options):
+    model = routed(noise_std=0.1)
+    roles, training = nn_parts.roles(model), recipe(micro_batch_tokens=2 * T)
+    return model, train(
+        model, training, seed=0, roles=roles, batch=batch, held_out=held_out(), folder=folder, **options
+    )
+
+
+@pytest.mark.parametrize("stopped_at", [1, 7])
+def test_an_interrupted_run_with_balanced_experts_ends_with_the_bits_of_an_undisturbed_one(tmp_path, stopped_at):
+    whole_model, whole = run_routed(tmp_path / "whole")
+    asked = itertools.count()
+    with pytest.raises(Interrupted):
+        run_routed(tmp_path / "cut", stop=lambda: next(asked) == stopped_at)
+    resumed_model, resumed = run_routed(tmp_path / "cut")
+    assert untimed(resumed.steps) == untimed(whole.steps)
+    assert untimed(resumed.evaluations) == untimed(whole.evaluations)
+    for name, value in whole_model.state_dict().items():
+        assert torch.equal(value, resumed_model.state_dict()[name]), name
+    assert all(block.mlp.router.bias.abs().sum() > 0 for block in whole_model.blocks)
+
+
+def test_evaluations_of_a_mixture_of_experts_say_its_load(tmp_path):
+    _, trained = run_routed(tmp_path)
+    first, last = trained.evaluations[0]["diagnostics"], trained.evaluations[-1]["diagnostics"]
+    names = ("load", "entropy", "dropped", "unused", "bias_min", "bias_max")
+    assert first.keys() == {f"blocks.{i}.mlp.{name}" for i in (0, 1) for name in names}
+    assert sum(last["blocks.1.mlp.load"]) == pytest.approx(1.0)
+    assert len(last["blocks.1.mlp.load"]) == 4
+    assert (first["blocks.0.mlp.bias_max"], last["blocks.0.mlp.dropped"]) == (0.0, 0.0)
+    assert 0 < last["blocks.0.mlp.bias_max"] <= 12 * 0.01 + 1e-6
+    assert json.loads(json.dumps(trained.evaluations)) == trained.evaluations

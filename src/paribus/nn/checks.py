@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from paribus.errors import ParibusError, PartError, SpecError
 from paribus.nn.attention import Attention
-from paribus.nn.contract import build, build_at, reset_at
+from paribus.nn.contract import TokenIds, build, build_at, reset_at
+from paribus.nn.experts import Experts
 from paribus.nn.init import reset_children
+from paribus.nn.mlp import silu
+from paribus.nn.moe import MoE
 from paribus.nn.position import NoPosition
 from paribus.nn.precision import float64_arithmetic
 from paribus.specs import Spec, spec
@@ -24,7 +27,8 @@ EXACT = 1e-9  # what float64 may differ by in a function that is the same
 SLOPE = 1e-4  # relative; central differences in float64 come to about 1e-7
 
 _BATCH, _TIME, _VOCAB, _WIDTH = 3, 13, 61, 47  # primes, so that a swapped axis cannot go unseen
-_HEADS, _HEAD_DIM = 6, 16
+_HEADS, _HEAD_DIM, _EXPERTS = 6, 16, 5
+_SIGNS = 6  # of an input's features make a token id
 _SEED = 0
 
 
@@ -302,37 +306,49 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _tokenwise(site: Spec, slot: str) -> _Subject:
-    width = _bound(site, "d_model", _WIDTH)
-    legend = {**_legend(site, d_model=width), "position": NoPosition()}
-    shape = (_BATCH, _TIME, width)
-    return _Subject(
-        make=lambda: build_at(site, slot, _SEED, width, slot=slot, **legend),
-        path=slot,
-        draw=lambda: torch.randn(shape, dtype=torch.float64),
-        out_shape=shape,
-    )
+    return _standing(site, slot, slot, _legend(site, d_model=_bound(site, "d_model", _WIDTH)))
 
 
 def _mixing(site: Spec, slot: str) -> _Subject:
-    legend = {**_legend(site), "position": NoPosition()}
-    shape = (_BATCH, _TIME, legend["d_model"])
-    return _Subject(
-        make=lambda: build_at(site, slot, _SEED, legend["d_model"], slot=slot, **legend),
-        path=slot,
-        draw=lambda: torch.randn(shape, dtype=torch.float64),
-        out_shape=shape,
-    )
+    return _standing(site, slot, slot, _legend(site))
 
 
 def _position(site: Spec) -> _Subject:
-    legend = _legend(site)
+    return _standing(spec(_Placed, position=site), "", None, _legend(site))
+
+
+def _router(site: Spec) -> _Subject:
+    """A router at work, so that what it says of a token is seen in an output."""
+    n_experts = _bound(site, "n_experts", 3 * _bound(site, "n_groups", 0) or _EXPERTS)
+    routed = spec(MoE, n_experts=n_experts, router=site, experts=spec(Experts, d_ff=_HEAD_DIM, activation=silu))
+    return _standing(routed, "", "mlp", _legend(site, d_model=_bound(site, "d_model", _WIDTH)))
+
+
+def _standing(site: Spec, path: str, slot: str | None, legend: dict[str, Any]) -> _Subject:
+    """A part between (B, T, D) and (B, T, D), with all that a model hands down."""
     shape = (_BATCH, _TIME, legend["d_model"])
-    return _Subject(
-        make=lambda: build_at(spec(_Placed, position=site), "", _SEED, legend["d_model"], **legend),
-        path="",
-        draw=lambda: torch.randn(shape, dtype=torch.float64),
-        out_shape=shape,
-    )
+
+    def make() -> nn.Module:
+        tokens = TokenIds()
+        handed = {**legend, "position": NoPosition(), "tokens": tokens}
+        part = build_at(site, path, _SEED, legend["d_model"], slot=slot, **handed)
+        part.register_forward_pre_hook(_Reading(tokens, legend["vocab_size"]))
+        return part
+
+    return _Subject(make, path, draw=lambda: torch.randn(shape, dtype=torch.float64), out_shape=shape)
+
+
+@dataclass
+class _Reading:
+    """Sets token ids that belong to the input (B, T, D): its signs, read as a number."""
+
+    tokens: TokenIds
+    vocab_size: int
+
+    def __call__(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        signs = (inputs[0][..., :_SIGNS] > 0).long()  # (B, T, signs)
+        places = 2 ** torch.arange(signs.shape[-1])
+        self.tokens.ids = (signs * places).sum(-1) % self.vocab_size
 
 
 def _model(site: Spec) -> _Subject:
@@ -348,6 +364,7 @@ def _model(site: Spec) -> _Subject:
 _SUBJECTS: dict[str, Callable[[Spec], _Subject]] = {
     "norm": lambda site: _tokenwise(site, "norm"),
     "mlp": lambda site: _tokenwise(site, "mlp"),
+    "router": _router,
     "mixer": lambda site: _mixing(site, "mixer"),
     "block": lambda site: _mixing(site, "block"),
     "position": _position,

@@ -3,7 +3,7 @@
 A composite part takes the specs of its sites as arguments and calls :func:`build` for each in its
 constructor, so that the module tree has the paths of the spec tree. What the composite knows and its
 parts may want is the legend: ``d_model, n_heads, head_dim, n_layers, layer, vocab_size, seq_len, position,
-dropout, init_std, out_std``. It is handed on by name to everything below, so that a part swapped in by a
+dropout, init_std, out_std, tokens``. It is handed on by name to everything below, so that a part swapped in by a
 study starts at the same scale and drops out at the same rate as the part it replaces.
 """
 
@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paribus.errors import SpecError
 from paribus.specs import Spec
 from paribus.streams import derive
 
-SLOTS = ("norm", "position", "mixer", "mlp", "block", "head", "model")
+SLOTS = ("norm", "position", "mixer", "mlp", "router", "block", "head", "model")
 ROLES = ("embedding", "head", "norm", "matrix", "vector")
 
 _ROLE_OF_SLOT = {"norm": "norm", "head": "head", "position": "embedding"}
@@ -114,6 +114,29 @@ def here() -> str:
     return f" [site {path}]" if path else ""
 
 
+class TokenIds:
+    """The ids (B, T) that a model is reading: owned and set by it, handed to its parts under the name ``tokens``.
+
+    A copy of a model has ids of its own, which are unset until it runs.
+    """
+
+    def __init__(self) -> None:
+        self._ids: Tensor | None = None
+
+    @property
+    def ids(self) -> Tensor:
+        if self._ids is None:
+            raise SpecError("no token ids are set: the model that hands down tokens sets tokens.ids in its forward")
+        return self._ids
+
+    @ids.setter
+    def ids(self, ids: Tensor) -> None:
+        self._ids = ids
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_ids": None}
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where the part under construction stands, and what its owners handed down to it."""
@@ -125,6 +148,8 @@ class _Place:
     def below(self, name: str, legend: dict[str, Any]) -> _Place:
         return _Place(_join(self.path, name), self.seed, {**self.legend, **legend})
 
+
+_HINTS = {"tokens": "; a model that owns a TokenIds and sets its ids in forward can build it with tokens=..."}
 
 _PLACE: ContextVar[_Place] = ContextVar("paribus_place", default=_Place())  # noqa: B039 (never mutated)
 
@@ -176,7 +201,7 @@ def _bind(site: Spec, width: tuple[int, ...], legend: dict[str, Any], where: str
         elif p.default is p.empty:
             raise SpecError(
                 f"{site.cls.__name__} needs {p.name!r}: its spec does not bind it, and the model hands down "
-                f"{', '.join(sorted(legend)) or 'nothing'} {where}"
+                f"{', '.join(sorted(legend)) or 'nothing'}{_HINTS.get(p.name, '')} {where}"
             )
     return bound
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 
 from paribus.errors import SpecError
-from paribus.nn.attention import Attention
+from paribus.nn.attention import Attention, split_width
+from paribus.nn.balance import LoadBalance, SequenceBalance
 from paribus.nn.block import PreNorm
+from paribus.nn.experts import GatedExperts
 from paribus.nn.init import Linear
+from paribus.nn.latent import LatentAttention
 from paribus.nn.mlp import MLP, GatedMLP, gated_width, gelu_tanh, silu
+from paribus.nn.moe import MoE
 from paribus.nn.norm import LayerNorm, RMSNorm
-from paribus.nn.position import Learned, RoPE
+from paribus.nn.position import Learned, RoPE, interleaved
+from paribus.nn.router import TopK, sigmoid
 from paribus.nn.transformer import Transformer
 from paribus.specs import Spec, spec
 
@@ -33,6 +38,7 @@ def gpt2(
 
     Source: Radford et al. 2019; N(0, 0.02) with the residual projections divided by sqrt(2 L).
     Differs: no dropout by default.
+    Parity: transformers GPT2LMHeadModel.
     """
     _require_counts(n_layers=n_layers, d_ff=d_ff)
     if mlp is None:
@@ -72,6 +78,7 @@ def llama(
 
     Source: Touvron et al. 2023, arXiv:2302.13971, section 2.2; n_kv_heads as in arXiv:2307.09288.
     Differs: the head is tied unless ``tied=False``; the original rounds d_ff up to a multiple of 256.
+    Parity: transformers LlamaForCausalLM.
     """
     _require_counts(n_layers=n_layers, n_kv_heads=n_kv_heads, d_ff=d_ff)
     if mixer is None:
@@ -88,6 +95,132 @@ def llama(
         n_heads=n_heads,
         blocks=_stack(n_layers, block, norm, mixer, mlp),
         position=position,
+        final_norm=norm,
+        head=None if tied else spec(Linear),
+        dropout=dropout,
+        init_std=0.02,
+    )
+
+
+def mixtral(
+    d_model: int,
+    n_layers: int,
+    n_heads: int,
+    *,
+    n_kv_heads: int | None = None,
+    n_experts: int = 8,
+    top_k: int = 2,
+    d_ff: int | None = None,
+    losses: tuple[Spec, ...] = (spec(LoadBalance, weight=0.01),),
+    norm: Spec = spec(RMSNorm),
+    position: Spec = spec(RoPE),
+    block: Spec = spec(PreNorm),
+    tied: bool = True,
+    dropout: float = 0.0,
+) -> Spec:
+    """Mixtral: Llama with a mixture of SwiGLU experts in every layer, softmax over the chosen ones.
+
+    Source: Jiang et al. 2024, arXiv:2401.04088, section 2.
+    Differs: d_ff and the head as in ``llama``; theta 10000, not 10^6; the paper names no balance loss.
+    Parity: transformers MixtralForCausalLM.
+    """
+    _require_counts(n_layers=n_layers, n_kv_heads=n_kv_heads, d_ff=d_ff, n_experts=n_experts, top_k=top_k)
+    mlp = spec(
+        MoE,
+        n_experts=n_experts,
+        router=spec(TopK, top_k=top_k),
+        experts=spec(GatedExperts, d_ff=gated_width(d_model) if d_ff is None else d_ff, activation=silu),
+        losses=losses,
+    )
+    return llama(
+        d_model,
+        n_layers,
+        n_heads,
+        n_kv_heads=n_kv_heads,
+        norm=norm,
+        mlp=mlp,
+        position=position,
+        block=block,
+        tied=tied,
+        dropout=dropout,
+    )
+
+
+def deepseek_v3(
+    d_model: int,
+    n_layers: int,
+    n_heads: int,
+    *,
+    kv_rank: int | None = None,
+    q_rank: int | None = None,
+    rope_dim: int | None = None,
+    nope_dim: int | None = None,
+    value_dim: int | None = None,
+    n_dense_layers: int = 1,
+    d_ff: int | None = None,
+    n_experts: int = 8,
+    top_k: int = 2,
+    expert_d_ff: int | None = None,
+    n_shared: int = 1,
+    n_groups: int = 1,
+    top_groups: int = 1,
+    scale: float = 2.5,
+    bias_rate: float = 0.001,
+    losses: tuple[Spec, ...] = (spec(SequenceBalance, weight=1e-4),),
+    norm: Spec = spec(RMSNorm),
+    block: Spec = spec(PreNorm),
+    tied: bool = True,
+    dropout: float = 0.0,
+) -> Spec:
+    """DeepSeek-V3: latent attention; SwiGLU experts with sigmoid scores, a balancing bias and a shared expert.
+
+    The first ``n_dense_layers`` have an MLP of ``d_ff`` instead; None is as in ``llama``. ``expert_d_ff`` None
+    divides d_ff by the experts a token visits, as in the paper; the shared one has ``n_shared`` times that. A size of
+    the attention that is None follows from D / H, as in ``LatentAttention``.
+    Source: DeepSeek-AI 2024, arXiv:2412.19437, sections 2.1 and 4.2.
+    Differs: no multi-token prediction; N(0, 0.02), not 0.006; the head is tied unless ``tied=False``.
+    Parity: transformers DeepseekV3ForCausalLM.
+    """
+    counts = {"n_experts": n_experts, "top_k": top_k, "n_shared": n_shared, "expert_d_ff": expert_d_ff}
+    _require_counts(n_layers=n_layers, d_ff=d_ff, rope_dim=rope_dim, **counts)
+    if not 0 <= n_dense_layers <= n_layers:
+        raise SpecError(f"n_dense_layers must be from 0 to n_layers {n_layers}, got {n_dense_layers}")
+    d_ff = gated_width(d_model) if d_ff is None else d_ff
+    expert_d_ff = max(1, d_ff // (top_k + n_shared)) if expert_d_ff is None else expert_d_ff
+    rope_dim = split_width(d_model, n_heads) // 4 * 2 if rope_dim is None else rope_dim
+    mixer = spec(
+        LatentAttention,
+        kv_rank=kv_rank,
+        q_rank=q_rank,
+        rope_dim=rope_dim,
+        nope_dim=nope_dim,
+        value_dim=value_dim,
+    )
+    router = spec(
+        TopK,
+        top_k=top_k,
+        score=sigmoid,
+        scale=scale,
+        n_groups=n_groups,
+        top_groups=top_groups,
+        bias_rate=bias_rate,
+    )
+    routed = spec(
+        MoE,
+        n_experts=n_experts,
+        router=router,
+        experts=spec(GatedExperts, d_ff=expert_d_ff, activation=silu),
+        shared=spec(GatedMLP, d_ff=n_shared * expert_d_ff, activation=silu),
+        losses=losses,
+    )
+    dense = spec(GatedMLP, d_ff=d_ff, activation=silu)
+    return spec(
+        Transformer,
+        d_model=d_model,
+        n_heads=n_heads,
+        blocks=_stack(n_dense_layers, block, norm, mixer, dense)
+        + _stack(n_layers - n_dense_layers, block, norm, mixer, routed),
+        position=spec(RoPE, head_dim=rope_dim, pairing=interleaved),
         final_norm=norm,
         head=None if tied else spec(Linear),
         dropout=dropout,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from paribus.errors import SpecError
 from paribus.nn.attention import split_width
-from paribus.nn.contract import build, here
+from paribus.nn.contract import TokenIds, build, here
 from paribus.nn.init import Embedding, reset_children
 from paribus.nn.norm import LayerNorm
 from paribus.nn.position import NoPosition
@@ -49,6 +49,7 @@ class Transformer(nn.Module):
         super().__init__()
         if not blocks:
             raise SpecError(f"a Transformer needs at least one block{here()}")
+        self.tokens = TokenIds()
         legend = {
             "d_model": d_model,
             "n_heads": n_heads,
@@ -59,6 +60,7 @@ class Transformer(nn.Module):
             "dropout": dropout,
             "init_std": init_std,
             "out_std": out_std,
+            "tokens": self.tokens,
         }
         self.embedding_scale = embedding_scale
         self.embedding = Embedding(vocab_size, d_model, init_std)
@@ -77,13 +79,27 @@ class Transformer(nn.Module):
         reset_children(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.embedding(tokens)  # (B, T, D)
-        if self.embedding_scale != 1:
-            x = x * self.embedding_scale
-        x = self.dropout(self.position.embed(x))
+        return read_out(self, self.transform(embed_tokens(self, tokens)))  # (B, T, V)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """What the blocks make of the embeddings, (B, T, D)."""
         for block in self.blocks:
             x = block(x)
-        x = self.final_norm(x)
-        if self.head is None:
-            return F.linear(x, self.embedding.weight)  # (B, T, V)
-        return self.head(x)  # (B, T, V)
+        return x
+
+
+def embed_tokens(model: nn.Module, tokens: Tensor) -> Tensor:
+    """What the first block of ``model`` reads, (B, T, D). The model's parts can see the ids from here on."""
+    model.tokens.ids = tokens
+    x = model.embedding(tokens)
+    if model.embedding_scale != 1:
+        x = x * model.embedding_scale
+    return model.dropout(model.position.embed(x))
+
+
+def read_out(model: nn.Module, x: Tensor) -> Tensor:
+    """The logits (B, T, V) of what the last block of ``model`` wrote."""
+    x = model.final_norm(x)
+    if model.head is None:
+        return F.linear(x, model.embedding.weight)
+    return model.head(x)

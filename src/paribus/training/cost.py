@@ -13,16 +13,24 @@ from paribus.training.loop import gather_auxiliary, model_loss
 
 
 def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, float]:
-    """Parameters in total, and those of them that are norms' and embeddings' (a tied head is an embedding)."""
-    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    """Parameters in total, and those of them that are norms' and embeddings' (a tied head is an embedding).
 
-    def total(role: str) -> float:
-        return float(sum(size for name, size in sizes.items() if roles[name] == role))
+    Active are those that an average token uses: all but the ``idle_parameters()`` of the modules that have them.
+    Norms of blocks are those below a block, without the model's final norm.
+    """
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    modules = dict(model.named_modules())
+    idle = sum(module.idle_parameters() for module in modules.values() if hasattr(module, "idle_parameters"))
+    blocks = tuple(f"{path}." for path, module in modules.items() if getattr(module, "paribus_slot", None) == "block")
+
+    def total(role: str, below: tuple[str, ...] = ("",)) -> float:
+        return float(sum(size for name, size in sizes.items() if roles[name] == role and name.startswith(below)))
 
     return {
         "parameters": float(sum(sizes.values())),
-        "active_parameters": float(sum(sizes.values())),
+        "active_parameters": float(sum(sizes.values()) - idle),
         "norm_parameters": total("norm"),
+        "block_norm_parameters": total("norm", below=blocks),
         "embedding_parameters": total("embedding"),
     }
 

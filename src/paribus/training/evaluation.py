@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 IGNORED = -1  # target of a position that is not scored
 
@@ -34,13 +34,18 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean loss in nats per token, bits per byte, share of right predictions, and sums per document."""
+    """Mean loss in nats per token, bits per byte, share of right predictions, and sums per document.
+
+    Args:
+        diagnostics: what the parts that have ``diagnostics()`` say, by path and name, averaged over the windows.
+    """
 
     loss: float
     bits_per_byte: float
     accuracy: float
     document_loss: tuple[float, ...]
     document_tokens: tuple[int, ...]
+    diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -49,6 +54,7 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
     was_training = model.training
     model.eval()
     n_documents = int(held_out.documents.max()) + 1
+    diagnostics: dict[str, Tensor] = {}
     losses, hits, counts = np.zeros(n_documents), 0, np.zeros(n_documents, dtype=np.int64)
     for start in range(0, len(held_out.inputs), batch_windows):
         rows = slice(start, start + batch_windows)
@@ -56,6 +62,9 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
         targets = torch.from_numpy(held_out.targets[rows]).to(device)
         with autocast(device, precision):
             logits = model(inputs)  # (B, T, V)
+        share = len(inputs) / len(held_out.inputs)
+        for name, value in gather_diagnostics(model).items():
+            diagnostics[name] = diagnostics.get(name, 0.0) + share * value.double()
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
         scored = held_out.targets[rows].ravel() != IGNORED
         owners = held_out.documents[rows].ravel()[scored]
@@ -70,7 +79,17 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
         accuracy=hits / tokens,
         document_loss=tuple(losses.tolist()),
         document_tokens=tuple(counts.tolist()),
+        diagnostics={name: value.tolist() for name, value in diagnostics.items()},
     )
+
+
+def gather_diagnostics(model: nn.Module) -> dict[str, Tensor]:
+    """What every part that has ``diagnostics()`` says about the last forward pass, by path and name."""
+    found = {}
+    for path, module in model.named_modules():
+        if hasattr(module, "diagnostics"):
+            found.update({f"{path}.{name}": value for name, value in module.diagnostics().items()})
+    return found
 
 
 @contextlib.contextmanager

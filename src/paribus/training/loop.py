@@ -96,6 +96,7 @@ def train(
                 "loss": scores.loss,
                 "bits_per_byte": scores.bits_per_byte,
                 "accuracy": scores.accuracy,
+                **({"diagnostics": scores.diagnostics} if scores.diagnostics else {}),
                 "measured": {"training_seconds": training_seconds, "seconds": time.perf_counter() - began},
             }
         )
@@ -140,6 +141,9 @@ def train(
                 raise Diverged(f"loss {loss} and gradient norm {gradient_norm} at step {step + 1}", step + 1)
             optimizer.step()
             optimizer.zero_grad()
+            for module in model.modules():
+                if hasattr(module, "after_step"):
+                    module.after_step()
 
             seconds = time.perf_counter() - began
             training_seconds += seconds

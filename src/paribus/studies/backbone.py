@@ -1,0 +1,87 @@
+"""Transformer, causal HyperMixer, HRM and looped transformer, each at equal parameters and at equal training FLOPs.
+
+HyperMixer: Mai et al. 2022, arXiv:2203.03691. HRM: Wang et al. 2025, arXiv:2506.21734. The looped transformer
+(Dehghani et al. 2018, arXiv:1807.03819) is HRM's control: it repeats its blocks without a second state.
+"""
+
+import paribus as pb
+
+
+def ask(
+    d_model: int, n_layers: int, n_heads: int, d_hidden: int, d_ff: int, dropout: float, **scale: object
+) -> pb.Study:
+    half = n_layers // 2
+    baseline = pb.nn.llama(d_model, n_layers, n_heads, d_ff=d_ff, dropout=dropout)
+    backbones = {
+        "HyperMixer": baseline.replace("*.mixer", pb.spec(pb.nn.HyperMixer, d_hidden=d_hidden)),
+        "HRM": pb.nn.hrm(d_model, n_layers // 3, n_layers // 3, n_heads, d_ff=d_ff, dropout=dropout),
+        "looped transformer": pb.nn.looped(d_model, half, 2, n_heads, d_ff=d_ff, dropout=dropout),
+    }
+    equal = {name: pb.Arm(model, match="parameters", width="*.mlp.d_ff") for name, model in backbones.items()}
+    as_dear = {
+        f"{name}, equal FLOPs": pb.Arm(model, match="flops", width="*.mlp.d_ff") for name, model in backbones.items()
+    }
+    return pb.Study(
+        question="Is a HyperMixer or an HRM a better language model than a transformer of equal size?",
+        baseline=baseline,
+        treatments=equal | as_dear,
+        changes=dict.fromkeys(equal | as_dear, ("*",)),
+        primary=("HyperMixer", "HRM"),
+        **scale,
+    )
+
+
+study = ask(
+    d_model=96,
+    n_layers=4,
+    n_heads=3,
+    d_hidden=32,
+    d_ff=256,
+    dropout=0.0,
+    data=pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=1024)),
+    training=pb.Training(
+        tokens=100 * 2048,
+        batch_tokens=2048,
+        seq_len=128,
+        evaluations=3,
+        optimizer=pb.spec(pb.training.MuonAdamW, lr=0.02, adamw_lr=0.01),
+    ),
+    margin=0.03,
+)
+
+paper = ask(
+    d_model=512,
+    n_layers=6,
+    n_heads=8,
+    d_hidden=64,
+    d_ff=2048,
+    dropout=0.1,
+    data=pb.spec(
+        pb.data.Text,
+        source="hub:HuggingFaceTB/smollm-corpus",
+        hub_config="cosmopedia-v2",
+        max_document_chars=3000,
+        max_train_tokens=2_000_000,
+        tokenizer=pb.spec(
+            pb.data.Pretrained, name="HuggingFaceTB/SmolLM-135M", separator="<|endoftext|>", vocab_size=49152
+        ),
+    ),
+    training=pb.Training(
+        tokens=250 * 4 * 32 * 512,  # 1000 forward passes, four to a step
+        batch_tokens=4 * 32 * 512,
+        micro_batch_tokens=32 * 512,
+        seq_len=512,
+        precision="bf16",
+        optimizer=pb.spec(
+            pb.training.MuonAdamW,
+            lr=0.01,
+            adamw_lr=0.001,
+            adamw_betas=(0.9, 0.999),
+            adamw_weight_decay=0.1,
+        ),
+        schedule=pb.spec(pb.training.Cosine, warmup=0.05, floor=0.1),
+    ),
+    margin=0.03,  # the quick scale's; not measured at this one
+)
+
+scales = {"quick": study, "paper": paper}
