@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from functools import cache
 
 from paribus.audits.matching import measure_flops, measure_parameters
 from paribus.audits.probes import blaming
@@ -12,6 +13,7 @@ from paribus.study import MATCHES, Arm, Study
 
 LARGEST_MISMATCH = 0.005  # of the baseline's number; half a unit of the width where that is more
 _WIDEST = 2**20
+_TRIES = 20
 
 
 def solve_widths(study: Study, vocab_size: int) -> Study:
@@ -39,22 +41,22 @@ def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
     def put(units: int) -> Spec:
         return arm.model.replace(arm.width, units * arm.multiple_of)
 
+    @cache
     def cost(units: int) -> float:
         return _measure(put(units), arm.match, vocab_size, seq_len)
 
-    low, high = _bracket(cost, target, max(1, start // arm.multiple_of))
+    low = max(1, start // arm.multiple_of)
+    high = 2 * low
+    for _ in range(_TRIES):
+        # Counts are nearly straight lines in a width, so the line through two of them almost hits.
+        slope = (cost(high) - cost(low)) / (high - low)
+        low = min(max(low + math.floor((target - cost(low)) / slope), 1), _WIDEST) if slope > 0 else 1
+        high = low + 1
+        if cost(low) <= target <= cost(high) or (low == 1 and cost(low) > target):
+            break
     below, above = cost(low), cost(high)
-    while high - low > 1 and below < target < above:
-        # Counts are nearly straight lines in a width, so the line through both ends almost hits.
-        guess = low + round((target - below) / (above - below) * (high - low))
-        guess = min(max(guess, low + 1), high - 1)
-        found = cost(guess)
-        if found <= target:
-            low, below = guess, found
-        else:
-            high, above = guess, found
     units, reached = min(((low, below), (high, above)), key=lambda end: abs(end[1] - target))
-    allowed = max(LARGEST_MISMATCH * target, (above - below) / 2 if high - low == 1 else 0.0)
+    allowed = max(LARGEST_MISMATCH * target, (above - below) / 2)
     if abs(reached - target) > allowed:
         what, nearest = MATCHES[arm.match].replace("_", " "), units * arm.multiple_of
         raise StudyError(
@@ -62,16 +64,6 @@ def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
             f"{target:,.0f} of the baseline ({reached / target - 1:+.1%}); let another width float"
         )
     return arm.replace(model=put(units))
-
-
-def _bracket(cost: Callable[[int], float], target: float, start: int) -> tuple[int, int]:
-    """Widths, in units, whose costs lie on both sides of ``target``; the nearest end twice where none do."""
-    low = high = start
-    while high < _WIDEST and cost(high) < target:
-        low, high = high, 2 * high
-    while low > 1 and cost(low) > target:
-        low, high = low // 2, low
-    return (low, low) if cost(low) >= target else (low, high)
 
 
 def _measure(model: Spec, match: str, vocab_size: int, seq_len: int) -> float:

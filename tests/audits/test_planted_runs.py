@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_studies import BASELINE, TRAINING, audit_runs, make_study, of, the
 
+from paribus.audits import CHECKS
 from paribus.nn import LayerNorm, RMSNorm
 from paribus.records import Record
 from paribus.specs import spec

@@ -167,7 +167,7 @@ def _build(site: Spec, place: _Place, width: tuple[int, ...], slot: str | None) 
     try:
         with _entered(place):
             part = site.cls(**arguments)
-        if callable(getattr(part, "reset_parameters", None)):
+        if callable(getattr(part, "reset_parameters", None)) and torch.get_default_device().type != "meta":
             with _entered(place):  # from the start of the stream, however much the constructor drew
                 part.reset_parameters()
     except Exception as error:

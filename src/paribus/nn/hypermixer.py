@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class HyperMixer(nn.Module):
     with a_t = G_write(x_t + p_t), r_t = G_read(x_t + p_t) of width R per head, G two-layer GELU networks, v_t = x_t or
     W_v x_t, and n_t = sum_(j <= t) decay^(2 (t - j)), which is t without decay.
 
-    Source: Mai et al. 2022, arXiv:2203.03691, section 3.
+    Source: Mai et al. 2022, arXiv:2203.03691.
     Differs: made causal by prefix sums, so that the hidden state is an outer product per prefix and no longer one
     for the sentence; divided by sqrt(n_t), so that its scale does not grow with t; heads as in attention; decay.
 
@@ -107,8 +108,9 @@ class HyperMixer(nn.Module):
         a, r, v = self._generate(x, self.places.embed(padded)[:, seen:])
         total = a.new_zeros(a.shape[0], a.shape[2], v.shape[2]) if state is None else state[0]  # (N, R, K)
         with _without_autocast(x):
-            y = _read_chunk(a, r, v, total, seen, self.decay, self.activation)
-            total = _carry(a, v, total, self.decay)
+            fading = _Fading.over(a, self.decay, a.shape[1])
+            y = _read_chunk(a, r, v, total, seen, fading, self.activation)
+            total = _carry(a, v, total, fading)
         return self._read_out(y, x), (total, seen + x.shape[1])
 
     def _mix(self, a: Tensor, r: Tensor, v: Tensor) -> Tensor:
@@ -182,15 +184,14 @@ class LinearAttention(HyperMixer):
         t, c = a.shape[1], min(self.chunk, a.shape[1])
         n_chunks = math.ceil(t / c)
         a, r, v = (_split(z, n_chunks, c) for z in (a, r, v))  # (N, M, C, R), (N, M, C, R), (N, M, C, K)
-        place = torch.arange(c, dtype=a.dtype, device=a.device)
-        within = _decays(place, self.decay)  # (C, C)
-        y = (r @ a.mT * within) @ v
+        fading = _Fading.over(a, self.decay, c)
+        y = (r @ a.mT * fading.within) @ v
 
-        sums = (a * _left(a[:, 0], self.decay)).mT @ v  # (N, M, R, K)
+        sums = (a * fading.left).mT @ v  # (N, M, R, K)
         chunk_place = torch.arange(n_chunks, dtype=a.dtype, device=a.device)
         earlier = _decays(chunk_place, self.decay**c).roll(1, 0).tril(-1)  # (M, M)
         before = (earlier @ sums.flatten(2)).view_as(sums)
-        y = y + (r * _power(self.decay, place + 1)[:, None]) @ before
+        y = y + (r * fading.carried[:, None]) @ before
         y = y.flatten(1, 2)[:, :t]
         return y / _mass(torch.arange(1, t + 1, dtype=y.dtype, device=y.device), self.decay).sqrt()[:, None]
 
@@ -246,10 +247,10 @@ class _ChunkedScan(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(a, r, v)
         ctx.decay, ctx.activation, ctx.chunk = decay, activation, chunk
-        total, ys = _nothing(a, v), []
+        total, ys, fading = _nothing(a, v), [], _Fading.over(a, decay, chunk)
         for start, (a_c, r_c, v_c) in _chunks(chunk, a, r, v):
-            ys.append(_read_chunk(a_c, r_c, v_c, total, start, decay, activation))
-            total = _carry(a_c, v_c, total, decay)
+            ys.append(_read_chunk(a_c, r_c, v_c, total, start, fading, activation))
+            total = _carry(a_c, v_c, total, fading)
         return torch.cat(ys, dim=1)
 
     @staticmethod
@@ -257,21 +258,57 @@ class _ChunkedScan(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         a, r, v = ctx.saved_tensors
         with _without_autocast(a):
+            fading = _Fading.over(a, ctx.decay, ctx.chunk)
             chunks, totals = list(_chunks(ctx.chunk, a, r, v, grad_y.contiguous())), [_nothing(a, v)]
             for _, (a_c, _, v_c, _) in chunks[:-1]:
-                totals.append(_carry(a_c, v_c, totals[-1], ctx.decay))
+                totals.append(_carry(a_c, v_c, totals[-1], fading))
             grad_total, grads = torch.zeros_like(totals[0]), []
             for start, tensors in reversed(chunks):
-                found, grad_total = _go_back(*tensors, totals.pop(), grad_total, start, ctx.decay, ctx.activation)
+                found, grad_total = _go_back(*tensors, totals.pop(), grad_total, start, fading, ctx.activation)
                 grads.append(found)
         return *(torch.cat(pieces[::-1], dim=1) for pieces in zip(*grads, strict=True)), None, None, None
 
 
+@dataclass(frozen=True)
+class _Fading:
+    """What decay leaves inside a chunk of C tokens.
+
+    Args:
+        within: (C, C), decay^(i - j) of token j at token i, 0 for j > i.
+        carried: (C,) of the sums before the chunk, at each token.
+        left: (C, 1) of each token, at the end of the chunk.
+    """
+
+    decay: float
+    within: Tensor
+    carried: Tensor
+    left: Tensor
+
+    @staticmethod
+    def over(a: Tensor, decay: float, chunk: int) -> _Fading:
+        place = torch.arange(chunk, dtype=a.dtype, device=a.device)
+        powers = _power(decay, place)
+        return _Fading(decay, _decays(place, decay), powers * decay, powers.flip(0)[:, None])
+
+    def upto(self, c: int) -> _Fading:
+        """The same for a shorter chunk, such as the last one."""
+        if c == len(self.carried):
+            return self
+        return _Fading(self.decay, self.within[:c, :c], self.carried[:c], self.left[-c:])
+
+    def weights(self, start: int) -> tuple[Tensor, Tensor]:
+        """What a state over sqrt(n_t) takes from each token, (C, C), and from the sums before, (C,)."""
+        c = len(self.carried)
+        count = torch.arange(start + 1, start + c + 1, dtype=self.within.dtype, device=self.within.device)
+        scale = _mass(count, self.decay).rsqrt()
+        return self.within * scale[:, None], self.carried * scale
+
+
 def _read_chunk(
-    a: Tensor, r: Tensor, v: Tensor, total: Tensor, start: int, decay: float, activation: Callable[[Tensor], Tensor]
+    a: Tensor, r: Tensor, v: Tensor, total: Tensor, start: int, fading: _Fading, activation: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """y_t of the tokens after the first ``start``, whose sums are ``total``."""
-    states = _states(a, v, total, *_weights(a, start, decay))
+    states = _states(a, v, total, *fading.upto(a.shape[1]).weights(start))
     return (r.unsqueeze(-2) @ activation(states)).squeeze(-2)  # (N, C, K)
 
 
@@ -283,11 +320,12 @@ def _go_back(
     total: Tensor,
     grad_after: Tensor,
     start: int,
-    decay: float,
+    fading: _Fading,
     activation: Callable[[Tensor], Tensor],
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
     """The gradients of a, r, v and of the sums before the chunk, from those of y and of the sums after it."""
-    within, carried = _weights(a, start, decay)
+    fading = fading.upto(a.shape[1])
+    within, carried = fading.weights(start)
     states = _states(a, v, total, within, carried).requires_grad_()
     with torch.enable_grad():
         active = activation(states)
@@ -295,10 +333,9 @@ def _go_back(
     grad_r = (grad_y.unsqueeze(-2) @ active.detach().mT).squeeze(-2)
     (grad_states,) = torch.autograd.grad(active, states, r.unsqueeze(-1) * grad_y.unsqueeze(-2))
     grad_added = (within.mT @ grad_states.flatten(2)).view_as(states)
-    left = _left(a, decay)
-    grad_a = (v.unsqueeze(-2) @ grad_added.mT).squeeze(-2) + left * (v @ grad_after.mT)
-    grad_v = (a.unsqueeze(-2) @ grad_added).squeeze(-2) + (a * left) @ grad_after
-    grad_total = (carried @ grad_states.flatten(2)).view_as(total) + grad_after * decay ** a.shape[1]
+    grad_a = (v.unsqueeze(-2) @ grad_added.mT).squeeze(-2) + fading.left * (v @ grad_after.mT)
+    grad_v = (a.unsqueeze(-2) @ grad_added).squeeze(-2) + (a * fading.left) @ grad_after
+    grad_total = (carried @ grad_states.flatten(2)).view_as(total) + grad_after * fading.carried[-1]
     return (grad_a, grad_r, grad_v), grad_total
 
 
@@ -311,21 +348,10 @@ def _states(a: Tensor, v: Tensor, total: Tensor, within: Tensor, carried: Tensor
     return states.view_as(added)
 
 
-def _weights(a: Tensor, start: int, decay: float) -> tuple[Tensor, Tensor]:
-    """What the states of a chunk take from each of its tokens, (C, C), and from the sums before it, (C,)."""
-    place = torch.arange(a.shape[1], dtype=a.dtype, device=a.device)
-    scale = _mass(place + (start + 1), decay).rsqrt()
-    return _decays(place, decay) * scale[:, None], _power(decay, place + 1) * scale
-
-
-def _carry(a: Tensor, v: Tensor, total: Tensor, decay: float) -> Tensor:
+def _carry(a: Tensor, v: Tensor, total: Tensor, fading: _Fading) -> Tensor:
     """The sums after the tokens of a chunk, (N, R, K)."""
-    return total * decay ** a.shape[1] + (a * _left(a, decay)).mT @ v
-
-
-def _left(a: Tensor, decay: float) -> Tensor:
-    """What the decay leaves of each token at the end of its chunk, (C, 1)."""
-    return _power(decay, torch.arange(a.shape[1] - 1, -1, -1, dtype=a.dtype, device=a.device))[:, None]
+    fading = fading.upto(a.shape[1])
+    return total * fading.carried[-1] + (a * fading.left).mT @ v
 
 
 def _chunks(chunk: int, *tensors: Tensor) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
