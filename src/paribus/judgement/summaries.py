@@ -21,6 +21,7 @@ def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
     done = [record for record in records if record.status == "done"]
     measured = _table([record.measured for record in done])
     clocks = [[e["measured"]["training_seconds"] for e in record.evaluations] for record in done]
+    measured["device_name"] = ", ".join(sorted({str(record.measured.get("device_name", "")) for record in done}))
     measured["curve_seconds"] = np.mean(clocks, axis=0).tolist() if clocks else []
     return {
         "seeds": [record.seed for record in records],

@@ -69,6 +69,7 @@ study = ask(
         optimizer=pb.spec(pb.training.MuonAdamW, lr=0.02, adamw_lr=0.01),
     ),
     margin=0.03,
+    max_seeds=8,
 )
 
 paper = ask(

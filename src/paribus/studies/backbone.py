@@ -35,18 +35,19 @@ study = ask(
     d_model=96,
     n_layers=4,
     n_heads=3,
-    d_hidden=32,
+    d_hidden=16,
     d_ff=256,
     dropout=0.0,
     data=pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=1024)),
     training=pb.Training(
-        tokens=100 * 2048,
-        batch_tokens=2048,
+        tokens=100 * 1024,
+        batch_tokens=1024,
         seq_len=128,
         evaluations=3,
         optimizer=pb.spec(pb.training.MuonAdamW, lr=0.02, adamw_lr=0.01),
     ),
     margin=0.03,
+    max_seeds=6,
 )
 
 paper = ask(

@@ -1,0 +1,94 @@
+"""What 5 % more tokens buys the baseline of every built-in study at its quick scale: the studies' margins.
+
+    python benchmarks/margins.py [--seeds 6] [--store FOLDER] [STUDY ...]
+
+Trains each baseline as it is and on 50 % more tokens, on the same seeds; the fall of the loss is multiplied by
+ln(1.05) / ln(1.5). Studies with one baseline and recipe share their runs. Writes results/margins.json and the table in
+docs/quick_scale.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import paribus as pb
+from paribus.campaign import make_job
+from paribus.execution.local import LocalWorkers, local_slots
+from paribus.execution.worker import load_data
+from paribus.records import Store
+from paribus.runs import Environment, plan
+from paribus.study_files import built_in_studies, read_study
+
+RESULTS = Path(__file__).parent / "results" / "margins.json"
+PAGE = Path(__file__).parents[1] / "docs" / "quick_scale.md"
+BEGIN, END = "<!-- table: benchmarks/margins.py writes it -->\n", "<!-- end of margins -->"
+MORE = 1.5
+REPORTED = math.log(1.05) / math.log(MORE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="studies; all by default")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--store", default="paribus-store/margins")
+    options = parser.parse_args()
+    known = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    with LocalWorkers(local_slots("cpu", options.seeds)) as workers:
+        for name in options.names or built_in_studies():
+            known[name] = measure(read_study(name).choose(), options.seeds, Store.create(options.store), workers)
+            print(name, known[name], flush=True)
+            machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__}
+            RESULTS.write_text(json.dumps({"date": str(date.today()), **machine, "rows": known}, indent=1) + "\n")
+    write_table()
+
+
+def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) -> dict[str, float]:
+    """Train the baseline on its tokens and on half as many again, for every seed."""
+    recipe = study.training
+    more = recipe.replace(tokens=round(recipe.steps * MORE) * recipe.batch_tokens)
+    study = study.replace(
+        treatments={"more tokens": pb.Arm(study.baseline, more)}, changes={}, primary=None, max_seeds=20
+    )
+    corpus, _, _ = load_data(json.dumps(study.data.to_json()), recipe)
+    made = plan(study, Environment.here(corpus.digest, "cpu"))
+    pairs = [[made.run(arm, seed) for arm in study.arms] for seed in list(made.seeds)[:n_seeds]]
+    jobs = iter([make_job(store, made, run, None) for pair in pairs for run in pair if not store.is_done(run.digest)])
+    workers.execute(lambda: next(jobs, None), lambda event: None, lambda digest: True)
+    loss = np.array([[store.read_record(run.digest).metrics["val_loss"] for run in pair] for pair in pairs])
+    gain = (loss[:, 0] - loss[:, 1]) * REPORTED
+    return {
+        "seeds": n_seeds,
+        "val_loss": float(loss[:, 0].mean()),
+        "seed_sd": float(loss[:, 0].std(ddof=1)),
+        "five_percent": float(gain.mean()),
+        "five_percent_se": float(gain.std(ddof=1) / math.sqrt(n_seeds)),
+    }
+
+
+def write_table() -> None:
+    """Put the stored rows into the documentation page."""
+    stored = json.loads(RESULTS.read_text())
+    lines = [
+        "| study | final loss | sd over seeds | 5 % more tokens buy | standard error | margin |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in sorted(stored["rows"].items()):
+        numbers = [f"{row[key]:.4f}" for key in ("val_loss", "seed_sd", "five_percent", "five_percent_se")]
+        lines.append(" | ".join([f"| `{name}`", *numbers, f"{read_study(name).choose().margin} |"]))
+    seeds = ", ".join(sorted({str(row["seeds"]) for row in stored["rows"].values()}))
+    lines.append(f"\n{stored['date']}, {stored['machine']}, torch {stored['torch']}, seeds per row: {seeds}.\n")
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n".join(lines) + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
