@@ -5,7 +5,13 @@ import pytest
 
 from paribus.specs import spec
 from paribus.study import Training
-from paribus.training.statistics import count_spikes, summarize, tokens_to_target, variance_around_trend
+from paribus.training.statistics import (
+    count_spikes,
+    summarize,
+    summarize_routing,
+    tokens_to_target,
+    variance_around_trend,
+)
 
 
 class Anything:
@@ -75,3 +81,17 @@ def test_summary_of_a_hand_made_run():
     assert measured["training_seconds"] == 8.0
     assert measured["evaluation_seconds"] == 3.0
     assert metrics["train_loss_variance"] is None
+
+
+def test_routing_is_averaged_over_sites_and_an_even_load_is_one():
+    found = summarize_routing(
+        {
+            "blocks.0.mlp.load": [0.25, 0.25, 0.25, 0.25],
+            "blocks.0.mlp.entropy": 1.0,
+            "blocks.1.mlp.load": [0.5, 0.25, 0.25, 0.0],
+            "blocks.1.mlp.entropy": 2.0,
+            "blocks.1.mlp.bias_max": 0.1,
+        }
+    )
+    assert found == {"largest_load": 1.5, "entropy": 1.5, "bias_max": 0.1}
+    assert summarize_routing({}) == {}

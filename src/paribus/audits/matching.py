@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from paribus.audits.difference import Difference, compare_specs
 from paribus.audits.probes import blaming
@@ -24,8 +25,6 @@ _COMPARED = {
     "active parameters": "active_parameters",
     "training FLOPs per token": "training_flops_per_token",
 }
-
-_ALLOCATED = 5_000_000  # parameters; a larger arm is counted on the meta device, where nothing is allocated
 
 
 @dataclass(frozen=True)
@@ -137,15 +136,17 @@ def measure_parameters(model: Spec, vocab_size: int, seq_len: int) -> dict[str, 
 def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float]:
     """Floating-point operations per token of a model at its real sizes.
 
-    A large model is traced on the meta device. One that cannot be, because it looks at numbers, is built.
+    It is traced on the meta device. One that cannot be, because it looks at numbers, is built.
+    Raises PartError that names the site where a forward pass fails.
     """
-    built = build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len, device="meta")
-    if sum(p.numel() for p in built.parameters()) > _ALLOCATED:
-        try:
-            return count_flops(built, seq_len, device="meta")
-        except (NotImplementedError, RuntimeError):
-            del built
+
+    def build(device: str) -> nn.Module:
+        return build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len, device=device)
+
     with torch.random.fork_rng(devices=[]):
-        built = build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len)
+        try:
+            return count_flops(build("meta"), seq_len, "meta")
+        except (NotImplementedError, RuntimeError):
+            built = build("cpu")
         with naming_site(built, vocab_size):
             return count_flops(built, seq_len)

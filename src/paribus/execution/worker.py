@@ -90,7 +90,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
     import torch
 
     from paribus.nn.contract import build_model, roles
-    from paribus.training.cost import count_flops, count_parameters
+    from paribus.training.cost import count_parameters
     from paribus.training.loop import train
     from paribus.training.statistics import summarize
 
@@ -102,14 +102,15 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
         corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training)
         _require_planned(job, corpus.digest, Arm(model_spec, training))
 
-        def build() -> torch.nn.Module:
-            return build_model(model_spec, job.seed, vocab_size=corpus.vocab_size, seq_len=training.seq_len)
+        def build(device: str) -> torch.nn.Module:
+            sizes = {"vocab_size": corpus.vocab_size, "seq_len": training.seq_len}
+            return build_model(model_spec, job.seed, **sizes, device=device)
 
-        model = build()
+        model = build("cpu")
         role_of = roles(model)
         weights = {name: _digest(p) for name, p in model.state_dict().items()}
         # Counted on a model of its own: a forward pass may move buffers, such as running statistics.
-        cost = {**count_parameters(model, role_of), **count_flops(build(), training.seq_len)}
+        cost = {**count_parameters(model, role_of), **_count_flops(build, training.seq_len)}
         peak = _PeakMemory(job.device)
         startup_seconds = time.perf_counter() - began
         trained = train(
@@ -148,6 +149,16 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             "device_name": torch.cuda.get_device_name() if job.device == "cuda" else platform.processor(),
         },
     )
+
+
+def _count_flops(build: Callable[[str], Any], seq_len: int) -> dict[str, float]:
+    """Traced on the meta device, where all arms are counted alike; a model that looks at numbers runs on the CPU."""
+    from paribus.training.cost import count_flops
+
+    try:
+        return count_flops(build("meta"), seq_len, "meta")
+    except (NotImplementedError, RuntimeError):
+        return count_flops(build("cpu"), seq_len)
 
 
 def _require_planned(job: Job, data_digest: str, arm: Arm) -> None:

@@ -58,6 +58,7 @@ def summarize(
         "steps": float(len(steps)),
         "tokens": float(len(steps) * training.batch_tokens),
         "epochs": training.trained_tokens / corpus_tokens,
+        **summarize_routing(last.get("diagnostics", {})),
     }
     quartiles = np.quantile(rates, [0.25, 0.5, 0.75])
     measured = {
@@ -68,6 +69,21 @@ def summarize(
         "seconds_to_target": None if to_target is None else float(np.interp(to_target, tokens, clock)),
     }
     return metrics, measured
+
+
+def summarize_routing(diagnostics: Mapping[str, float | list[float]]) -> dict[str, float]:
+    """The ``diagnostics`` of all sites together, on average; numbers keep their name.
+
+    ``largest_load`` is the most loaded expert's share of a site's assignments times the number of experts.
+    """
+    sites: dict[str, list[float]] = {}
+    for path, value in diagnostics.items():
+        name = path.rpartition(".")[2]
+        if not isinstance(value, list):
+            sites.setdefault(name, []).append(value)
+        elif name == "load":
+            sites.setdefault("largest_load", []).append(len(value) * max(value))
+    return {name: float(np.mean(values)) for name, values in sites.items()}
 
 
 def tokens_to_target(tokens: np.ndarray, losses: np.ndarray, target: float | None) -> float | None:
