@@ -146,7 +146,7 @@ def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float
     with torch.random.fork_rng(devices=[]):
         try:
             return count_flops(build("meta"), seq_len, "meta")
-        except (NotImplementedError, RuntimeError):
+        except Exception:  # a model that looks at numbers; a fault of its own shows again below, where it is named
             built = build("cpu")
         with naming_site(built, vocab_size):
             return count_flops(built, seq_len)
