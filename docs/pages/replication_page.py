@@ -65,6 +65,17 @@ _FLAWS = """
     What was wrong in the five documents, how it is known, and what stands in its way here. The checks are those of
     [audits.md](audits.md), which also says what each of them cannot see.
 """
+_OTHERWISE = (
+    "The windows that are scored come from documents that are not trained on.",
+    "The schedule counts optimizer steps and ends at a tenth of its peak. The originals counted micro-steps and "
+    "stepped per update, so theirs ended at nine tenths (9).",
+    "Arms share initial weights and data order, and there are several seeds (5) (6).",
+    "bf16 autocast stands for fp16 with loss scaling, in `attention`; `norm` and `backbone`, for which no precision is "
+    "published, use it too.",
+    "Queries, keys and values are three matrices, each orthogonalised by itself; the originals stacked them into one.",
+    "AdamW decays embeddings by 0.1, and not norms and biases; the originals' decayed those too.",
+    "The corpus is cut to its number of training tokens in a random order of documents, out of the first 10,000.",
+)
 _MAKING = """
     `paribus run STUDY` writes `paribus-store/studies/STUDY/report.json`. A copy of that file is kept as
     `results/STUDY/report.json`, at paper scale as `results/STUDY-paper/report.json`. `make pages` reads these copies
@@ -116,6 +127,7 @@ def _write_page(reports: Results) -> Iterator[str]:
     for place, original in enumerate(ORIGINALS, 1):
         yield from _write_original(place, original, reports)
     yield from _write_flaws()
+    yield from ("## What the paper scale does otherwise", "", *(_link(f"- {line}") for line in _OTHERWISE), "")
     yield from ("## How this page is made", "", *_fill(_MAKING))
 
 
@@ -366,7 +378,12 @@ def _fill(text: str) -> Iterator[str]:
     """The paragraphs of ``text``, each on one line; the numbers of flaws become links."""
     for paragraph in text.strip().split("\n\n"):
         line = " ".join(paragraph.split())
-        yield from (re.sub(r"\((\d+)\)", r"([\1](#the-flaws-by-number))", line), "")
+        yield from (_link(line), "")
+
+
+def _link(text: str) -> str:
+    """Numbers of flaws, such as (7), made links."""
+    return re.sub(r"\((\d+)\)", r"([\1](#the-flaws-by-number))", text)
 
 
 def _heading(place: int, original: Original) -> str:

@@ -150,10 +150,10 @@ def result_text(result: Any) -> str:
 def check_text(checked: Any) -> str:
     """A ``lab.Checked``: the arms side by side, what differs, what the plan costs, and the findings."""
     study, arms = checked.study, [facts.to_json() for facts in checked.arms.values()]
-    table = [["arm", "parameters", "of norms", "embedding", "FLOPs/token", "training", "sites changed"]]
+    table = [["arm", "parameters", "active", "of norms", "FLOPs/token", "training", "sites changed"]]
     for arm in arms:
         sites = f"{arm['sites_changed']} of {arm['sites_alike']}" if arm["sites_alike"] else "-"
-        counts = [f"{arm[key]:,.0f}" for key in ("parameters", "norm_parameters", "embedding_parameters")]
+        counts = [f"{arm[key]:,.0f}" for key in ("parameters", "active_parameters", "norm_parameters")]
         flops = [f"{arm[key]:,.0f}" for key in ("forward_flops_per_token", "training_flops_per_token")]
         table.append([arm["arm"], *counts, *flops, sites])
     lines = [study.question, "", *_columns(table)]

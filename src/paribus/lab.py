@@ -230,7 +230,7 @@ def list_studies() -> list[dict[str, Any]]:
 
 
 def list_parts(slot: str | None = None) -> list[dict[str, str]]:
-    """Name, slot, formula and source of every part that ships with paribus. Raises StudyError for an unknown slot."""
+    """Name, slot, formula, source and parity of every part of paribus. Raises StudyError for an unknown slot."""
     from paribus.nn import discover_parts
 
     rows = [asdict(part) for part in discover_parts()]

@@ -160,7 +160,14 @@ def test_dropout_acts_in_training_alone():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [({"window": 0}, "window must be at least 1"), ({"softcap": -1.0}, "softcap must be")]
+    ("arguments", "message"),
+    [
+        ({"window": 0}, "window must be at least 1"),
+        ({"softcap": -1.0}, "softcap must be"),
+        ({"n_kv_heads": 0}, "n_kv_heads must be at least 1, got 0"),
+        ({"head_dim": 0}, "head_dim must be at least 1, got 0"),
+        ({"n_heads": 0}, "n_heads must be at least 1, got 0"),
+    ],
 )
 def test_option_that_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(SpecError, match=message):

@@ -123,6 +123,27 @@ def test_steps_of_any_length_continue_one_another_and_their_state_does_not_grow(
     assert sizes == {2 * 12 * 5}  # B D R
 
 
+@pytest.mark.parametrize("part", [pn.HyperMixer, pn.LinearAttention])
+@pytest.mark.parametrize("places", [spec(pn.Sinusoidal, init_std=None), spec(pn.Learned), spec(pn.NoPosition)])
+def test_a_step_costs_the_same_wherever_it_stands(part, places):
+    mixer = make(spec(part, places=places, d_hidden=5), seq_len=400)
+    x = tokens(2, 1, 12, torch.float32)
+    _, (total, _) = mixer.step(x)
+    largest = []
+    for seen in (1, 399):
+        with _Largest() as noted:
+            mixer.step(x, (total, seen))
+        largest.append(noted.numel)
+    assert largest[0] == largest[1]
+
+
+def test_decay_so_strong_that_a_chunk_leaves_nothing_representable():
+    """1e-6 to the 64th underflows to 0, whose logarithm is no number."""
+    mixer = unsettled(make(spec(pn.LinearAttention, decay=1e-6, chunk=64), seq_len=100)).double()
+    x = tokens(1, 100, 12)
+    torch.testing.assert_close(mixer(x), by_definition(mixer, x), rtol=1e-8, atol=1e-8)
+
+
 def test_two_tokens_by_hand():
     mixer = make(spec(pn.LinearAttention, decay=0.5, places=spec(pn.NoPosition), out_norm=spec(pn.NoNorm)), 1, 1)
     with torch.no_grad():

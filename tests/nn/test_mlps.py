@@ -3,9 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
+from transformers import DeepseekV3Config
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MLP
 
 import paribus.nn as pn
+from paribus.errors import SpecError
 from paribus.specs import spec
 
 
@@ -28,6 +33,41 @@ def test_gated_mlp_whose_gate_is_constant_is_the_plain_mlp_without_activation():
     plain.load_state_dict({k: v for k, v in gated.state_dict().items() if "gate" not in k})
     x = torch.randn(2, 3, 6)
     torch.testing.assert_close(gated(x), plain(x))
+
+
+@settings(max_examples=20, deadline=None)
+@given(d_model=st.integers(1, 40), d_ff=st.integers(1, 70), seed=st.integers(0, 99))
+def test_gated_mlp_is_deepseek_v3s(d_model, d_ff, seed):
+    torch.manual_seed(seed)
+    theirs = DeepseekV3MLP(DeepseekV3Config(hidden_size=d_model, intermediate_size=d_ff))
+    ours = pn.GatedMLP(d_model, d_ff=d_ff)
+    with torch.no_grad():
+        for name, p in theirs.named_parameters():
+            p.copy_(0.5 * torch.randn_like(p))
+            ours.get_parameter(name.replace("_proj", "")).copy_(p)
+    x = torch.randn(2, 5, d_model)
+    found, wanted = [], []
+    for module, heard in ((ours, found), (theirs, wanted)):
+        leaf = x.clone().requires_grad_()
+        y = module(leaf)
+        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+        heard += [y, leaf.grad, module.get_parameter("down.weight" if module is ours else "down_proj.weight").grad]
+        heard += [p.grad for name, p in module.named_parameters() if "down" not in name]
+    assert len(found) == len(wanted) == 5
+    for a, b in zip(found, wanted, strict=True):
+        assert (a - b).abs().max() <= 1e-5 * max(1.0, b.abs().max())
+
+
+@pytest.mark.parametrize("d_ff", [0, -3])
+def test_a_hidden_width_below_one_is_refused_and_not_taken_for_the_default(d_ff):
+    for make in (
+        lambda: pn.MLP(6, d_ff=d_ff),
+        lambda: pn.GatedMLP(6, d_ff=d_ff),
+        lambda: pn.Experts(6, 2, d_ff=d_ff),
+        lambda: pn.GatedExperts(6, 2, d_ff=d_ff),
+    ):
+        with pytest.raises(SpecError, match=f"d_ff must be at least 1, got {d_ff}"):
+            make()
 
 
 def test_gated_mlp_with_an_identity_gate_is_bilinear():

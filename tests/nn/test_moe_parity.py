@@ -22,6 +22,11 @@ from paribus.specs import spec
 TOLERANCE = 1e-5
 
 
+def gradient(parameter):
+    """None is zero: the gate of a router with one normalised weight, where transformers has what s / s rounds to."""
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
 def gate_half(theirs):
     return theirs.experts.gate_up_proj, lambda t: t.chunk(2, dim=1)[0]
 
@@ -69,7 +74,7 @@ def assert_parity(site, theirs, x):
     (expected * weight).sum().backward()
     torch.testing.assert_close(a.grad, b.grad, atol=TOLERANCE, rtol=1e-4)
     for name, (p, read) in pairs.items():
-        torch.testing.assert_close(parameters[name].grad, read(p.grad), atol=TOLERANCE, rtol=1e-4, msg=name)
+        torch.testing.assert_close(gradient(parameters[name]), read(p.grad), atol=TOLERANCE, rtol=1e-4, msg=name)
 
 
 SIZES = {"d": st.integers(2, 24), "f": st.integers(1, 20), "t": st.integers(1, 12)}
@@ -210,7 +215,7 @@ def assert_model_parity(arm, theirs):
     (logits * weight).sum().backward()
     (expected * weight).sum().backward()
     for name, (p, read) in pairs.items():
-        torch.testing.assert_close(parameters[name].grad, read(p.grad), atol=TOLERANCE, rtol=1e-4, msg=name)
+        torch.testing.assert_close(gradient(parameters[name]), read(p.grad), atol=TOLERANCE, rtol=1e-4, msg=name)
 
 
 @settings(max_examples=4, deadline=None)

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3RMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 import paribus.nn as pn
 
@@ -50,8 +52,6 @@ def test_layer_norm_and_rms_norm_equal_torchs(dim, eps, seed):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rms_norm_with_the_cast_before_the_gain_is_llamas_to_the_bit(dtype):
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm
-
     ours, theirs = pn.RMSNorm(96, eps=1e-6, order=pn.cast_then_gain), LlamaRMSNorm(96, eps=1e-6)
     randomized(ours)
     theirs.load_state_dict(ours.state_dict())
@@ -61,6 +61,24 @@ def test_rms_norm_with_the_cast_before_the_gain_is_llamas_to_the_bit(dtype):
     if dtype is torch.bfloat16:
         assert torch.equal(a, b)
     torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    dim=st.integers(1, 130),
+    x_type=st.sampled_from([torch.bfloat16, torch.float32]),
+    gain_type=st.sampled_from([torch.bfloat16, torch.float32]),
+    size=st.sampled_from([1e-4, 1.0, 100.0]),
+    seed=st.integers(0, 99),
+)
+def test_rms_norm_with_the_cast_before_the_gain_is_deepseek_v3s_to_the_bit(dim, x_type, gain_type, size, seed):
+    torch.manual_seed(seed)
+    theirs = randomized(DeepseekV3RMSNorm(dim)).to(gain_type)
+    ours = pn.RMSNorm(dim, eps=1e-6, order=pn.cast_then_gain).to(gain_type)
+    ours.load_state_dict(theirs.state_dict())
+    x = (size * torch.randn(3, 7, dim)).to(x_type)
+    a, b = ours(x), theirs(x)
+    assert a.dtype is b.dtype and torch.equal(a, b)
 
 
 def test_cast_order_of_rms_norm_matters_in_bf16_and_not_in_float32():

@@ -221,6 +221,16 @@ def test_learned_positions_are_added_row_by_row():
     torch.testing.assert_close(position.embed(x) - x, position.table.weight[:5].expand(2, 5, 4))
 
 
+@pytest.mark.parametrize("position", [pn.Learned(4, seq_len=6), pn.Sinusoidal(4, seq_len=6), pn.NoPosition()])
+def test_tokens_are_placed_from_where_they_start(position):
+    x = torch.randn(2, 6, 4)
+    pieces = [position.embed(x[:, :2]), position.embed(x[:, 2:3], start=2), position.embed(x[:, 3:], start=3)]
+    assert torch.equal(torch.cat(pieces, dim=1), position.embed(x))
+    if not isinstance(position, pn.NoPosition):
+        with pytest.raises(SpecError, match="built for seq_len 6 and got 7 tokens"):
+            position.embed(x[:, :3], start=4)
+
+
 @pytest.mark.parametrize("position", [pn.RoPE(4, seq_len=6), pn.Learned(4, seq_len=6), pn.Sinusoidal(4, seq_len=6)])
 def test_window_longer_than_the_table_is_an_error_that_names_both(position):
     with pytest.raises(SpecError, match="built for seq_len 6 and got 7 tokens"):

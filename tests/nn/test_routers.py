@@ -331,6 +331,30 @@ def test_balance_within_sequences_sees_what_balance_over_the_batch_does_not():
     assert pn.SequenceBalance()(routing).item() == pytest.approx(2.0)
 
 
+def test_sequence_balance_is_equations_17_to_20_term_by_term_whatever_the_bias_chose():
+    torch.manual_seed(1)
+    router = pn.TopK(D, 4, score=pn.sigmoid, n_groups=2, top_groups=1, bias_rate=0.0)
+    router.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 5.0]))
+    x = 20 * torch.randn(2, 7, D)
+    scores = torch.sigmoid(x @ router.gate.weight.T)
+    expected = 0.0
+    for s in scores:  # one sequence: (T, E)
+        for e in range(4):
+            among = [sorted(token.tolist(), reverse=True).index(token[e].item()) < 2 for token in s]
+            f = 4 / (2 * 7) * sum(among)
+            p = sum(token[e].item() / token.sum().item() for token in s) / 7
+            expected += f * p / 2
+    assert pn.SequenceBalance()(router(x)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_normalised_weight_is_a_constant_and_gives_the_gate_no_gradient():
+    failed = {check.name for check in pn.check_part(pn.TopK, "router", top_k=1) if not check.passed}
+    assert failed == {"trains every parameter"}
+    unnormalised = pn.check_part(pn.TopK, "router", top_k=1, normalize=False)
+    balanced = pn.check_part(pn.MoE, "mlp", router=spec(pn.TopK, top_k=1), losses=(spec(pn.LoadBalance, weight=0.01),))
+    assert all(check.passed for check in (*unnormalised, *balanced))
+
+
 def test_router_z_is_the_mean_square_of_the_log_partition():
     assert pn.RouterZ()(even(1)).item() == pytest.approx(math.log(3) ** 2)
     silent = pn.Routing(torch.arange(1), torch.arange(1), torch.ones(1), torch.ones(1, 1, 1))

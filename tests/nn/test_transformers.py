@@ -148,6 +148,12 @@ def test_recipe_survives_json():
     assert Spec.from_json(recipe.to_json()).digest == recipe.digest
 
 
+@pytest.mark.parametrize("recipe", [pn.llama(24, 1, 2), pn.hrm(24, 1, 1, 2), pn.looped(24, 1, 2, 2)])
+def test_head_width_of_zero_is_refused_and_not_taken_for_the_default(recipe):
+    with pytest.raises(SpecError, match="head_dim must be at least 1, got 0"):
+        pn.build_model(recipe.replace("head_dim", 0), 0, vocab_size=61, seq_len=16)
+
+
 def test_transformer_without_blocks_is_refused():
     with pytest.raises(SpecError, match="at least one block"):
         pn.Transformer(24, 2, blocks=(), vocab_size=61, seq_len=16)

@@ -135,7 +135,7 @@ def test_the_published_arm_of_attention_changes_three_things_and_the_others_one(
     assert edits("MLA split") == {"nope_dim", "rope_dim"}
 
 
-def test_check_needs_no_corpus_where_the_hub_cannot_be_reached(monkeypatch):
+def test_check_needs_no_corpus_where_the_hub_cannot_be_reached(monkeypatch, tmp_path):
     def refuse(what):
         raise HubUnreachable(f"{what}: no answer")
 
@@ -145,7 +145,7 @@ def test_check_needs_no_corpus_where_the_hub_cannot_be_reached(monkeypatch):
     assert unread.severity == "doubt" and "sizes hold for 49,152 tokens" in unread.message
     assert checked.to_json()["arms"]["baseline"]["parameters"] == 25_960_192
     with pytest.raises(HubUnreachable):
-        lab.run("rmsnorm", scale="paper", store="unused")
+        lab.run("rmsnorm", scale="paper", store=tmp_path)
 
 
 def test_a_named_corpus_gets_a_tokenizer_of_the_same_size_and_the_report_says_so():

@@ -13,21 +13,25 @@ def formula(d, layers, heads, d_ff, vocab, t, kv_heads):
     return 2 * (layers * (projections + 2 * t * d + 3 * d * d_ff) + d * vocab)
 
 
-# Backward of attention: the fused kernel computes the scores once more, the one for masks keeps them.
-FUSED, MASKED = 2.5, 2.0
-
-
-@pytest.mark.parametrize(
-    ("kv_heads", "position", "backward"), [(4, nn.RoPE, FUSED), (2, nn.RoPE, FUSED), (4, nn.ALiBi, MASKED)]
-)
-def test_counted_flops_are_those_of_the_formula(kv_heads, position, backward):
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(("kv_heads", "position"), [(4, nn.RoPE), (2, nn.RoPE), (4, nn.ALiBi)])
+def test_counted_flops_are_those_of_the_formula_on_either_device(kv_heads, position, device):
     d, layers, heads, d_ff, vocab, t = 32, 2, 4, 48, 50, 16
     arm = nn.llama(d, layers, heads, n_kv_heads=kv_heads, d_ff=d_ff, position=spec(position))
-    counted = count_flops(build_model(arm, 0, vocab_size=vocab, seq_len=t), t)
+    counted = count_flops(build_model(arm, 0, vocab_size=vocab, seq_len=t, device=device), t, device)
     expected = formula(d, layers, heads, d_ff, vocab, t, kv_heads)
     assert counted["forward_flops_per_token"] == expected
-    attention = 2 * layers * 2 * t * d
-    assert counted["training_flops_per_token"] == 3 * (expected - attention) + (1 + backward) * attention
+    assert counted["training_flops_per_token"] == 3 * expected  # of every product, one for each of its two gradients
+
+
+def test_latent_attention_with_its_unequal_widths_costs_the_same_on_either_device():
+    arm = nn.llama(32, 2, 4, d_ff=48, mixer=spec(nn.LatentAttention, value_dim=5, position=spec(nn.RoPE)))
+    on_cpu, on_meta = (
+        count_flops(build_model(arm, 0, vocab_size=50, seq_len=16, device=device), 16, device)
+        for device in ("cpu", "meta")
+    )
+    assert on_cpu == on_meta
+    assert on_cpu["training_flops_per_token"] == 3 * on_cpu["forward_flops_per_token"]
 
 
 def test_parameters_by_kind_are_those_of_the_formula():

@@ -47,6 +47,38 @@ def test_muon_follows_the_rule_of_torch(shape, scale):
     assert not torch.allclose(ours, torch.ones(shape), atol=0.05)
 
 
+def published_muon(w, gradients, lr, momentum=0.95):
+    """Jordan 2024, transcribed: one matrix, float32 throughout, where the original iterates in bfloat16."""
+    buf = torch.zeros_like(w)
+    for g in gradients:
+        buf = momentum * buf + (1 - momentum) * g
+        update = (1 - momentum) * g + momentum * buf  # Nesterov: g.lerp(buf, momentum)
+        x = update.T if update.shape[0] > update.shape[1] else update
+        x = x / (x.norm() + 1e-7)
+        for _ in range(5):
+            a = x @ x.T
+            x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+        x = x.T if update.shape[0] > update.shape[1] else x
+        w = w - lr * max(1, w.shape[0] / w.shape[1]) ** 0.5 * x
+    return w
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (7, 7), (24, 5), (1, 8), (3, 6, 9), (3, 9, 6)])
+def test_muon_is_the_published_rule_and_a_stack_is_its_matrices_apart(shape):
+    torch.manual_seed(4)
+    start, gradients = torch.randn(shape), [torch.randn(shape) for _ in range(4)]
+    p = nn.Parameter(start.clone())
+    optimizer = Muon([p], lr=0.1)
+    for g in gradients:
+        p.grad = g.clone()
+        optimizer.step()
+    size = shape[-2:]
+    matrices = zip(start.view(-1, *size), *(g.view(-1, *size) for g in gradients), strict=True)
+    expected = torch.stack([published_muon(w, grads, lr=0.1) for w, *grads in matrices]).view(shape)
+    torch.testing.assert_close(p.detach(), expected, atol=1e-5, rtol=1e-5)
+    assert (p - start).abs().max() > 0.05
+
+
 def test_muon_in_one_batch_equals_muon_one_by_one():
     torch.manual_seed(2)
     values = [torch.randn(4, 6) for _ in range(3)]

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.errors import SpecError
-from paribus.nn.contract import build, here
+from paribus.nn.contract import build, here, require_positive
 from paribus.nn.init import Linear, reset_children
 from paribus.nn.position import NoPosition, Position
+from paribus.nn.precision import at_least_float32
 from paribus.specs import Spec
 
 SLOT = "mixer"
@@ -54,8 +55,9 @@ class Attention(nn.Module):
     ):
         super().__init__()
         self.n_heads = n_heads
-        self.n_kv_heads = n_kv_heads or n_heads
-        self.head_dim = head_dim or split_width(d_model, n_heads)
+        self.n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
+        self.head_dim = split_width(d_model, n_heads) if head_dim is None else head_dim
+        require_positive(n_heads=n_heads, n_kv_heads=self.n_kv_heads, head_dim=self.head_dim)
         if n_heads % self.n_kv_heads:
             raise SpecError(f"n_heads {n_heads} is no multiple of n_kv_heads {n_kv_heads}{here()}")
         if window is not None and window < 1:
@@ -145,6 +147,7 @@ def causal_mask(q: Tensor, bias: Tensor | None = None, window: int | None = None
 
 def split_width(d_model: int, n_heads: int) -> int:
     """The head width D / H. Raises SpecError where it is not whole."""
+    require_positive(n_heads=n_heads)
     if d_model % n_heads:
         raise SpecError(f"d_model {d_model} is no multiple of n_heads {n_heads}; or give head_dim{here()}")
     return d_model // n_heads
@@ -156,9 +159,5 @@ def _attend_capped(
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)  # (B, H, S, K)
     scores = softcap * torch.tanh(q @ k.transpose(-1, -2) * (scale / softcap)) + mask  # (B, H, T, S)
-    weights = F.dropout(scores.softmax(dim=-1, dtype=_at_least_float32(q)), dropout).to(q.dtype)
+    weights = F.dropout(scores.softmax(dim=-1, dtype=at_least_float32(q)), dropout).to(q.dtype)
     return weights @ v  # (B, H, T, K)
-
-
-def _at_least_float32(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)

@@ -15,7 +15,8 @@ from paribus.nn.router import Routing, count_per_expert
 class LoadBalance:
     """E sum_e f_e P_e,  f_e = share of the assignments that expert e got,  P_e = mean probability of expert e
 
-    It is 1 where every expert has the same load and probability, for every number of experts per token.
+    It is 1 where every expert has the same load and probability, for every number of experts per token. Both are means
+    over one forward pass, so smaller micro-batches ask for evenness within each of them.
     Source: Fedus, Zoph, Shazeer 2021, arXiv:2101.03961, eq. 4 to 6.
     Differs: f_e is a share of the assignments, not of the tokens, which are A times fewer.
     """
@@ -30,7 +31,9 @@ class LoadBalance:
 
 @dataclass(frozen=True)
 class SequenceBalance:
-    """mean over sequences of E sum_e f_e P_e,  f_e and P_e of one sequence each
+    """mean over sequences of E sum_e f_e P_e,  f_e = share of e among the A largest probabilities of each token
+
+    f_e and P_e are of one sequence each. A correction bias or a group that moves the choice does not move f_e.
 
     Source: DeepSeek-AI 2024, arXiv:2412.19437, eq. 17 to 20.
     """
@@ -39,10 +42,11 @@ class SequenceBalance:
 
     def __call__(self, routing: Routing) -> Tensor:
         b, t, n_experts = routing.probabilities.shape
-        cells = routing.tokens // t * n_experts + routing.experts  # (M,)
-        counts = torch.zeros(b * n_experts, dtype=routing.probabilities.dtype, device=cells.device)
-        counts = counts.index_add(0, cells, torch.ones_like(cells, dtype=counts.dtype)).view(b, n_experts)
-        share = counts / counts.sum(-1, keepdim=True).clamp(min=1)  # (B, E)
+        top_k = max(1, len(routing.experts) // (b * t))
+        best = routing.probabilities.topk(top_k, dim=-1).indices.flatten(1)  # (B, T A)
+        share = torch.zeros_like(routing.probabilities[:, 0]).scatter_add(
+            1, best, torch.full_like(best, 1 / best.shape[1], dtype=routing.probabilities.dtype)
+        )  # (B, E)
         probability = routing.probabilities.mean(1)  # (B, E)
         return n_experts * (share * probability).sum(-1).mean()
 

@@ -18,6 +18,7 @@ class PreNorm(nn.Module):
     """x = x + mixer(norm(x));  x = x + mlp(norm(x))
 
     Source: Xiong et al. 2020, arXiv:2002.04745, figure 1b; GPT-2.
+    Parity: transformers GPT2LMHeadModel and LlamaForCausalLM.
     """
 
     def __init__(

@@ -146,7 +146,8 @@ def _trains_every_parameter(subject: _Subject) -> Finding:
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if not trained:
         return True, "has no parameters"
-    _scalar(module, subject.input()).backward()
+    loss = _scalar(module, subject.input())
+    (loss + sum(term for part in module.modules() if hasattr(part, "aux") for term in part.aux().values())).backward()
     dead = [name for name, p in trained.items() if p.grad is None or not p.grad.any()]
     return not dead, f"no gradient reaches {', '.join(dead)}" if dead else f"gradients reach all {len(trained)} tensors"
 

@@ -114,6 +114,13 @@ def here() -> str:
     return f" [site {path}]" if path else ""
 
 
+def require_positive(**sizes: int) -> None:
+    """Raise SpecError for a size below 1: it would leave a part without width."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise SpecError(f"{name} must be at least 1, got {size}{here()}")
+
+
 class TokenIds:
     """The ids (B, T) that a model is reading: owned and set by it, handed to its parts under the name ``tokens``.
 

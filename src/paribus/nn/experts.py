@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.nn.contract import require_positive
 from paribus.nn.init import reset_children
-from paribus.nn.mlp import Activation, _activation, gated_width, relu, silu
+from paribus.nn.mlp import Activation, build_activation, gated_width, relu, silu
 from paribus.specs import Spec
 
 
@@ -48,10 +49,11 @@ class Experts(nn.Module):
         out_std: float | None = None,
     ):
         super().__init__()
-        d_ff = d_ff or 4 * d_model
+        d_ff = 4 * d_model if d_ff is None else d_ff
+        require_positive(d_ff=d_ff)
         self.dropout = dropout
         self.up = ExpertLinear(n_experts, d_model, d_ff, init_std)
-        self.activation = _activation(activation)
+        self.activation = build_activation(activation)
         self.down = ExpertLinear(n_experts, d_ff, d_model, init_std if out_std is None else out_std)
 
     def reset_parameters(self) -> None:
@@ -64,11 +66,11 @@ class Experts(nn.Module):
         """
         # weight[e] would have a backward of E gradients of full size; unbind has one.
         stacks = (part.weight.unbind() for part in (self.up, self.down))
-        noise = _draw_dropout(self, x, counts, order)
+        keeps = _draw_kept(self, x, counts, order)
         outputs = []
-        for rows, mask, up, down in zip(x.split(counts), noise, *stacks, strict=True):
+        for rows, kept, up, down in zip(x.split(counts), keeps, *stacks, strict=True):
             hidden = self.activation(F.linear(rows, up))  # (M_e, F)
-            outputs.append(F.linear(hidden if mask is None else hidden * mask, down))
+            outputs.append(F.linear(_drop(hidden, kept, self.dropout), down))
         return torch.cat(outputs)  # (M, D)
 
 
@@ -93,11 +95,12 @@ class GatedExperts(nn.Module):
         out_std: float | None = None,
     ):
         super().__init__()
-        d_ff = d_ff or gated_width(d_model)
+        d_ff = gated_width(d_model) if d_ff is None else d_ff
+        require_positive(d_ff=d_ff)
         self.dropout = dropout
         self.gate = ExpertLinear(n_experts, d_model, d_ff, init_std)
         self.up = ExpertLinear(n_experts, d_model, d_ff, init_std)
-        self.activation = _activation(activation)
+        self.activation = build_activation(activation)
         self.down = ExpertLinear(n_experts, d_ff, d_model, init_std if out_std is None else out_std)
 
     def reset_parameters(self) -> None:
@@ -106,20 +109,24 @@ class GatedExperts(nn.Module):
     def forward(self, x: Tensor, counts: list[int], order: Tensor) -> Tensor:
         """As in Experts."""
         stacks = (part.weight.unbind() for part in (self.gate, self.up, self.down))
-        noise = _draw_dropout(self, x, counts, order)
+        keeps = _draw_kept(self, x, counts, order)
         outputs = []
-        for rows, mask, gate, up, down in zip(x.split(counts), noise, *stacks, strict=True):
+        for rows, kept, gate, up, down in zip(x.split(counts), keeps, *stacks, strict=True):
             hidden = self.activation(F.linear(rows, gate)) * F.linear(rows, up)  # (M_e, F)
-            outputs.append(F.linear(hidden if mask is None else hidden * mask, down))
+            outputs.append(F.linear(_drop(hidden, kept, self.dropout), down))
         return torch.cat(outputs)  # (M, D)
 
 
-def _draw_dropout(part: Experts | GatedExperts, x: Tensor, counts: list[int], order: Tensor) -> Sequence[Tensor | None]:
-    """The factors of the hidden units, (M_e, F) per expert; None without dropout.
+def _draw_kept(part: Experts | GatedExperts, x: Tensor, counts: list[int], order: Tensor) -> Sequence[Tensor | None]:
+    """Which hidden units dropout keeps, (M_e, F) per expert; None without dropout.
 
     Drawn in the order of the assignments: by expert, the noise of a token would depend on the tokens after it.
     """
     if not part.training or part.dropout == 0:
         return [None] * len(counts)
-    d_ff = part.up.weight.shape[1]
-    return F.dropout(x.new_ones(len(x), d_ff), part.dropout).index_select(0, order).split(counts)
+    kept = torch.rand(len(x), part.up.weight.shape[1], device=x.device) >= part.dropout
+    return kept.index_select(0, order).split(counts)
+
+
+def _drop(hidden: Tensor, kept: Tensor | None, rate: float) -> Tensor:
+    return hidden if kept is None else hidden * kept / (1 - rate)

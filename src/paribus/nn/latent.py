@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from paribus.errors import SpecError
 from paribus.nn.attention import causal_mask, settle_position, split_width
-from paribus.nn.contract import build, here
+from paribus.nn.contract import build, here, require_positive
 from paribus.nn.init import Linear, reset_children
 from paribus.nn.norm import RMSNorm
 from paribus.nn.position import Position
@@ -66,7 +66,8 @@ class LatentAttention(nn.Module):
     ):
         super().__init__()
         if None in (kv_rank, rope_dim, nope_dim, value_dim):
-            head_dim = head_dim or split_width(d_model, n_heads)
+            head_dim = split_width(d_model, n_heads) if head_dim is None else head_dim
+            require_positive(head_dim=head_dim)
             kv_rank = max(1, min(4 * head_dim, d_model // 2)) if kv_rank is None else kv_rank
             rope_dim = head_dim // 4 * 2 if rope_dim is None else rope_dim
             nope_dim = head_dim if nope_dim is None else nope_dim

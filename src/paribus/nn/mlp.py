@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paribus.nn.contract import build
+from paribus.nn.contract import build, require_positive
 from paribus.nn.init import Linear, reset_children
 from paribus.specs import Spec, spec
 
@@ -45,6 +45,7 @@ class MLP(nn.Module):
     """y = W_down act(W_up x + b_up) + b_down
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.3 (ReLU); with GELU: GPT-2.
+    Parity: transformers GPT2LMHeadModel with activation=gelu_tanh.
 
     Args:
         d_ff: hidden width F; None is 4 D.
@@ -62,9 +63,10 @@ class MLP(nn.Module):
         out_std: float | None = None,
     ):
         super().__init__()
-        d_ff = d_ff or 4 * d_model
+        d_ff = 4 * d_model if d_ff is None else d_ff
+        require_positive(d_ff=d_ff)
         self.up = Linear(d_model, d_ff, bias, init_std)
-        self.activation = _activation(activation)
+        self.activation = build_activation(activation)
         self.down = Linear(d_ff, d_model, bias, init_std if out_std is None else out_std)
 
     def reset_parameters(self) -> None:
@@ -80,6 +82,7 @@ class GatedMLP(nn.Module):
 
     SwiGLU with ``activation=silu``, GEGLU with ``gelu``, ReGLU with ``relu``.
     Source: Shazeer 2020, arXiv:2002.05202, eq. 5 and 6.
+    Parity: transformers DeepseekV3MLP and LlamaForCausalLM.
 
     Args:
         d_ff: hidden width F; None is ``gated_width(d_model)``, the parameters of an MLP with 4 D.
@@ -96,10 +99,11 @@ class GatedMLP(nn.Module):
         out_std: float | None = None,
     ):
         super().__init__()
-        d_ff = d_ff or gated_width(d_model)
+        d_ff = gated_width(d_model) if d_ff is None else d_ff
+        require_positive(d_ff=d_ff)
         self.gate = Linear(d_model, d_ff, bias, init_std)
         self.up = Linear(d_model, d_ff, bias, init_std)
-        self.activation = _activation(activation)
+        self.activation = build_activation(activation)
         self.down = Linear(d_ff, d_model, bias, init_std if out_std is None else out_std)
 
     def reset_parameters(self) -> None:
@@ -115,7 +119,7 @@ def gated_width(d_model: int, multiple: int = 8) -> int:
     return max(1, round(8 * d_model / 3 / multiple)) * multiple
 
 
-def _activation(activation: Activation | type[nn.Module] | Spec) -> Activation:
+def build_activation(activation: Activation | type[nn.Module] | Spec) -> Activation:
     """A function stays; a class or spec becomes a child module at the site ``activation``."""
     if isinstance(activation, type):
         activation = spec(activation)

@@ -23,7 +23,8 @@ class MoE(nn.Module):
     No token is dropped for want of room: an expert takes whatever is sent to it.
 
     Source: Shazeer et al. 2017, arXiv:1701.06538, eq. 1; Dai et al. 2024, arXiv:2401.06066, eq. 9 (shared experts).
-    Differs: no capacity factor.
+    Differs: no capacity factor. In a model that applies a block several times, ``aux`` and ``diagnostics`` speak of its
+    last application alone.
     Parity: transformers DeepseekV3MoE, MixtralSparseMoeBlock and Qwen3MoeSparseMoeBlock.
 
     Args:

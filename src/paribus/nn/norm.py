@@ -19,6 +19,7 @@ class LayerNorm(nn.Module):
     """y = (x - mean(x)) / sqrt(var(x) + eps) * g + b
 
     Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450, section 3.
+    Parity: torch.nn LayerNorm, and transformers GPT2LMHeadModel.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, gain: bool = True, bias: bool = True):
@@ -57,6 +58,7 @@ class RMSNorm(nn.Module):
 
     Source: Zhang, Sennrich 2019, arXiv:1910.07467, eq. 4.
     Differs: the paper has no eps.
+    Parity: transformers LlamaRMSNorm and DeepseekV3RMSNorm with order=cast_then_gain.
 
     Args:
         order: ``gain_then_cast`` or ``cast_then_gain``; in float32 they are the same function.

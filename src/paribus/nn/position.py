@@ -25,8 +25,8 @@ class Position(nn.Module):
     softmax_scale: float = 1.0
     """Factor on the mixer's own scale of the scores."""
 
-    def embed(self, x: Tensor) -> Tensor:
-        """The token embeddings with their places mixed in, (B, T, D)."""
+    def embed(self, x: Tensor, start: int = 0) -> Tensor:
+        """The token embeddings with their places mixed in, (B, T, D); the first stands at place ``start``."""
         return x
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,9 +171,9 @@ class Learned(Position):
     def reset_parameters(self) -> None:
         reset_children(self)
 
-    def embed(self, x: Tensor) -> Tensor:
-        t = _fitting(x.shape[1], self.table.num_embeddings, "Learned")
-        return x + self.table.weight[:t]  # (B, T, D)
+    def embed(self, x: Tensor, start: int = 0) -> Tensor:
+        end = _fitting(start + x.shape[1], self.table.num_embeddings, "Learned")
+        return x + self.table.weight[start:end]  # (B, T, D)
 
 
 class Sinusoidal(Position):
@@ -197,9 +197,9 @@ class Sinusoidal(Position):
             table = table * (init_std * math.sqrt(2))
         self.register_buffer("table", table, persistent=False)  # (T, D)
 
-    def embed(self, x: Tensor) -> Tensor:
-        t = _fitting(x.shape[1], len(self.table), "Sinusoidal")
-        return x + self.table[:t].to(x.dtype)  # (B, T, D)
+    def embed(self, x: Tensor, start: int = 0) -> Tensor:
+        end = _fitting(start + x.shape[1], len(self.table), "Sinusoidal")
+        return x + self.table[start:end].to(x.dtype)  # (B, T, D)
 
 
 def _fitting(t: int, seq_len: int, name: str) -> int:

@@ -1,13 +1,24 @@
-"""Exact arithmetic for probes that look for differences of 1e-9."""
+"""Where arithmetic is more exact than its surroundings: in parts under autocast, and in probes for 1e-9."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def at_least_float32(x: Tensor) -> torch.dtype:
+    """The type of ``x``, or float32 where that is narrower."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Inside, what is computed on the device of ``x`` keeps its type; autocast knows no meta device."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 @contextmanager

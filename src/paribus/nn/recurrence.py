@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from paribus.errors import SpecError
 from paribus.nn.attention import split_width
-from paribus.nn.contract import TokenIds, build, here
+from paribus.nn.contract import TokenIds, build, here, require_positive
 from paribus.nn.init import Embedding, reset_children
 from paribus.nn.norm import LayerNorm, NoNorm
 from paribus.nn.position import NoPosition
+from paribus.nn.precision import at_least_float32
 from paribus.nn.transformer import Transformer, embed_tokens, read_out
 from paribus.specs import Spec, spec
 
@@ -90,11 +91,13 @@ class HRM(nn.Module):
         self.n_kept = gradient(n_cycles, n_steps)
         if not 1 <= self.n_kept <= self.n_updates:
             raise SpecError(f"gradient keeps {self.n_kept} of {self.n_updates} updates, expected 1 or more{here()}")
+        head_dim = split_width(d_model, n_heads) if head_dim is None else head_dim
+        require_positive(head_dim=head_dim)
         self.tokens = TokenIds()
         legend = {
             "d_model": d_model,
             "n_heads": n_heads,
-            "head_dim": head_dim or split_width(d_model, n_heads),
+            "head_dim": head_dim,
             "n_layers": len(low) + len(high),
             "vocab_size": vocab_size,
             "seq_len": seq_len,
@@ -133,7 +136,7 @@ class HRM(nn.Module):
         losses = []
         for high in self._segments(embed_tokens(self, tokens)):
             logits = read_out(self, high)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            logits = logits.to(at_least_float32(logits))
             losses.append(F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
         return sum(losses) / len(losses)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from paribus.errors import SpecError
 from paribus.nn.contract import TokenIds, here
 from paribus.nn.init import Linear, reset_children
+from paribus.nn.precision import at_least_float32, without_autocast
 
 SLOT = "router"
 
@@ -57,16 +57,17 @@ class TopK(nn.Module):
     optimizer step ends with bias_e += bias_rate sign(mean load - load_e).
 
     Source: Shazeer et al. 2017, arXiv:1701.06538 (softmax over the chosen); Jiang et al. 2024, arXiv:2401.04088
-    (Mixtral); DeepSeek-AI 2024, arXiv:2412.19437, eq. 12 to 16 (sigmoid, bias, groups); Wang et al. 2024,
-    arXiv:2408.15664, algorithm 1 (the bias's update).
-    Differs: scores are computed in float32, as in DeepSeek-V3, whatever autocast says.
+    (Mixtral); DeepSeek-AI 2024, arXiv:2412.19437, eq. 12 to 16 (sigmoid, bias) and "node-limited routing" (groups);
+    Wang et al. 2024, arXiv:2408.15664, algorithm 1 (the bias's update).
+    Differs: scores are computed in float32, as in DeepSeek-V3, whatever autocast says; a group scores the sum of its
+    best two, as in DeepSeek-V3's code, where the paper sums the best A / top_groups.
     Parity: transformers DeepseekV3MoE, MixtralSparseMoeBlock and Qwen3MoeSparseMoeBlock.
 
     Args:
         top_k: A.
         score: ``softmax``, ``sigmoid`` or a function of yours from logits (B, T, E) to positive scores.
         normalize: divide by the sum over the chosen; without it the weights are ``scale`` s. With it and one
-            expert per token the weight is always 1, and only a balance loss trains W.
+            expert per token the weight is the constant 1, and only a balance loss trains W.
         bias_rate: None has no bias; 0.0 keeps it as it is.
         noise_std: of normal noise on the logits, in training only.
     """
@@ -109,7 +110,8 @@ class TopK(nn.Module):
         experts = self._choose(scores.detach()).topk(self.top_k, dim=-1).indices  # (B, T, A)
         weights = scores.gather(-1, experts)  # (B, T, A)
         if self.normalize:
-            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+            # One weight alone is the constant 1: s / s would leave a gradient of rounding, of which Muon makes a step.
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) if self.top_k > 1 else torch.ones_like(weights)
         n = x.shape[0] * x.shape[1]
         routing = Routing(
             tokens=torch.arange(n, device=x.device).repeat_interleave(self.top_k),
@@ -151,7 +153,8 @@ class NoisyTopK(TopK):
     """h = W x + N(0, 1) softplus(V x);  chosen = the A largest of h;  weights = softmax over the chosen of h
 
     Source: Shazeer et al. 2017, arXiv:1701.06538, eq. 3 to 5.
-    Differs: W and V start at N(0, init_std^2), not at 0; no noise in evaluation.
+    Differs: W and V start at N(0, init_std^2), not at 0; no noise in evaluation; the paper's losses on importance and
+    load are not here, ``LoadBalance`` is.
     """
 
     def __init__(self, d_model: int, n_experts: int, top_k: int = 2, init_std: float = 0.02):
@@ -238,7 +241,7 @@ class Hash(nn.Module):
         if ids.shape != x.shape[:2]:
             raise SpecError(f"Hash got token ids of shape {tuple(ids.shape)} for an input of shape {tuple(x.shape)}")
         experts = self.table[ids]  # (B, T, A)
-        dtype = _at_least_float32(x)
+        dtype = at_least_float32(x)
         return Routing(
             tokens=torch.arange(ids.numel(), device=x.device).repeat_interleave(self.top_k),
             experts=experts.flatten(),
@@ -256,17 +259,9 @@ def count_per_expert(routing: Routing) -> Tensor:
 
 def _project(gate: Linear, x: Tensor) -> Tensor:
     """W x in float32 or better: a score that autocast rounds decides otherwise."""
-    dtype = _at_least_float32(x)
-    with _no_autocast(x):
+    dtype = at_least_float32(x)
+    with without_autocast(x):
         return F.linear(x.to(dtype), gate.weight.to(dtype))  # (B, T, E)
-
-
-def _no_autocast(x: Tensor) -> AbstractContextManager:
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
-
-
-def _at_least_float32(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _require_choice(n_experts: int, top_k: int, n_groups: int = 1, top_groups: int = 1) -> None:

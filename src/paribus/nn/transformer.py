@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from paribus.errors import SpecError
 from paribus.nn.attention import split_width
-from paribus.nn.contract import TokenIds, build, here
+from paribus.nn.contract import TokenIds, build, here, require_positive
 from paribus.nn.init import Embedding, reset_children
 from paribus.nn.norm import LayerNorm
 from paribus.nn.position import NoPosition
@@ -20,6 +20,7 @@ class Transformer(nn.Module):
     """logits = W_head norm(block_L(... block_1(position(c E[tokens])) ...))
 
     Source: Vaswani et al. 2017, arXiv:1706.03762 (decoder only, as Radford et al. 2019, GPT-2).
+    Parity: transformers GPT2LMHeadModel, LlamaForCausalLM, MixtralForCausalLM and DeepseekV3ForCausalLM.
 
     Args:
         blocks: one spec per layer.
@@ -49,11 +50,13 @@ class Transformer(nn.Module):
         super().__init__()
         if not blocks:
             raise SpecError(f"a Transformer needs at least one block{here()}")
+        head_dim = split_width(d_model, n_heads) if head_dim is None else head_dim
+        require_positive(head_dim=head_dim)
         self.tokens = TokenIds()
         legend = {
             "d_model": d_model,
             "n_heads": n_heads,
-            "head_dim": head_dim or split_width(d_model, n_heads),
+            "head_dim": head_dim,
             "n_layers": len(blocks),
             "vocab_size": vocab_size,
             "seq_len": seq_len,

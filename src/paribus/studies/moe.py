@@ -20,8 +20,9 @@ def moe_transformer(d_model: int, n_layers: int, n_heads: int, d_ff: int, dropou
 
 def ask(baseline: pb.Spec, **scale: object) -> pb.Study:
     gated = pb.spec(pb.nn.GatedExperts, d_ff=128, activation=pb.nn.silu)
-    router = pb.spec(pb.nn.TopK, top_k=2, score=pb.nn.sigmoid, n_groups=4, top_groups=2, bias_rate=0.001)
-    deepseek = baseline.replace("*.router", router).replace("*.experts", gated)
+    deepseek = baseline.replace("*.experts", gated)
+    for argument, value in {"score": pb.nn.sigmoid, "n_groups": 4, "top_groups": 2, "bias_rate": 0.001}.items():
+        deepseek = deepseek.replace(f"*.router.{argument}", value)  # the router's noise stays as it is
     balanced_by_bias = baseline.replace("*.router.bias_rate", 0.001).replace("*.losses", ())
     sequence_loss = (pb.spec(pb.nn.SequenceBalance, weight=1e-4),)
     return pb.Study(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from paribus.training.loop import gather_auxiliary, model_loss
@@ -38,12 +38,14 @@ def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, fl
 def count_flops(model: nn.Module, seq_len: int, device: str = "cpu") -> dict[str, float]:
     """Floating-point operations per token, counted on one window of ``seq_len`` tokens; 2 per multiply-add.
 
-    Matrix products and attention count, elementwise work does not; causal attention counts as full.
+    Matrix products and attention count, elementwise work does not; causal attention counts as full, and by its
+    formula: what a kernel computes twice to save memory counts once.
     """
     tokens = torch.zeros((1, seq_len), dtype=torch.long, device=device)
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as forward, torch.no_grad():
+    # Attention in plain products: the count would otherwise be that of the kernel which the device happens to choose.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as forward, torch.no_grad():
         model(tokens)
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as training:
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as training:
         loss = model_loss(model, tokens, tokens)
         (loss + sum(gather_auxiliary(model).values())).backward()
     model.zero_grad()
@@ -51,23 +53,3 @@ def count_flops(model: nn.Module, seq_len: int, device: str = "cpu") -> dict[str
         "forward_flops_per_token": forward.get_total_flops() / seq_len,
         "training_flops_per_token": training.get_total_flops() / seq_len,
     }
-
-
-def _attention_forward(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    (b, h, t, k), s, v = query, key[-2], value[-1]
-    return 2 * b * h * t * s * (k + v)
-
-
-def _attention_backward(
-    grad: Any, query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any
-) -> int:
-    # The scores are computed again, then one product each for dV, dP, dQ and dK.
-    (b, h, t, k), s, v = query, key[-2], value[-1]
-    return 2 * b * h * t * s * (3 * k + 2 * v)
-
-
-# torch 2.13 counts attention on a CPU as nothing.
-_CPU_ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}

@@ -119,7 +119,7 @@ def train(
             for group, peak in zip(optimizer.param_groups, peak_rates, strict=True):
                 group["lr"] = peak * rate
 
-            # The noise of a step is its own stream, so that arms draw the same and a resumed run repeats it.
+            # The noise of a step is its own stream: a resumed run repeats it, and arms that draw alike draw the same.
             torch.manual_seed(derive(seed, "noise", step))
             inputs, targets = batch(step)
             batch_digest = hashlib.sha256(batch_digest.encode() + inputs.tobytes() + targets.tobytes()).hexdigest()

@@ -64,7 +64,8 @@ class Muon(torch.optim.Optimizer):
     W <- (1 - lr weight_decay) W - lr scale(rows, columns) NS(u)
 
     Source: Jordan 2024, "Muon: an optimizer for hidden layers"; the rule of ``torch.optim.Muon``.
-    Differs: matrices of equal shape are orthogonalised in one batch; leading dimensions are a stack of matrices;
+    Differs: matrices of equal shape are orthogonalised in one batch; leading dimensions are a stack of matrices, and a
+        matrix of a stack goes on along its momentum in a step without a gradient, such as an expert without a token;
         the iteration runs in fp32 on a CPU, where bf16 is slow without units for it (benchmarks/muon.py).
     """
 
