@@ -171,6 +171,15 @@ def test_judging_the_same_runs_again_is_a_second_attempt_and_a_doubt(tmp_path, c
     assert [(f.check, f.severity) for f in found] == [("repeated look", "doubt")]
 
 
+def test_runs_that_were_judged_and_are_now_described_are_no_doubt(tmp_path):
+    register_in(tmp_path / "s")  # treats with "wide"
+    arms = {"wide": spec(Part, width=2), "wider": spec(Part, width=3)}
+    again = register_in(tmp_path / "s", question="Something else?", treatments=arms, primary=("wider",))
+    assert (again["attempt"], again["judged_before"]) == (1, [])
+    judged = register_in(tmp_path / "s", question="Something else?", treatments=arms)
+    assert judged["judged_before"] == ["toy", "toy-2"]
+
+
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", first_seed=100)

@@ -65,6 +65,9 @@ def run(
         made = plan(study, Environment.here(corpus.digest, device))
         observe({"event": "message", "text": "auditing the design"})
         findings = [*asked.findings, *audit_design(study, corpus)]
+        for finding in findings:
+            if finding.check in ("corpus", "matching"):  # what was put in place of what the study file says
+                observe({"event": "message", "text": finding.message})
         source = {"title": corpus.title, "digest": corpus.digest}
         registration = register(place, asked.name, made, source, evaluation_digest, findings)
         observe({"event": "message", "text": "training"})

@@ -31,8 +31,9 @@ def register(
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
-    same evaluation documents that ask the same question or share a treatment's runs; ``judged_before`` names those
-    that share runs. ``findings`` of the design are written beside it, with one more where runs were judged before.
+    same evaluation documents that ask the same question or have treated with the runs of a primary treatment;
+    ``judged_before`` names the latter. ``findings`` of the design are written beside it, with one more where runs were
+    judged before.
     """
     study = plan.study
     content = {
@@ -47,7 +48,8 @@ def register(
     registration = next((o for o in others if {key: o[key] for key in content} == content), None)
     if registration is None:
         asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
-        shared = [o["name"] for o in asked if _treated(o) & _treated(content)]
+        judged = _runs_of(content, study.primary)
+        shared = [o["name"] for o in asked if _runs_of(o, o["runs"].keys() - {BASELINE}) & judged]
         same = [o["name"] for o in asked if _words(o["study"]["question"]) == _words(study.question)]
         content |= {
             "format": FORMAT,
@@ -63,8 +65,8 @@ def register(
     return registration
 
 
-def _treated(content: Mapping[str, Any]) -> set[str]:
-    return {digest for arm, digests in content["runs"].items() if arm != BASELINE for digest in digests}
+def _runs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[str]:
+    return {digest for arm in arms for digest in content["runs"][arm]}
 
 
 def _words(question: str) -> list[str]:

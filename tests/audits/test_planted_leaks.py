@@ -7,7 +7,7 @@ from paribus.audits.leakage import find_lost_text
 from paribus.data.evaluation import Side
 from paribus.data.tokens import Corpus
 from paribus.errors import PartError, SpecError
-from paribus.nn import RMSNorm
+from paribus.nn import ExpertChoice, MoE, NoisyTopK, RMSNorm, TopK, sigmoid
 from paribus.specs import spec
 
 
@@ -43,6 +43,18 @@ def test_a_leak_below_a_composite_is_traced_to_its_own_site(corpus):
     leak = spec(planted.Wrapped, inner=spec(planted.UnmaskedAttention))
     study = make_study(arm=BASELINE.replace("blocks.0.mixer", leak))
     assert the("causality", audit_specs(study, corpus)).site == "blocks.0.mixer.inner"
+
+
+def test_experts_that_choose_their_tokens_see_the_future_and_tokens_that_choose_theirs_do_not(corpus):
+    routers = {
+        "expert choice": spec(ExpertChoice, top_k=1),
+        "noisy": spec(NoisyTopK),
+        "balanced": spec(TopK, score=sigmoid, n_groups=2, bias_rate=0.1, noise_std=0.1),
+    }
+    arms = {name: BASELINE.replace("*mlp", spec(MoE, n_experts=4, router=router)) for name, router in routers.items()}
+    found = the("causality", audit_specs(make_study(treatments=arms), corpus))
+    # A router returns no tensor that could be watched, so the part that asks it is blamed.
+    assert (found.severity, found.arm, found.site) == ("invalid", "expert choice", "blocks.0.mlp")
 
 
 def test_a_mask_that_is_forgotten_in_evaluation_is_found(corpus):
