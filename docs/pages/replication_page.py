@@ -227,6 +227,8 @@ def _write_study(name: str, judged: Mapping[str, Any]) -> Iterator[str]:
     if page.described:
         yield from ("Described by intervals, without verdicts:", "")
         yield from _write_comparisons(page.described, judged)
+        yield from (_write_reason(reason) for reason in page.described_doubts)
+        yield from ("",) if page.described_doubts else ()
     yield from (escape(name_severity(page.doubts)), "")
     yield from (_write_reason(reason) for reason in page.doubts)
     yield from ("",) if page.doubts else ()

@@ -10,6 +10,7 @@ import pytest
 from judged_studies import CASES, LEAK, MARGIN, SIZES, STEEP, judge_losses
 
 from paribus.errors import ParibusError, StoreError, StudyError
+from paribus.records import Finding
 from paribus.reports import FORMS, write_report
 from paribus.reports.content import MARKS, compose_page
 from paribus.reports.html import write_html
@@ -116,7 +117,8 @@ def test_markdown_and_html_carry_the_same_tables_and_sentences(case, judged):
         assert row in seen, f"not in HTML: {row}"
     lines = [*content.limits, *content.method, *content.standing, content.summary]
     lines += [line for t in content.treatments for line in (t.wider, *t.notes)]
-    lines += [line for r in (*content.doubts, *content.notes) for line in (r.message, r.remedy)]
+    reasons = (*content.doubts, *content.described_doubts, *content.notes)
+    lines += [line for r in reasons for line in (r.message, r.remedy)]
     for line in lines:
         assert line in text
         assert line in page.text.replace("\u00a0", " ")
@@ -176,6 +178,17 @@ def test_the_doubts_come_before_the_numbers_worst_first_with_remedies(judged):
     places = [text.index(word) for word in ("[!] invalid", LEAK.remedy, STEEP.remedy, "| seed pairs")]
     assert places == sorted(places)
     assert text.index("| seed pairs") < text.index("fewer (0.16")
+
+
+def test_a_doubt_about_a_described_arm_weakens_no_verdict_and_stands_beside_the_arm(judged):
+    aside = Finding("sizes", "doubt", "'aside' has 40 % more parameters", "aside", remedy="Match the sizes.")
+    data = judge_losses(-0.08, names=("ScaleNorm", "aside"), primary=("ScaleNorm",), findings=[aside, STEEP])
+    content = compose_page(data)
+    assert [reason.message for reason in content.doubts] == [f"{STEEP.message}."]
+    assert [reason.message for reason in content.described_doubts] == [f"{aside.message}."]
+    for text in (write_markdown(content), Words(write_html(content)).text):
+        assert "1 reason to doubt this comparison" in text
+        assert text.index("Described without a verdict") < text.index("40 % more parameters")
 
 
 def test_the_page_says_attempt_and_not_finished_and_nothing_of_the_kind_otherwise(judged):

@@ -68,7 +68,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report, in the order it is read."""
+    """A whole report, in the order it is read; ``doubts`` are those that weaken a verdict."""
 
     question: str
     name: str
@@ -79,6 +79,7 @@ class Page:
     limits: tuple[str, ...]
     notes: tuple[Reason, ...]
     described: tuple[Treatment, ...]
+    described_doubts: tuple[Reason, ...]
     method: tuple[str, ...]
     metrics: tuple[Table, ...]
     trained: Table
@@ -107,18 +108,19 @@ def compose_page(judged: Mapping[str, Any]) -> Page:
     treatments = [_compose_treatment(place, name, judged) for place, name in enumerate(names, 1)]
     arms = [BASELINE, *names] if BASELINE in judged["arms"] else names
     arms += sorted(arm for arm in judged["arms"] if arm not in arms)
-    reasons = [_compose_reason(finding) for finding in judged["findings"]]
-    doubts = [r for severity in ("invalid", "doubt") for r in reasons if r.severity == severity]
+    described = {name for name in names if not rows[name]["verdict"]}
+    severe = [f for severity in ("invalid", "doubt") for f in judged["findings"] if f["severity"] == severity]
     return Page(
         question=judged["question"],
         name=judged["name"],
         standing=_stand(judged),
         summary=_summarize(judged),
         primary=tuple(t for t in treatments if t.kind),
-        doubts=tuple(doubts),
+        doubts=tuple(_compose_reason(f) for f in severe if f["arm"] not in described),
         limits=_limit(judged),
-        notes=tuple(r for r in reasons if r.severity == "note"),
+        notes=tuple(_compose_reason(f) for f in judged["findings"] if f["severity"] == "note"),
         described=tuple(t for t in treatments if not t.kind),
+        described_doubts=tuple(_compose_reason(f) for f in severe if f["arm"] in described),
         method=_explain(judged),
         metrics=tabulate_metrics(judged, arms),
         trained=tabulate_trained(judged),

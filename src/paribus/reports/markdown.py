@@ -38,6 +38,7 @@ def _write_lines(page: Page) -> Iterator[str]:
         yield from _write_reasons(page.notes)
     if page.described:
         yield from ("## Described without a verdict", "")
+        yield from _write_reasons(page.described_doubts)
         for treatment in page.described:
             yield from (_write_sentence(treatment), "")
             yield from _write_treatment(treatment)
