@@ -1,5 +1,8 @@
 """The built-in studies at both scales. Counts and FLOPs are those of the published studies, to the digit."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from paribus import lab
@@ -160,3 +163,10 @@ def test_another_data_set_of_the_hub_keeps_the_hubs_tokenizer():
     request = read_request("moe", "paper", "hub:owner/other")
     assert request.study.data["tokenizer"].cls is Pretrained and request.findings == ()
     assert read_request("moe", None, "texts.jsonl").findings == ()  # the quick scale trains its own anyway
+
+
+def test_margins_are_what_was_measured():
+    measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "margins.json").read_text())["rows"]
+    assert {name: read_study(name).choose().margin for name in measured} == {
+        name: round(row["five_percent"], 3) for name, row in measured.items()
+    }
