@@ -180,6 +180,12 @@ def test_runs_that_were_judged_and_are_now_described_are_no_doubt(tmp_path):
     assert judged["judged_before"] == ["toy", "toy-2"]
 
 
+def test_one_treatment_against_two_baselines_is_two_comparisons(tmp_path):
+    register_in(tmp_path / "s")
+    other = register_in(tmp_path / "s", question="Something else?", baseline=spec(Part, width=9))
+    assert (other["attempt"], other["judged_before"]) == (1, [])
+
+
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", first_seed=100)

@@ -79,6 +79,21 @@ def test_a_width_that_is_no_number_or_does_not_exist_is_refused():
         solved_width(pb.Arm(GATED, match="parameters", width="*.mlp.width"))
 
 
+def test_a_width_that_the_cost_does_not_depend_on_is_refused_and_not_changed():
+    moe = BASELINE.replace("*.mlp", pb.spec(pb.nn.MoE, n_experts=4))
+    with pytest.raises(StudyError, match=r"router\.top_k does not change the parameters; let another width float"):
+        solved_width(pb.Arm(moe, match="parameters", width="*.router.top_k"))
+
+
+def test_a_width_that_fits_stays():
+    assert solved_width(pb.Arm(BASELINE, match="parameters", width="*.mlp.d_ff")) == 90
+
+
+def test_a_width_that_cannot_be_built_says_which_was_tried():
+    with pytest.raises(SpecError, match=r"no multiple of n_heads 2.*while trying d_model = \d+; multiple_of="):
+        solved_width(pb.Arm(BASELINE.replace("*.mlp.d_ff", 60), match="parameters", width="d_model"), "d_model")
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -86,6 +101,7 @@ def test_a_width_that_is_no_number_or_does_not_exist_is_refused():
         ({"match": "parameters"}, "by which width"),
         ({"width": "*.d_ff"}, "by which width"),
         ({"match": "flops", "width": "x", "multiple_of": 0}, "multiple_of must be a whole number"),
+        ({"match": "flops", "width": 3}, "width is a path pattern"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_when_made(fields, said):
@@ -110,6 +126,13 @@ def test_the_width_and_what_is_left_are_a_finding_and_other_costs_are_no_doubt()
     assert ("matching", "unmatched") not in of
     costs = {arm: of["parameters and FLOPs", arm].severity for arm in ("matched", "unmatched")}
     assert costs == {"matched": "note", "unmatched": "doubt"}
+
+
+def test_a_match_that_is_rough_because_its_steps_are_is_still_a_doubt():
+    rough = pb.Arm(GATED, match="parameters", width="*.mlp.d_ff", multiple_of=40)  # 40 or 80, where 60 would fit
+    study = solve_widths(make_study(rough=rough), V)
+    (found,) = [f for f in audit_arms(study, V, measure_arms(study, V)) if f.check == "parameters and FLOPs"]
+    assert found.severity == "doubt"
 
 
 def test_a_study_without_requests_stays_as_it_is():

@@ -18,17 +18,20 @@ from paribus.nn import discover_parts
 from paribus.nn.catalogue import Labels, read_labels
 from paribus.reports.content import compose_page
 from paribus.reports.pictures import Differences
-from paribus.study_files import built_in_studies
+from paribus.study_files import built_in_studies, read_study
+from paribus.training.optim import Muon
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
-sys.path += [str(DOCS / "pages"), str(REPOSITORY / "tests" / "reports")]
+sys.path += [str(DOCS / "pages"), str(REPOSITORY / "tests" / "reports"), str(REPOSITORY / "benchmarks")]
 originals = import_module("originals")
 parts_page = import_module("parts_page")
 replication_page = import_module("replication_page")
 judged_studies = import_module("judged_studies")
+studies = import_module("studies")
 
 STUDIES = ["attention", "rmsnorm", "mlp", "moe", "norm", "backbone"]
+OTHER_SCALES = [("hypermixer", "a HyperMixer"), ("hrm", "an HRM")]  # of norm
 STALE = "run `make pages`"
 
 
@@ -108,6 +111,39 @@ def test_a_page_without_results_says_of_every_study_that_it_was_not_run(compose)
     assert "![" not in text
 
 
+@pytest.mark.parametrize(("scale", "backbone"), OTHER_SCALES)
+def test_the_norms_in_other_backbones_have_a_place_of_their_own_and_no_paper_scale(compose, scale, backbone):
+    place, words = f"norm-{scale}", f"norm --scale {scale}"
+    text = compose()
+    (overview,) = [row for row in map(rows_of_line, text.splitlines()) if row[1:2] == [f"`{words}`"]]
+    assert overview[2:] == [f"the same switch serves {backbone}", "not run yet", "no paper scale"]
+    assert f"#### `{words}`\n\nNot run yet. To run it: `paribus run {words}`.\n" in text
+    assert f"{place} --scale paper" not in text
+    text = compose(**{place: judged_studies.judge_losses(-0.08)})
+    (overview,) = [row for row in map(rows_of_line, text.splitlines()) if row[1:2] == [f"`{words}`"]]
+    assert overview[3:] == ["ScaleNorm: **better** (3 pairs)", "no paper scale"]
+    assert f"figures/{place}/loss-tokens.svg" in text
+    assert f"To run it: `paribus run {words}`." not in text
+    with pytest.raises(StoreError, match=f"results/{place}-paper is of no study on the page"):
+        compose(**{f"{place}-paper": judged_studies.judge_losses(-0.08)})
+
+
+def test_a_mixture_of_experts_shows_how_even_its_load_is(compose):
+    judged = judged_studies.judge_losses(-0.08)
+    assert "largest share of an expert" not in compose(moe=judged)
+    for arm, loads in {"baseline": [1.25, 1.5, 1.75], "ScaleNorm": [2.0, 2.0, 2.0]}.items():
+        sd = statistics.stdev(loads)
+        judged["arms"][arm]["metrics"]["largest_load"] = {"mean": statistics.mean(loads), "sd": sd, "values": loads}
+    text = compose(moe=judged)
+    (header,) = [row for row in rows_of(text, "arm") if "validation loss, nats/token" in row]
+    column = header.index("largest share of an expert, times the number of experts, mean over sites")
+    cells = {
+        row[0]: row[column] for arm in ("baseline", "ScaleNorm") for row in rows_of(text, arm) if len(row) > column
+    }
+    assert cells == {"baseline": "1.50 ± 0.25", "ScaleNorm": "2"}
+    assert "is 1 where the load is even." in text
+
+
 def rows_of_line(line):
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
@@ -125,7 +161,7 @@ def test_a_study_with_results_shows_its_verdict_and_its_numbers(compose):
     assert "figures/mlp/differences-1-scalenorm.svg" in text
     assert "figures/mlp/loss-tokens.svg" in text
     assert "Not run yet. To run it: `paribus run mlp`." not in text
-    assert text.count("Not run yet. To run it") == len(STUDIES) - 1
+    assert text.count("Not run yet. To run it") == len(STUDIES) + len(OTHER_SCALES) - 1
 
 
 @pytest.mark.parametrize("case", judged_studies.CASES)
@@ -197,6 +233,16 @@ def test_every_built_in_study_has_a_place_on_the_page():
     on_page = {replicated.study for original in originals.ORIGINALS for replicated in original.replicated}
     assert on_page == set(STUDIES)
     assert built_in_studies().keys() <= on_page
+    for replicated in (r for original in originals.ORIGINALS for r in original.replicated):
+        scales = read_study(replicated.study).scales
+        assert {replicated.scale or "quick"} <= scales.keys()
+        assert replicated.scale or "paper" in scales
+
+
+def test_the_benchmark_runs_every_study_of_the_page_by_its_name():
+    on_page = {r.name: r.words.split() for original in originals.ORIGINALS for r in original.replicated}
+    assert {*built_in_studies(), *studies.OTHER_SCALES} == on_page.keys()
+    assert {name: studies.words(name) for name in on_page} == on_page
 
 
 def test_the_arithmetic_that_the_page_tells_of_the_documents_is_right():
@@ -262,13 +308,16 @@ def foreign_names(file):
 
 
 def test_every_claim_of_parity_names_a_class_that_a_test_uses():
-    used = set().union(*map(foreign_names, (REPOSITORY / "tests" / "nn").glob("test_*.py")))
+    files = [path for folder in ("nn", "training") for path in (REPOSITORY / "tests" / folder).glob("test_*.py")]
+    used = set().union(*map(foreign_names, files))
     claims = {name: labels.parity for name, labels in documented().items() if labels.parity}
-    assert "LatentAttention" in claims
+    claims["Muon"] = read_labels(Muon).parity  # a step of MuonAdamW, not on the page
+    assert {"LatentAttention", "MuonAdamW"} <= claims.keys()
     for name, claim in claims.items():
         classes = {word for word in re.findall(r"\w+", claim) if re.search(r"[A-Z].*[a-z].*[A-Z]", word)}
+        classes |= set(re.findall(r"torch\.optim\.(\w+)", claim))
         assert classes, f"{name}: {claim!r} names no class"
-        assert classes <= used, f"{name}: no test in tests/nn uses {classes - used}"
+        assert classes <= used, f"{name}: no test in tests/nn or tests/training uses {classes - used}"
 
 
 def test_labels_are_read_up_to_the_next_label():

@@ -22,8 +22,8 @@ _OPENING = f"""
     Written by `make pages` from the docstrings of the package, and not edited by hand. `paribus parts` prints the first
     table. A class of your own needs no entry anywhere: name it in a spec.
 
-    *Parity* names the public implementation that a test in `tests/nn` holds the part equal to after copying weights;
-    "{UNTESTED}": no public counterpart is tested.
+    *Parity* names the public implementation that a test in `tests/nn` or `tests/training` holds the part equal to, from
+    equal weights; "{UNTESTED}": no public counterpart is tested.
 
     Axes: B batch, T time, D model width, H query heads, G key/value heads, K head width, F hidden width, E experts,
     A active experts, N tokens, V vocabulary, L layers, R latent rank.

@@ -35,6 +35,7 @@ from paribus.study import BASELINE
 PAGE = "docs/replication.md"
 PAPER = "-paper"
 NOT_RUN = "not run yet"
+NO_PAPER = "no paper scale"
 
 _COSTS = (
     "val_loss",
@@ -42,6 +43,7 @@ _COSTS = (
     "active_parameters",
     "norm_parameters",
     "training_flops_per_token",
+    "largest_load",
     "training_seconds",
     "tokens_per_second",
     "peak_memory_bytes",
@@ -75,12 +77,17 @@ _OTHERWISE = (
     "Queries, keys and values are three matrices, each orthogonalised by itself; the originals stacked them into one.",
     "AdamW decays embeddings by 0.1, and not norms and biases; the originals' decayed those too.",
     "The corpus is cut to its number of training tokens in a random order of documents, out of the first 10,000.",
+    "`mlp` compares ReLU with SwiGLU experts, as the document says. The experts of its code's baseline had SiLU; the "
+    "arm `gated experts` of `moe` is the comparison with SiLU.",
+    "The arm `DeepSeek-V3` of `moe` has no shared expert and a routed scale of 1, as the treatment's parameter count "
+    "asks for, and keeps the baseline's router noise.",
+    "The margins are those of the quick scale. They were not measured at paper scale.",
 )
 _MAKING = """
     `paribus run STUDY` writes `paribus-store/studies/STUDY/report.json`. A copy of that file is kept as
-    `results/STUDY/report.json`, at paper scale as `results/STUDY-paper/report.json`. `make pages` reads these copies
-    and writes this page and its figures again. The fields are described in [report_schema.md](report_schema.md), the
-    checks in [audits.md](audits.md).
+    `results/STUDY/report.json`, that of a run with `--scale SCALE` as `results/STUDY-SCALE/report.json`. `make pages`
+    reads these copies and writes this page and its figures again. The fields are described in
+    [report_schema.md](report_schema.md), the checks in [audits.md](audits.md).
 """
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -101,8 +108,12 @@ def compose_replication(results: Path) -> dict[str, bytes]:
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Judged studies by the name of their folder, ``STUDY`` or ``STUDY-paper``."""
-    known = [f"{replicated.study}{scale}" for _, replicated in _list_studies() for scale in ("", PAPER)]
+    """Judged studies by the name of their folder: ``STUDY``, ``STUDY-SCALE`` or ``STUDY-paper``."""
+    known = [
+        replicated.name + scale
+        for _, replicated in _list_studies()
+        for scale in (("", PAPER) if replicated.paper_scale else ("",))
+    ]
     reports = {}
     for path in sorted(folder.glob("*/report.json")):
         name, judged = path.parent.name, json.loads(path.read_text())
@@ -136,8 +147,9 @@ def _write_overview(reports: Results) -> Iterator[str]:
     for place, original in enumerate(ORIGINALS, 1):
         for replicated in original.replicated:
             link = f"[{place}. {escape(original.title)}](#{_anchor(_heading(place, original))})"
-            verdicts = (_write_verdicts(reports.get(replicated.study + scale)) for scale in ("", PAPER))
-            rows.append((link, f"`{replicated.study}`", escape(replicated.claim), *verdicts))
+            quick = _write_verdicts(reports.get(replicated.name))
+            paper = _write_verdicts(reports.get(replicated.name + PAPER)) if replicated.paper_scale else NO_PAPER
+            rows.append((link, f"`{replicated.words}`", escape(replicated.claim), quick, paper))
     yield from ("## At a glance", "")
     yield from _write_table(("document", "study", "its claim", "paribus, quick scale", "paribus, paper scale"), rows)
     yield ""
@@ -170,18 +182,19 @@ def _write_original(place: int, original: Original, reports: Results) -> Iterato
     yield from _fill(original.compared)
     yield from ("### What paribus says at quick scale", "")
     for replicated in original.replicated:
-        yield from _write_quick(replicated.study, reports)
+        yield from _write_quick(replicated, reports)
     yield from ("### At paper scale", "")
     for replicated in original.replicated:
-        yield from _write_paper(original, replicated, reports)
+        if replicated.paper_scale:
+            yield from _write_paper(original, replicated, reports)
 
 
-def _write_quick(study: str, reports: Results) -> Iterator[str]:
-    yield from (f"#### `{study}`", "")
-    if study in reports:
-        yield from _write_study(study, reports[study])
+def _write_quick(replicated: Replicated, reports: Results) -> Iterator[str]:
+    yield from (f"#### `{replicated.words}`", "")
+    if replicated.name in reports:
+        yield from _write_study(replicated.name, reports[replicated.name])
     else:
-        yield from (f"{NOT_RUN.capitalize()}. To run it: `paribus run {study}`.", "")
+        yield from (f"{NOT_RUN.capitalize()}. To run it: `paribus run {replicated.words}`.", "")
 
 
 def _write_paper(original: Original, replicated: Replicated, reports: Results) -> Iterator[str]:
@@ -274,10 +287,13 @@ def _write_costs(judged: Mapping[str, Any], treatments: Sequence[Treatment]) -> 
     if not arms:
         yield from ("No run has finished yet.", "")
         return
-    columns = dict(_write_column(judged, arms, key) for key in _COSTS if _is_worth_a_column(judged, arms, key))
+    keys = [key for key in _COSTS if _is_worth_a_column(judged, arms, key)]
+    columns = dict(_write_column(judged, arms, key) for key in keys)
     rows = [(escape(arm), *cells) for arm, *cells in zip(arms, *columns.values(), strict=True)]
     yield from ("Loss and cost of a run, mean ± sd over seeds:", "")
     yield from (*_write_table(("arm", *columns), rows, numbers_from=1), "")
+    if "largest_load" in keys:
+        yield from ("The largest share of an expert, times the number of experts, is 1 where the load is even.", "")
     device = ", ".join(dict.fromkeys(_name_device(judged, arm) for arm in arms))
     how = ", runs side by side with one thread each" if judged["device"] == "cpu" else ""
     yield from (f"Time and memory are as measured (device: {escape(device)}{how}). No verdict is made of them.", "")

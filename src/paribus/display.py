@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paribus.campaign import Observe
+from paribus.reports.differences import list_edits
+from paribus.study import BASELINE
 
 VERDICT_STYLE = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow", "invalid": "bold red"}
 
@@ -157,10 +159,10 @@ def check_text(checked: Any) -> str:
         flops = [f"{arm[key]:,.0f}" for key in ("forward_flops_per_token", "training_flops_per_token")]
         table.append([arm["arm"], *counts, *flops, sites])
     lines = [study.question, "", *_columns(table)]
-    for arm in arms:
-        lines += [f"  {arm['arm']}: {change}" for change in arm["changes"][:8]]
-        if len(arm["changes"]) > 8:
-            lines.append(f"  {arm['arm']}: and {len(arm['changes']) - 8} more like these")
+    described = study.to_json()["arms"]
+    for name in study.treatments:
+        for edit in list_edits(described[BASELINE], described[name]):
+            lines.append(f"  {name}: {', '.join(edit.places)}: {edit.before} -> {edit.after}")
     data, plan = "not read", checked.plan
     if checked.data:
         sides = checked.data["sides"]

@@ -8,7 +8,7 @@ from functools import cache
 from paribus.audits.matching import measure_flops, measure_parameters
 from paribus.audits.probes import blaming
 from paribus.errors import SpecError, StudyError
-from paribus.specs import Spec
+from paribus.specs import Spec, describe
 from paribus.study import MATCHES, Arm, Study
 
 LARGEST_MISMATCH = 0.005  # of the baseline's number; half a unit of the width where that is more
@@ -43,25 +43,31 @@ def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
 
     @cache
     def cost(units: int) -> float:
-        return _measure(put(units), arm.match, vocab_size, seq_len)
+        try:
+            return _measure(put(units), arm.match, vocab_size, seq_len)
+        except SpecError as error:
+            tried = f"{arm.width} = {units * arm.multiple_of}"
+            raise SpecError(f"{error} (while trying {tried}; multiple_of=... keeps to widths that fit)") from error
 
     low = max(1, start // arm.multiple_of)
-    high = 2 * low
+    high = low + 1
+    if cost(low) == cost(high):
+        raise StudyError(f"{arm.width} does not change the {_name(arm.match)}; let another width float")
     for _ in range(_TRIES):
-        # Counts are nearly straight lines in a width, so the line through two of them almost hits.
-        slope = (cost(high) - cost(low)) / (high - low)
-        low = min(max(low + math.floor((target - cost(low)) / slope), 1), _WIDEST) if slope > 0 else 1
-        high = low + 1
         if cost(low) <= target <= cost(high) or (low == 1 and cost(low) > target):
             break
+        # Counts are nearly straight lines in a width, so the line through two of them almost hits.
+        slope = cost(high) - cost(low)
+        low = min(max(low + math.floor((target - cost(low)) / slope), 1), _WIDEST) if slope > 0 else 1
+        high = low + 1
     below, above = cost(low), cost(high)
     units, reached = min(((low, below), (high, above)), key=lambda end: abs(end[1] - target))
     allowed = max(LARGEST_MISMATCH * target, (above - below) / 2)
     if abs(reached - target) > allowed:
-        what, nearest = MATCHES[arm.match].replace("_", " "), units * arm.multiple_of
+        nearest = units * arm.multiple_of
         raise StudyError(
-            f"no {arm.width} makes it equal in {what}: {nearest} comes nearest, with {reached:,.0f} against "
-            f"{target:,.0f} of the baseline ({reached / target - 1:+.1%}); let another width float"
+            f"no {arm.width} makes it equal in {_name(arm.match)}: {nearest} comes nearest, with {reached:,.0f} "
+            f"against {target:,.0f} of the baseline ({reached / target - 1:+.1%}); let another width float"
         )
     return arm.replace(model=put(units))
 
@@ -71,11 +77,15 @@ def _measure(model: Spec, match: str, vocab_size: int, seq_len: int) -> float:
     return measure(model, vocab_size, seq_len)[MATCHES[match]]
 
 
+def _name(match: str) -> str:
+    return MATCHES[match].replace("_", " ")
+
+
 def _require_width(arm: Arm) -> int:
     """Where the search begins: what stands at the width now."""
     marked = arm.model.replace(arm.width, 1)
     values = [change.before for change in arm.model.diff(marked)] or [1]
     odd = next((v for v in values if v is not None and (isinstance(v, bool) or not isinstance(v, int))), None)
     if odd is not None:
-        raise SpecError(f"width {arm.width!r} is to be a whole number, and {odd!r} stands there")
+        raise SpecError(f"width {arm.width!r} is to be a whole number, and {describe(odd)} stands there")
     return next((value for value in values if value), 64)

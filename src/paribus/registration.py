@@ -31,7 +31,7 @@ def register(
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
-    same evaluation documents that ask the same question or have treated with the runs of a primary treatment;
+    same evaluation documents that ask the same question or compare the same pairs of runs as a primary treatment;
     ``judged_before`` names the latter. ``findings`` of the design are written beside it, with one more where runs were
     judged before.
     """
@@ -48,8 +48,8 @@ def register(
     registration = next((o for o in others if {key: o[key] for key in content} == content), None)
     if registration is None:
         asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
-        judged = _runs_of(content, study.primary)
-        shared = [o["name"] for o in asked if _runs_of(o, o["runs"].keys() - {BASELINE}) & judged]
+        judged = _pairs_of(content, study.primary)
+        shared = [o["name"] for o in asked if _pairs_of(o, o["runs"].keys() - {BASELINE}) & judged]
         same = [o["name"] for o in asked if _words(o["study"]["question"]) == _words(study.question)]
         content |= {
             "format": FORMAT,
@@ -65,8 +65,10 @@ def register(
     return registration
 
 
-def _runs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[str]:
-    return {digest for arm in arms for digest in content["runs"][arm]}
+def _pairs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[tuple[str, str]]:
+    """The pairs of runs that were, or will be, compared."""
+    runs = content["runs"]
+    return {pair for arm in arms for pair in zip(runs[BASELINE], runs[arm], strict=True)}
 
 
 def _words(question: str) -> list[str]:

@@ -36,7 +36,8 @@ def read_request(
 ) -> Request:
     """The study that is meant: at ``scale``, on the corpus ``data``, with ``max_seeds`` pairs, or its confirmation.
 
-    A corpus in place of the study's has a tokenizer of its own trained on it where the study's comes from the hub.
+    A corpus in place of the study's is read whole, and has a tokenizer of its own trained on it, where the study's
+    tokenizer comes from the hub.
     Raises StudyError for a study or scale that does not exist.
     """
     if isinstance(study, Study):
@@ -54,7 +55,7 @@ def read_request(
         name = f"{name}-on-{Path(data).stem}"
         corpus = wanted.data.replace("source", data)
         if not data.startswith("hub:") and (tokenizer := _hub_tokenizer(corpus)):
-            corpus = corpus.replace("tokenizer", _own_tokenizer(tokenizer))
+            corpus = corpus.replace("tokenizer", _own_tokenizer(tokenizer)).replace("max_document_chars", None)
             findings.append(_retokenized(tokenizer, corpus))
         wanted = wanted.replace(data=corpus)
     if max_seeds is not None:
@@ -97,8 +98,8 @@ def _retokenized(tokenizer: Spec, corpus: Spec) -> Finding:
     return Finding(
         check="corpus",
         severity="note",
-        message=f"another corpus was named, so {describe(corpus['tokenizer'])} is trained on it in place of the hub's "
-        f"{tokenizer['name']}",
+        message=f"another corpus was named: its documents are read whole, and {describe(corpus['tokenizer'])} is "
+        f"trained on them in place of the hub's {tokenizer['name']}",
         evidence={"tokenizer": describe(corpus["tokenizer"]), "instead_of": tokenizer["name"]},
         remedy="name the tokenizer in a study file of your own to have another",
     )

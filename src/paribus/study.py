@@ -182,6 +182,8 @@ class Arm:
             close = difflib.get_close_matches(str(self.match), MATCHES, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(MATCHES)}"
             raise StudyError(f"no treatment can be matched in {self.match!r}; {hint}")
+        if not isinstance(self.width, str | None):
+            raise StudyError(f'width is a path pattern such as "*.mlp.d_ff", got {self.width!r}')
         if (self.match is None) != (self.width is None):
             raise StudyError(
                 "a treatment that is to be matched says in what and by which width: "

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paribus.reports.differences import list_edits
+from paribus.reports.differences import describe_value, list_edits
 from paribus.reports.numbers import (
     choose_decimals,
     choose_scale,
@@ -104,3 +104,9 @@ def test_an_argument_that_was_not_given_is_called_default_and_a_recipe_stands_un
     after = {"model": model("A", eps=1e-6), "training": {"tokens": 10, "clip": None}}
     found = [(edit.places, edit.before, edit.after) for edit in list_edits(before, after)]
     assert found == [(("eps",), "default", "1e-06"), (("training.clip",), "1.0", "none")]
+
+
+def test_equal_specs_in_a_row_are_written_once_with_their_number():
+    a, b = ({"class": f"m:{name}", "arguments": {"d_ff": 8}} for name in "AB")
+    assert describe_value([a, a, a, b, a]) == "(3 x A(d_ff=8), B(d_ff=8), A(d_ff=8))"
+    assert describe_value([0.9, 0.9]) == "(0.9, 0.9)"

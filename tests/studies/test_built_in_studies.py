@@ -157,6 +157,7 @@ def test_a_named_corpus_gets_a_tokenizer_of_the_same_size_and_the_report_says_so
     assert request.study.data["tokenizer"].cls is BPE and request.study.data["tokenizer.vocab_size"] == V
     (note,) = request.findings
     assert note.severity == "note" and "HuggingFaceTB/SmolLM-135M" in note.message
+    assert request.study.data["max_document_chars"] is None and request.study.data["max_train_tokens"] == 100_000
 
 
 def test_another_data_set_of_the_hub_keeps_the_hubs_tokenizer():

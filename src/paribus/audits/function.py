@@ -64,7 +64,7 @@ def _relative(x: Tensor, y: Tensor) -> float:
 
 def _same(one: str, other: str, apart: float) -> Finding:
     exactly = apart <= SAME
-    is_what = "the same function" if exactly else "nearly the same function"
+    is_what = "the same function before training" if exactly else "nearly the same function before training"
     return Finding(
         check="same function",
         severity="note",
@@ -72,7 +72,8 @@ def _same(one: str, other: str, apart: float) -> Finding:
         "of their size",
         arm=other,
         evidence={"other": one, "relative_difference": apart, "same_below": SAME, "nearly_below": NEARLY},
-        remedy="expect no difference but what initial weights or recipe make; was this the change that was meant?",
+        remedy="expect no difference but what initial weights, recipe, auxiliary losses or updates after a step make; "
+        "was this the change that was meant?",
     )
 
 

@@ -52,8 +52,7 @@ class ArmFacts:
         found = self.difference
         return {
             "arm": self.arm,
-            **self.parameters,
-            **self.flops,
+            **{key: int(n) if float(n).is_integer() else n for key, n in {**self.parameters, **self.flops}.items()},
             "sites_changed": len(found.sites) if found else 0,
             "sites_alike": found.n_alike if found else 0,
             "changes": [str(change) for change in found.changes] if found else [],
@@ -80,16 +79,17 @@ def find_matches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Findin
         if not arm.match:
             continue
         key = MATCHES[arm.match]
+        what = key.replace("_", " ")
         here, there = facts[name].cost(key), facts[BASELINE].cost(key)
         widths = sorted({change.before for change in arm.model.diff(arm.model.replace(arm.width, 0))})
         yield Finding(
             check="matching",
             severity="note",
-            message=f"{name!r} has {arm.width} = {', '.join(map(str, widths))}, solved for equal {arm.match}: "
+            message=f"{name!r} has {arm.width} = {', '.join(map(str, widths))}, solved for equal {what}: "
             f"{_pair(here, there)} of the baseline ({here / there - 1:+.3%})",
             arm=name,
             evidence={"match": arm.match, "width": arm.width, "solved": widths, name: here, BASELINE: there},
-            remedy="none; one unit of the width more or less is further away",
+            remedy="none; the next width below and above are further away",
         )
 
 
@@ -106,12 +106,13 @@ def find_mismatches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Fin
             del quantities["active parameters"]
         gaps = {what: (here - there) / there for what, (here, there) in quantities.items() if there}
         matched = study.treatments[name].match
+        judged = {what: gap for what, gap in gaps.items() if not matched or _COMPARED[what] == MATCHES[matched]}
         told = {what: gap for what, gap in gaps.items() if abs(gap) > WORTH_SAYING}
         if told:
             said = " and ".join(f"{gap:+.1%} {what} ({_pair(*quantities[what])})" for what, gap in told.items())
             yield Finding(
                 check="parameters and FLOPs",
-                severity="doubt" if max(map(abs, told.values())) > TOO_MUCH and not matched else "note",
+                severity="doubt" if any(abs(gap) > TOO_MUCH for gap in judged.values()) else "note",
                 message=f"{name!r} has {said}",
                 arm=name,
                 evidence={

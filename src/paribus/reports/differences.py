@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 _ABSENT = object()
@@ -38,7 +39,7 @@ def is_spec(value: Any) -> bool:
 
 
 def describe_value(value: Any) -> str:
-    """A value of a spec in words: ``MuonAdamW(adamw_lr=0.01, lr=0.02)``, ``none``."""
+    """A value of a spec in words: ``MuonAdamW(adamw_lr=0.01, lr=0.02)``, ``none``, ``(4 x PreNorm(norm=RMSNorm))``."""
     if value is _ABSENT:
         return "default"
     if is_spec(value):
@@ -47,8 +48,15 @@ def describe_value(value: Any) -> str:
     if isinstance(value, Mapping) and "reference" in value:
         return _last(value["reference"])
     if isinstance(value, list | tuple):
-        return f"({', '.join(describe_value(item) for item in value)})"
+        return f"({', '.join(_describe_items(value))})"
     return "none" if value is None else str(value)
+
+
+def _describe_items(items: Sequence[Any]) -> Iterator[str]:
+    """Equal specs in a row once with their number; of other values each is short."""
+    for item, equals in groupby(items):
+        words, n = describe_value(item), len(list(equals))
+        yield from [f"{n} x {words}"] if n > 1 and is_spec(item) else [words] * n
 
 
 def _walk(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:

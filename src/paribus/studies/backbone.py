@@ -2,6 +2,10 @@
 
 HyperMixer: Mai et al. 2022, arXiv:2203.03691. HRM: Wang et al. 2025, arXiv:2506.21734. The looped transformer
 (Dehghani et al. 2018, arXiv:1807.03819) is HRM's control: it repeats its blocks without a second state.
+
+The arms are whole backbones, each as its paper has it, not one difference: HRM has norms after the sums and none at its
+end, embeddings times sqrt(d), the tokens added at every step and a gradient through its last step alone; the looped
+transformer has none of these.
 """
 
 import paribus as pb

@@ -1,4 +1,8 @@
-"""A mixture of experts as in DeepSeek-V3 (arXiv:2412.19437) against softmax top-k, and its parts one at a time."""
+"""A mixture of experts as in DeepSeek-V3 (arXiv:2412.19437) against softmax top-k, and its parts one at a time.
+
+As in the published comparison there is no shared expert, and routed outputs are not scaled. The noise on the logits is
+the baseline's. Group-limited choice, which saves communication, has no arm of its own.
+"""
 
 import paribus as pb
 

@@ -67,6 +67,7 @@ class Muon(torch.optim.Optimizer):
     Differs: matrices of equal shape are orthogonalised in one batch; leading dimensions are a stack of matrices, and a
         matrix of a stack goes on along its momentum in a step without a gradient, such as an expert without a token;
         the iteration runs in fp32 on a CPU, where bf16 is slow without units for it (benchmarks/muon.py).
+    Parity: torch.optim.Muon with adjust_lr_fn=original and with match_rms_adamw.
     """
 
     def __init__(
@@ -127,6 +128,9 @@ def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
 
 class MuonAdamW:
     """Muon for every parameter whose role is "matrix", AdamW for the rest.
+
+    Source: Jordan 2024, "Muon: an optimizer for hidden layers"; AdamW: Loshchilov, Hutter 2017, arXiv:1711.05101.
+    Parity: torch.optim.Muon, by the class Muon that it uses, and torch.optim.AdamW.
 
     Args:
         named_parameters: ``(name, parameter)`` pairs.
