@@ -18,10 +18,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Rooms by floor; rooms of floor 2 and of floor 3 are blind to each other.
 FLOORS = {
     "errors": 0, "specs": 0, "streams": 0,
-    "study": 1, "study_files": 1, "runs": 1, "records": 1,
+    "study": 1, "tuning": 1, "study_files": 1, "runs": 1, "records": 1,
     "nn": 2, "data": 2, "training": 2, "judgement": 2,
     "execution": 3, "audits": 3, "reports": 3,
-    "registration": 4, "campaign": 4, "matching": 4, "request": 4, "lab": 4, "display": 4, "cli": 4, "studies": 4,
+    "registration": 4, "campaign": 4, "bench": 4, "trials": 4, "search": 4, "calibration": 4, "matching": 4, "request": 4, "lab": 4, "display": 4, "cli": 4, "studies": 4,
     "__main__": 4,
 }  # fmt: skip
 SIBLINGS = {2, 3}
@@ -124,7 +124,7 @@ def third_party(file):
 
 
 def test_verbs_and_their_flags_are_these():
-    run_flags = "--confirm --data --device --devices --executor --json --max-seeds --scale --store"
+    run_flags = "--comparisons --confirm --data --device --devices --executor --json --max-seeds --null --scale --store"
     flags = {
         name: sorted(option for p in command.params for option in p.opts if option.startswith("--"))
         for name, command in commands.commands.items()
@@ -132,7 +132,7 @@ def test_verbs_and_their_flags_are_these():
     assert flags == {
         "studies": ["--json"],
         "check": ["--data", "--json", "--scale"],
-        "run": run_flags.split(),
+        "run": [*run_flags.split(), "--timing"],
         "status": ["--json"],
         "report": ["--format", "--study"],
         "parts": ["--json", "--slot"],

@@ -12,7 +12,7 @@ from paribus.judgement.comparison import Comparison
 from paribus.records import Finding, Store
 from paribus.registration import compare_records, read_records
 from paribus.runs import Plan, Run
-from paribus.study import BASELINE
+from paribus.study import BASELINE, Arm
 
 Observe = Callable[[Mapping[str, Any]], None]
 
@@ -50,7 +50,7 @@ class Campaign:
                 run = self.plan.run(arm, seed)
                 if run.digest not in self.finished and run.digest not in self.running:
                     self.running.add(run.digest)
-                    return make_job(self.store, self.plan, run, self.study_file)
+                    return make_job(self.store, self.plan, run, self.plan.study.arms[arm], self.study_file)
         return None
 
     def observe(self, event: Mapping[str, Any]) -> None:
@@ -92,9 +92,8 @@ class Campaign:
         self.tell({"event": "judged", "rows": summarize(comparisons, self.findings)})
 
 
-def make_job(store: Store, plan: Plan, run: Run, study_file: Path | None) -> Job:
-    """What a worker is sent to do ``run``."""
-    arm = plan.study.arms[run.arm]
+def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | None) -> Job:
+    """What a worker is sent to do ``run``, a run of ``arm``."""
     return Job(
         digest=run.digest,
         seed=run.seed,
@@ -105,6 +104,7 @@ def make_job(store: Store, plan: Plan, run: Run, study_file: Path | None) -> Job
         store=str(store.folder.resolve()),
         device=plan.environment.device,
         study_file=str(study_file.resolve()) if study_file else None,
+        nudged=run.identity.get("nudged", False),
     )
 
 

@@ -95,9 +95,16 @@ def check(study: str, scale: str | None, data: str | None, as_json: bool) -> int
 @click.option(
     "--confirm", is_flag=True, help="The same study on fresh seeds and held-back documents; another registration."
 )
+@click.option("--timing", is_flag=True, help="Then compare the arms' times in interleaved blocks on this machine.")
+@click.option("--null", is_flag=True, help="Only the baseline against itself: its noise, and what the budget can tell.")
+@click.option("--comparisons", type=int, help="With --null: so many small A/A comparisons, to count false verdicts.")
 @JSON_OPTION
-def run(study: str, as_json: bool, **options: Any) -> int:
+def run(study: str, as_json: bool, null: bool, comparisons: int | None, **options: Any) -> int:
     """Run what is missing, judge, write the report. Kill it and call it again."""
+    if null:
+        return _run_null(study, as_json, comparisons, **options)
+    if comparisons is not None:
+        raise click.UsageError("--comparisons counts A/A comparisons: it goes with --null")
     from paribus import lab
     from paribus.display import progress, result_text
 
@@ -147,6 +154,18 @@ def parts(slot: str | None, as_json: bool) -> None:
         parity = f"Tested against {row['parity']}" if row["parity"] else "No public counterpart tested."
         for text in (row["formula"], row["source"], parity):
             click.echo(textwrap.fill(text, 78, initial_indent="    ", subsequent_indent="    "))
+
+
+def _run_null(study: str, as_json: bool, comparisons: int | None, confirm: bool, timing: bool, **options: Any) -> int:
+    if confirm or timing:
+        raise click.UsageError("--null runs the baseline alone: --confirm and --timing do not go with it")
+    from paribus.calibration import calibrate
+    from paribus.display import null_text, progress
+
+    with contextlib.redirect_stdout(sys.stderr), progress() as observe:
+        calibrated = calibrate(study, comparisons=comparisons, observe=observe, **options)
+    _print_json(calibrated.data) if as_json else click.echo(null_text(calibrated))
+    return 0
 
 
 def _print_json(data: Any) -> None:

@@ -149,6 +149,47 @@ def result_text(result: Any) -> str:
     return "\n".join([*lines, f"report: {result.page}"])
 
 
+def null_text(calibrated: Any) -> str:
+    """A ``Calibration``: the noise of the baseline, what this budget can settle in it, and counted false verdicts."""
+    null, unit = calibrated.data["null"], calibrated.data["metric"]["unit"]
+    table = [["paired sd", "", "no difference", "one margin", "two margins", "smallest margin"]]
+    for name, sd in null["sds"].items():
+        cells = [
+            f"{_largest_chance(row):.0%} {_largest_kind(row)}, {row['pairs']:.1f} pairs" for row in null["powers"][name]
+        ]
+        table.append([name, f"{sd:.2g}", *cells, f"{null['smallest_margins'][name]:.2g}"])
+    lines = [
+        f"the baseline over {null['n_seeds']} seeds: sd {_with_interval(null, 'seed_sd')} {unit}",
+        f"the same with weights nudged by rounding, paired: sd {_with_interval(null, 'floor_sd')} {unit}",
+        "",
+        f"what up to {null['n_max']} pairs can settle at margin {null['margin']:.3g} {unit}, by simulation:",
+        *_columns(table),
+        "",
+        *null["sentences"],
+    ]
+    if small := calibrated.data.get("small_nulls"):
+        lines += [
+            "",
+            f"{small['nulls']} small A/A comparisons ({small['pairs_each']} pairs of {small['tokens']:,} tokens each): "
+            f"{small['false_at_zero']} false verdicts at margin 0, {small['false_at_margin']} at the study's; "
+            f"at most {small['allowed']} are explained by the promised error rate",
+        ]
+    return "\n".join([*lines, f"written to {calibrated.file}"])
+
+
+def _with_interval(null: Mapping[str, Any], key: str) -> str:
+    low, high = null[f"{key}_interval"]
+    return f"{null[key]:.2g} (90 %: {low:.2g} to {high:.2g})"
+
+
+def _largest_kind(row: Mapping[str, float]) -> str:
+    return max(("better", "equivalent", "undecided"), key=row.__getitem__)
+
+
+def _largest_chance(row: Mapping[str, float]) -> float:
+    return row[_largest_kind(row)]
+
+
 def check_text(checked: Any) -> str:
     """A ``lab.Checked``: the arms side by side, what differs, what the plan costs, and the findings."""
     study, arms = checked.study, [facts.to_json() for facts in checked.arms.values()]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from paribus.calibration import read_null
 from paribus.campaign import Campaign, Observe, summarize
 from paribus.errors import HubUnreachable, SpecError, StoreError, StudyError
 from paribus.judgement import decide, describe_difference, describe_method, suspend
@@ -16,11 +16,13 @@ from paribus.judgement.summaries import summarize_arm
 from paribus.records import DEFAULT_STORE, FORMAT, Finding, Store, read_findings, read_json, write_json
 from paribus.registration import Records, compare_records, read_records, read_registration, register, seeded
 from paribus.request import read_request
-from paribus.runs import Environment, plan
+from paribus.runs import plan
 from paribus.study import BASELINE, Study
 from paribus.study_files import built_in_studies, read_study
 
-EXECUTORS = ("local", "inline")
+if TYPE_CHECKING:
+    from paribus.bench import Bench
+    from paribus.trials import Trial
 
 
 def run(
@@ -34,48 +36,52 @@ def run(
     devices: int | None = None,
     max_seeds: int | None = None,
     confirm: bool = False,
+    timing: bool = False,
     observe: Observe = lambda event: None,
 ) -> Result:
     """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
 
     What is on disk is not done again; an interrupted run goes on from its checkpoint. ``executor`` is "local", worker
     processes on this machine, or "inline", this process; a Study with classes of ``__main__`` runs in this process, and
-    says so.
+    says so. ``timing`` adds a comparison of the arms' times in interleaved blocks, on this machine alone.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
     from paribus.audits import audit_design
-    from paribus.execution.local import LocalWorkers, choose_device, execute_inline, local_slots
-    from paribus.matching import solve_widths
+    from paribus.bench import set_up
     from paribus.reports import FORMS, write_report
+    from paribus.search import tune
+    from paribus.trials import plan_trials
 
     asked = read_request(study, scale, data, max_seeds, confirm)
-    if executor not in EXECUTORS:
-        raise StudyError(f"executor is one of {', '.join(EXECUTORS)}, got {executor!r}")
-    device = choose_device(device)
-    place = Store.create(store)
-    n_runs = len(asked.study.arms) * asked.study.max_seeds
-    if executor == "local" and not asked.travels:
-        observe({"event": "message", "text": "classes of __main__ cannot be sent to workers: running in this process"})
-    slots = local_slots(device, n_runs, devices) if executor == "local" and asked.travels else []
-    with place.lock(), LocalWorkers(slots) as workers:
-        observe({"event": "message", "text": asked.study.question})
-        observe({"event": "message", "text": "preparing the corpus"})
-        corpus, evaluation_digest = _prepare(asked.study)
-        study = solve_widths(asked.study, corpus.vocab_size)
-        made = plan(study, Environment.here(corpus.digest, device))
-        observe({"event": "message", "text": "auditing the design"})
-        findings = [*asked.findings, *audit_design(study, corpus)]
+    with set_up(asked, store, executor, device, devices, observe) as bench:
+        made, tuned = plan(bench.study, bench.environment), None
+        bench.tell("auditing the design")
+        findings = [*asked.findings, *audit_design(bench.study, bench.corpus)]
         for finding in findings:
             if finding.check in ("corpus", "matching"):  # what was put in place of what the study file says
-                observe({"event": "message", "text": finding.message})
-        source = {"title": corpus.title, "digest": corpus.digest}
-        registration = register(place, asked.name, made, source, evaluation_digest, findings)
-        observe({"event": "message", "text": "training"})
-        campaign = Campaign(place, made, registration, asked.file, findings, observe)
-        execute = workers.execute if slots else execute_inline
-        execute(campaign.next_job, campaign.observe, campaign.wanted)
+                bench.tell(finding.message)
+        if bench.study.tuning and not _is_invalid(findings, bench.study):
+            bench.tell("tuning")
+            best, tuned = tune(made, lambda trials, made=made: bench.run(trials, made))
+            made = plan(best, bench.environment)
+        trials = plan_trials(made)
+        source = {"title": bench.corpus.title, "digest": bench.corpus.digest}
+        registration = register(
+            bench.store, asked.name, made, source, bench.evaluation_digest, findings, trials=trials, tuning=tuned
+        )
+        bench.tell("training")
+        campaign = Campaign(bench.store, made, registration, asked.file, findings, observe)
+        bench.execute(campaign.next_job, campaign.observe, campaign.wanted)
         judged = judge(store, registration["name"])
-        paths = {form: write_report(judged, place.study_folder(judged["name"]), form) for form in FORMS}
+        if beside := _choose_trials(trials, judged):
+            bench.tell("would the verdict turn? runs at other learning rates and widths")
+            bench.run(beside, made)
+            judged = judge(store, registration["name"])
+        if timing:
+            bench.tell("timing the arms, one after the other on this machine")
+            _time_arms(bench, registration["name"])
+            judged = judge(store, registration["name"])
+        paths = {form: write_report(judged, bench.store.study_folder(judged["name"]), form) for form in FORMS}
     return Result(judged["name"], read_json(paths["json"]), paths["html"])
 
 
@@ -105,7 +111,8 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     Raises StoreError when there is no such study or a file is damaged, JudgementError when its registration
     was changed.
     """
-    from paribus.audits import audit_records
+    from paribus.audits import audit_records, audit_trials
+    from paribus.trials import read_trials
 
     place = Store.open(store)
     registration = read_registration(place, name)
@@ -114,7 +121,10 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     records = _keep_judged(finished, comparisons)
     findings = read_findings(place.study_folder(name) / "findings.json")
     findings += audit_records(registration["study"], records, place.read_steps)
-    judged = _describe(registration, records, comparisons, findings)
+    trials, null = read_trials(place, registration), read_null(place, registration)
+    findings += audit_trials(registration, comparisons, records, trials, null)
+    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning")}
+    judged = {**_describe(registration, records, comparisons, findings), **beside}
     write_json(place.study_folder(name) / "verdicts.json", judged)
     return judged
 
@@ -173,11 +183,12 @@ def check(study: str | Path | Study, *, scale: str | None = None, data: str | No
     says its ``vocab_size``.
     """
     from paribus.audits import audit_arms, audit_design, measure_arms
+    from paribus.bench import prepare_corpus
     from paribus.matching import solve_widths
 
     asked, unread = read_request(study, scale, data), ()
     try:
-        corpus, _ = _prepare(asked.study)
+        corpus, _ = prepare_corpus(asked.study)
         vocab_size, manifest = corpus.vocab_size, corpus.manifest
     except HubUnreachable as error:
         if not (vocab_size := _declared_vocabulary(asked.study)):
@@ -261,12 +272,26 @@ def _declared_vocabulary(study: Study) -> int | None:
         return None
 
 
-def _prepare(study: Study) -> tuple[Any, str]:
-    """The corpus, and the digest of its scored tokens."""
-    from paribus.execution.worker import load_data
+def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
+    """Whether no primary treatment can get a verdict any more, so that nothing is worth training."""
+    condemned = {finding.arm for finding in findings if finding.severity == "invalid"}
+    return bool(condemned & {None, BASELINE}) or condemned >= set(study.primary)
 
-    corpus, _, evaluation_digest = load_data(json.dumps(study.data.to_json()), study.training)
-    return corpus, evaluation_digest
+
+def _choose_trials(trials: Mapping[str, Sequence[Trial]], judged: Mapping[str, Any]) -> list[Trial]:
+    """Trials that have something to say: at other rates where a verdict could turn, at other widths once one fell."""
+    verdicts = {name: row["verdict"]["kind"] for name, row in judged["treatments"].items() if row["verdict"]}
+    firm = {name for name, kind in verdicts.items() if kind in ("better", "worse", "equivalent")}
+    turnable = firm - set(judged["study"]["null"])
+    rates = [t for t in trials["rates"] if turnable and t.about["arm"] in {BASELINE, *turnable}]
+    return rates + (list(trials["widths"]) if judged["complete"] and firm else [])
+
+
+def _time_arms(bench: Bench, name: str) -> None:
+    from paribus.execution.timing import measure_times
+
+    measured = measure_times(bench.study, bench.corpus, device=bench.environment.device)
+    write_json(bench.store.study_folder(name) / "timing.json", measured)
 
 
 def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Records:

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paribus.errors import JudgementError, StoreError
 from paribus.judgement import Rule, compare, compare_all
@@ -15,6 +15,9 @@ from paribus.judgement.comparison import Comparison, Pair
 from paribus.records import FORMAT, Finding, Record, Store, read_json, write_json
 from paribus.runs import Plan
 from paribus.study import BASELINE, Metric
+
+if TYPE_CHECKING:
+    from paribus.trials import Trial
 
 Records = dict[str, dict[int, Record]]
 """Arm to seed to record; finished runs only."""
@@ -27,13 +30,16 @@ def register(
     data: Mapping[str, Any],
     evaluation_digest: str,
     findings: Sequence[Finding] = (),
+    trials: Mapping[str, Sequence[Trial]] | None = None,
+    tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
     same evaluation documents that ask the same question or compare the same pairs of runs as a primary treatment;
-    ``judged_before`` names the latter. ``findings`` of the design are written beside it, with one more where runs were
-    judged before.
+    ``judged_before`` names the latter. ``trials`` are the runs beside the pairs that may be made, ``tuning`` what was
+    tried before the recipes were chosen. ``findings`` of the design are written beside it, with one more where runs
+    were judged before.
     """
     study = plan.study
     content = {
@@ -43,9 +49,11 @@ def register(
         "evaluation_digest": evaluation_digest,
         "device": plan.environment.device,
         "runs": {arm: [plan.run(arm, seed).digest for seed in plan.seeds] for arm in study.arms},
+        "trials": {kind: [trial.to_json() for trial in rows] for kind, rows in (trials or {}).items()},
+        "tuning": tuning,
     }
     others = [read_registration(store, other) for other in store.study_names()]
-    registration = next((o for o in others if {key: o[key] for key in content} == content), None)
+    registration = next((o for o in others if {key: o.get(key) for key in content} == content), None)
     if registration is None:
         asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
         judged = _pairs_of(content, study.primary)

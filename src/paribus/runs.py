@@ -69,9 +69,16 @@ class Plan:
 
     def run(self, arm: str, seed: int) -> Run:
         """The run of ``arm`` with ``seed``."""
-        identity = {**self.identities[arm], **asdict(self.environment), "seed": seed}
-        text = json.dumps(identity, sort_keys=True)
-        return Run(arm, seed, hashlib.sha256(text.encode()).hexdigest()[:32], identity)
+        return _identify(arm, seed, {**self.identities[arm], **asdict(self.environment), "seed": seed})
+
+    def trial(self, name: str, arm: Arm, seed: int, nudged: bool = False) -> Run:
+        """A run that stands beside the pairs: of an arm called ``name`` that the study does not have.
+
+        ``nudged``: every initial weight is moved by one unit in the last place.
+        Raises SpecError for a spec without readable source.
+        """
+        identity = {**_arm_identity(arm), **asdict(self.environment), "seed": seed}
+        return _identify(name, seed, {**identity, "nudged": True} if nudged else identity)
 
     def __iter__(self) -> Iterator[Run]:
         """Seed by seed, the baseline before its treatments."""
@@ -81,6 +88,11 @@ class Plan:
 def plan(study: Study, environment: Environment) -> Plan:
     """The runs of ``study`` in ``environment``. Raises SpecError for a spec without readable source."""
     return Plan(study, environment, {name: _arm_identity(arm) for name, arm in study.arms.items()})
+
+
+def _identify(arm: str, seed: int, identity: dict[str, Any]) -> Run:
+    text = json.dumps(identity, sort_keys=True)
+    return Run(arm, seed, hashlib.sha256(text.encode()).hexdigest()[:32], identity)
 
 
 def _arm_identity(arm: Arm) -> dict[str, Any]:

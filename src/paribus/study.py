@@ -12,6 +12,7 @@ from typing import Any
 
 from paribus.errors import StudyError
 from paribus.specs import Change, Spec
+from paribus.tuning import Tuning, set_hyperparameters
 
 BASELINE = "baseline"
 MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
@@ -218,6 +219,11 @@ class Study:
         give_up: stop a treatment whose chance of a verdict by ``max_seeds`` falls below this.
         boundary: "group-sequential", or "anytime" for an open-ended confidence sequence.
         first_seed: the seeds are ``first_seed, first_seed + 1, ...``.
+        tuning: give every arm the same number of trials first, and compare each at its own best.
+        rate_probe: without ``tuning``, what the learning rates are multiplied by for one more pair each, which tells
+            whether the verdict would turn at another rate. Empty: no such pair.
+        width_response: a width of the baseline by path pattern, such as ``"*.mlp.d_ff"``: two more baselines, one
+            narrower and one wider, tell how much of a difference the number of parameters alone would make.
 
     Raises StudyError for a study that makes no sense.
     """
@@ -238,6 +244,9 @@ class Study:
     give_up: float = 0.10
     boundary: str = "group-sequential"
     first_seed: int = 0
+    tuning: Tuning | None = None
+    rate_probe: tuple[float, ...] = (0.5, 2.0)
+    width_response: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.baseline, Spec):
@@ -294,6 +303,26 @@ class Study:
             raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
         if self.boundary not in ("group-sequential", "anytime"):
             raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
+        self._check_trials()
+
+    def _check_trials(self) -> None:
+        if not isinstance(self.tuning, Tuning | None):
+            raise StudyError(f"tuning must be a Tuning, got {self.tuning!r}; write tuning=paribus.Tuning()")
+        if self.tuning:
+            verdict = range(self.first_seed, self.first_seed + self.max_seeds)
+            if shared := sorted(set(self.tuning.run_seeds) & set(verdict)):
+                raise StudyError(
+                    f"tuning runs on seed {shared[0]}, which is one of the verdict's ({verdict.start} to "
+                    f"{verdict.stop - 1}): what was chosen on a seed cannot be judged on it; set Tuning(first_seed=...)"
+                )
+            for arm in self.arms.values():
+                set_hyperparameters(arm.training, self.tuning.points[0])
+        factors = self.rate_probe
+        numbers = isinstance(factors, tuple) and all(isinstance(f, int | float) and f > 0 and f != 1 for f in factors)
+        if not numbers:
+            raise StudyError(f"rate_probe is a tuple of positive factors other than 1, such as (0.5, 2), got {factors}")
+        if self.width_response is not None and not isinstance(self.width_response, str):
+            raise StudyError(f'width_response is a path pattern such as "*.mlp.d_ff", got {self.width_response!r}')
 
     def _check_metric(self) -> None:
         if not isinstance(self.metric, Metric):
@@ -345,6 +374,9 @@ class Study:
             "give_up": self.give_up,
             "boundary": self.boundary,
             "first_seed": self.first_seed,
+            "tuning": self.tuning and self.tuning.to_json(),
+            "rate_probe": list(self.rate_probe),
+            "width_response": self.width_response,
         }
 
 

@@ -12,6 +12,7 @@ _HOMES = {
     "audit_arms": "design",
     "audit_design": "design",
     "audit_records": "outcome",
+    "audit_trials": "sensitivity",
     "compare_specs": "difference",
     "measure_arms": "matching",
 }

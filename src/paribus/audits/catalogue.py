@@ -78,25 +78,35 @@ CHECKS = (
         ("doubt", "invalid"),
         "A logit that moves by more than 1e-9 in float64 when a later token changes, with random weights, "
         "in training and in evaluation mode; it names the part. Doubt where a model cannot be tried.",
-        "A leak that opens only in longer windows than 128 tokens (32 for large models). A custom `loss` that reads "
-        "the targets. A leak that needs rare tokens.",
-        "21 passes over one or two short sequences in float64",
+        "A leak that opens only in longer windows than 128 tokens (32 for large models), or only between two "
+        "neighbours that none of 17 places separates. A custom `loss` that reads the targets. "
+        "A leak that needs rare tokens.",
+        "9 passes over eight short sequences in float64, for these three checks together",
     ),
     Check(
         "row leakage",
         "before",
         ("invalid",),
         "A logit that moves by more than 1e-9 when another sequence of the batch changes, such as under batch norm.",
-        "A leak that needs a large batch, such as a capacity that two sequences do not fill.",
-        "6 passes over two short sequences in float64",
+        "A leak that needs a large batch, such as a capacity that eight sequences do not fill.",
+        "none besides causality",
+    ),
+    Check(
+        "state between passes",
+        "before",
+        ("invalid",),
+        "A logit that moves by more than 1e-9 once the model has seen another batch: what a part keeps in an attribute, "
+        "or in a buffer that evaluation moves.",
+        "What only training keeps in a buffer, such as running statistics, by design. State that a gradient moves.",
+        "none besides causality",
     ),
     Check(
         "dead parameters",
         "before",
         ("note", "doubt"),
         "A tensor that gets no gradient at all on three batches, each with its own random weights (doubt). "
-        "A frozen tensor (note).",
-        "A tensor of which a part is dead, such as one expert of a stack. A gradient of rounding size. "
+        "A frozen tensor, or a slice of a stack that gets none, such as one expert (note).",
+        "A dead part of a matrix, such as one unit. A gradient of rounding size. "
         "A tensor that dies in training.",
         "one to three forward and backward passes over four short sequences",
     ),
@@ -122,6 +132,67 @@ CHECKS = (
         "two passes over two short sequences in float64",
     ),
     Check(
+        "silent substitute",
+        "before",
+        ("invalid",),
+        "An arm that computes the baseline's function and whose logits still have the baseline's bits after each of "
+        "three steps, from the real initial weights with the real optimizer: a fallback, or an argument that nothing "
+        "reads. Not asked of null arms.",
+        "A substitute that starts from other weights. A change that sets in after the third step.",
+        "none but for arms of the same function: three steps on two windows",
+    ),
+    Check(
+        "hidden difference",
+        "before",
+        ("note", "doubt"),
+        "What only the built models show: noise in training that no number in the spec turns off, noise in evaluation, "
+        "weights or activations in another type, a loss that is not the cross-entropy, an auxiliary loss away from the "
+        "changes, settings of the process that a part moves (doubt). A router's noise, an auxiliary loss at a change, "
+        "operations in one kernel that the baseline writes out, or the other way round (note).",
+        "Noise from a generator that is not torch's. How strong the same noise is. Kernels of other devices. "
+        "Global state that every arm sets alike is told once, of the baseline.",
+        "one pass over three short sequences, two more for a model with noise, two for one with its own loss",
+    ),
+    Check(
+        "initial scale",
+        "before",
+        ("note", "doubt"),
+        "Tensors of equal path and shape whose standard deviation at the start is 1.5 times the baseline's, or less "
+        "than 1 / 1.5 of it: doubt where the whole model is the user's class or nothing above them changed, else a "
+        "note. A changed part that returns three times, or a third of, what the baseline's does (note).",
+        "Tensors of other names or shapes, other than by what their part returns. Constant tensors and those of fewer "
+        "than 64 numbers.",
+        "none besides hidden difference",
+    ),
+    Check(
+        "optimizer groups",
+        "before",
+        ("doubt",),
+        "Tensors of equal path and shape that the same recipe's optimizer trains with other settings, such as a "
+        "learning rate, a weight decay or another rule.",
+        "Tensors of other names or shapes. What an optimizer of your own decides while it steps.",
+        "one construction of the optimizer",
+    ),
+    Check(
+        "metric",
+        "before",
+        ("doubt",),
+        "A study judged on the training loss where an arm is trained on a `loss` of its own that is not the "
+        "cross-entropy.",
+        "Terms that come in later in training.",
+        "two passes over two sequences, and only in such a study",
+    ),
+    Check(
+        "planned schedule",
+        "before",
+        ("note", "doubt"),
+        "A schedule that decays and stops above 0.5 of its peak, or has a negative factor (doubt). One that stops "
+        "above 0.15, never decays, takes more than 30 % of the steps to its peak, or whose largest factor is not 1 "
+        "(note).",
+        "Groups with rates of their own. Schedules inside an optimizer.",
+        "one call a step, 10,000 at most",
+    ),
+    Check(
         "train/validation overlap",
         "before",
         ("note", "doubt", "invalid"),
@@ -139,12 +210,29 @@ CHECKS = (
         "none; measured when the corpus is prepared",
     ),
     Check(
+        "budget",
+        "before",
+        ("note", "doubt"),
+        "Training tokens per active parameter, and passes over the training side: more than 20 are a doubt.",
+        "How much of the text repeats within one pass.",
+        "none",
+    ),
+    Check(
         "seeds",
         "after",
         ("note", "invalid"),
         "A failed run, a run without its partner, or a seed left out (invalid). A diverged run, or no run yet (note).",
         "Runs that were deleted from the end.",
         "none",
+    ),
+    Check(
+        "evidence",
+        "after",
+        ("invalid",),
+        "A metric that is not what the documents, the evaluations and steps.jsonl give, to 1e-9. Two seeds with equal "
+        "batches and equal losses of every document. A record of another seed.",
+        "Files that were all changed so that they agree. Metrics of an optimizer's or a part's own.",
+        "reads steps.jsonl",
     ),
     Check(
         "initial weights",
@@ -176,7 +264,7 @@ CHECKS = (
         "environment",
         "after",
         ("doubt",),
-        "Two runs of a pair with other versions of packages, or on another kind of device.",
+        "Two runs of a pair with other versions of packages, on another kind of device, or by other code of paribus.",
         "Two machines of one kind. Drivers.",
         "none",
     ),
@@ -185,9 +273,10 @@ CHECKS = (
         "after",
         ("note", "doubt"),
         "A run with another number of steps than planned, or whose last learning rate is more than 0.05 of the peak "
-        "away from where the schedule ends (doubt). A decay that stops above 0.15 of the peak (note).",
-        "The end of a schedule of your own class: its code is not run, only the 0.15 is looked at. "
-        "Groups of parameters after the first.",
+        "away from where the schedule ends (doubt). For a class of your own: a last rate above 0.15 of the peak "
+        "(note).",
+        "The end of a schedule of your own class: its code is not run here, as it is before training. Groups of "
+        "parameters after the first.",
         "reads steps.jsonl",
     ),
     Check(
@@ -200,10 +289,20 @@ CHECKS = (
         "none",
     ),
     Check(
-        "clipping",
+        "price in tokens",
         "after",
         ("note",),
-        "Gradients clipped in more than 90 % of an arm's steps.",
+        "For a difference above the margin and two standard errors: how many more tokens would buy the baseline as "
+        "much, on the same line over log tokens.",
+        "What a longer schedule would do. Above twice the tokens no number is given.",
+        "none",
+    ),
+    Check(
+        "clipping",
+        "after",
+        ("note", "doubt"),
+        "Gradients clipped in more than 90 % of an arm's steps; doubt where the baseline's share is lower or higher "
+        "by more than half under the same `clip`.",
         "Clipping inside an optimizer.",
         "none",
     ),
@@ -214,6 +313,83 @@ CHECKS = (
         "Steps whose loss lies 6 standard deviations above the mean of the 128 before.",
         "Spikes in the first 128 steps.",
         "none",
+    ),
+    Check(
+        "site norms",
+        "after",
+        ("note", "doubt"),
+        "Sites whose outputs or gradients, after the last step, are more than 10 times larger or smaller than the "
+        "baseline's at the same path in every pair (note); more than 100 times, at a site that does not change, in "
+        "two pairs or more of equal recipes (doubt).",
+        "Sites that one arm alone has. What happens earlier in training.",
+        "one more micro-batch a run, without a step",
+    ),
+    Check(
+        "unmoved parameters",
+        "after",
+        ("note", "doubt"),
+        "Trainable tensors whose bits are the initial ones at the end of every run: doubt where the baseline's at "
+        "that site moved.",
+        "A tensor of which a part moves, such as one expert of a stack.",
+        "a digest of the weights",
+    ),
+    Check(
+        "routing",
+        "after",
+        ("note", "doubt"),
+        "A router that sends more than 90 % of the assignments to one expert, or whose load is worth less than 1.5 "
+        "experts (doubt in half of the runs or more). Experts without a token at the last evaluation: a doubt where "
+        "it is more than a quarter of a site's in every run, and 8 tokens or more were scored for each expert.",
+        "Parts of yours without a `load` in `diagnostics()`. Experts that are chosen and weigh nothing.",
+        "none",
+    ),
+    Check(
+        "timing",
+        "after",
+        ("note", "doubt"),
+        "Where `--timing` was asked for: a machine so busy that more than a third of the rounds were rejected (doubt). "
+        "The baseline over again timed faster or slower than itself (doubt). A first step of more than 5 times a later "
+        "one (note).",
+        "Load that slows the steps and not the reference, such as of memory. Start-up beyond the fourth step. "
+        "Another machine.",
+        "none; the timing itself 4 steps and 3 to 10 rounds of about half a second",
+    ),
+    Check(
+        "learning rate",
+        "after",
+        ("note", "doubt"),
+        "Without tuning: one pair more at half and at double the learning rate of each verdict (`Study(rate_probe=...)`). "
+        "A difference that speaks against the verdict by more than one pair scatters (doubt); else the numbers (note).",
+        "Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no argument "
+        "`lr`. Treatments without a verdict.",
+        "two runs, and two of the baseline",
+    ),
+    Check(
+        "tuning",
+        "after",
+        ("note", "doubt"),
+        "With `Study(tuning=...)`: what each arm was tried with and what was chosen (note). A best value at the edge of "
+        "what was tried, after the grid was extended (doubt).",
+        "Hyper-parameters that were not named. A best value between two that were tried. Luck of one tuning seed.",
+        "as many runs as trials times tuning seeds",
+    ),
+    Check(
+        "size response",
+        "after",
+        ("note", "doubt"),
+        "With `Study(width_response=...)`: what the baseline gains by being wider, and so how much of each difference the "
+        "treatment's number of parameters alone would make; more than half of a difference that carries a verdict "
+        "is a doubt.",
+        "Sizes other than the number of parameters. A response that is no straight line over log parameters.",
+        "two runs of the baseline for each of the first `min_seeds` seeds",
+    ),
+    Check(
+        "noise floor",
+        "after",
+        ("doubt",),
+        "After `paribus run STUDY --null`: a margin below twice the sd that rounding alone gives a pair.",
+        "Noise of the seeds, which the intervals carry. Rounding in longer runs.",
+        "up to ten runs of the baseline, half of which the study then has",
     ),
 )
 """Every audit there is, in the order in which their findings come."""

@@ -38,6 +38,7 @@ class Job:
         model, training, data: JSON of the arm's specs and recipe.
         identity: what ``digest`` is over; written to ``run.json``.
         study_file: file that defines the user's own classes, imported before the specs are read.
+        nudged: move every initial weight by one unit in the last place, up or down.
     """
 
     digest: str
@@ -49,6 +50,7 @@ class Job:
     store: str
     device: str
     study_file: str | None = None
+    nudged: bool = False
 
 
 def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], bool] = lambda: False) -> Record:
@@ -91,7 +93,9 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
 
     from paribus.nn.contract import build_model, roles
     from paribus.training.cost import count_parameters
+    from paribus.training.health import measure_sites
     from paribus.training.loop import train
+    from paribus.training.rounding import nudge
     from paribus.training.statistics import summarize
 
     began = time.perf_counter()
@@ -107,6 +111,8 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             return build_model(model_spec, job.seed, **sizes, device=device)
 
         model = build("cpu")
+        if job.nudged:
+            nudge(model, job.seed)
         role_of = roles(model)
         weights = {name: _digest(p) for name, p in model.state_dict().items()}
         # Counted on a model of its own: a forward pass may move buffers, such as running statistics.
@@ -125,6 +131,18 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             report=report,
             stop=stop,
         )
+        peak_memory = peak.read()
+        inputs, targets = corpus.batch(job.seed, training.steps, training.batch_tokens, training.seq_len)
+        rows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
+        sites = measure_sites(
+            model,
+            [path for path, part in model.named_modules() if getattr(part, "paribus_slot", None)],
+            (inputs[:rows], targets[:rows]),
+            seed=job.seed,
+            unmoved=[name for name, p in model.named_parameters() if _digest(p) == weights.get(name)],
+            device=job.device,
+            precision=training.precision,
+        )
     metrics, measured = summarize(
         trained.steps, trained.evaluations, training, corpus.manifest["sides"]["train"]["tokens"]
     )
@@ -141,11 +159,13 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             "evaluation": evaluation_digest,
             "packages": {name: version(name) for name in ("torch", "numpy", "tokenizers")},
             "device": job.device,
+            "code": job.identity["paribus_source"][:16],
         },
+        sites=sites,
         measured={
             **measured,
             "startup_seconds": startup_seconds,
-            "peak_memory_bytes": peak.read(),
+            "peak_memory_bytes": peak_memory,
             "device_name": torch.cuda.get_device_name() if job.device == "cuda" else platform.processor(),
         },
     )

@@ -1,0 +1,137 @@
+"""A/A: what a study's own noise is, before money is spent on its arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.bench import Bench, set_up
+from paribus.campaign import Observe
+from paribus.errors import StudyError
+from paribus.judgement import Rule
+from paribus.judgement.power import calibrate_null, count_false_verdicts
+from paribus.records import DEFAULT_STORE, FORMAT, Record, Store, write_json
+from paribus.registration import seeded
+from paribus.request import read_request
+from paribus.runs import Plan, plan
+from paribus.study import BASELINE, Study
+from paribus.trials import Trial, plan_trials
+
+NULL_SEEDS = 20_000
+"""The seeds of many small nulls lie this far from the study's own."""
+
+SHORTENED = 10
+"""A small null trains this many times fewer tokens than the study."""
+
+FEWEST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What ``calibrate`` hands back: the numbers as data, and where they were written."""
+
+    name: str
+    data: Mapping[str, Any]
+    file: Path
+
+
+def calibrate(
+    study: str | Path | Study,
+    store: str | Path = DEFAULT_STORE,
+    *,
+    comparisons: int | None = None,
+    scale: str | None = None,
+    data: str | None = None,
+    executor: str = "local",
+    device: str | None = None,
+    devices: int | None = None,
+    max_seeds: int | None = None,
+    observe: Observe = lambda event: None,
+) -> Calibration:
+    """Run the baseline against itself: its sd over seeds, what rounding alone moves, and what this budget can settle.
+
+    The baseline runs on the first seeds of the study, which the study then need not do again, and once more from
+    initial weights that are moved by one unit in the last place. What is on disk is not done again.
+
+    Args:
+        comparisons: so many small A/A comparisons besides, each of ``max_seeds`` pairs at a tenth of the tokens, judged
+            by the study's own rule: how often does it call the baseline better or worse than itself?
+
+    Raises ParibusError for a study, corpus or store that cannot be used, and StudyError where a run fails.
+    """
+    asked = read_request(study, scale, data, max_seeds)
+    if comparisons is not None and comparisons < 1:
+        raise StudyError(f"comparisons must be at least 1, got {comparisons}")
+    with set_up(asked, store, executor, device, devices, observe) as bench:
+        made = plan(bench.study, bench.environment)
+        bench.tell("the baseline against itself: initial weights moved by one unit in the last place")
+        found: dict[str, Any] = {"format": FORMAT, "name": asked.name, "metric": asdict(bench.study.metric)}
+        found["null"] = _calibrate_floor(bench, made)
+        if comparisons:
+            bench.tell(f"{comparisons} small A/A comparisons")
+            found["small_nulls"] = _run_small_nulls(bench, comparisons)
+        file = bench.store.folder / "nulls" / f"{asked.name}.json"
+        write_json(file, found)
+    return Calibration(asked.name, found, file)
+
+
+def read_null(store: Store, registration: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The calibration of a registered study from the runs that are there; None without three finished pairs."""
+    metric = registration["study"]["metric"]["key"]
+    baseline = dict(seeded(registration, BASELINE))
+    pairs = []
+    for row in registration.get("trials", {}).get("null", ()):
+        digests = baseline.get(row["seed"]), row["digest"]
+        if all(digest and store.is_done(digest) for digest in digests):
+            members = [store.read_record(digest) for digest in digests]
+            if all(member.status == "done" for member in members):
+                pairs.append([member.metrics[metric] for member in members])
+    if len(pairs) < 3:
+        return None
+    fields = {key: value for key, value in registration["rule"].items() if key not in ("a_sign", "a_equiv")}
+    return calibrate_null(*zip(*pairs, strict=True), Rule(**fields), registration["study"]["metric"]["unit"]).to_json()
+
+
+def _calibrate_floor(bench: Bench, made: Plan) -> dict[str, Any]:
+    study = made.study
+    nudged = plan_trials(made)["null"]
+    plain = [Trial(made.run(BASELINE, trial.run.seed), trial.arm) for trial in nudged]
+    pairs = [trial for pair in zip(plain, nudged, strict=True) for trial in pair]
+    records = bench.run(pairs, made)
+    values = [[_value(study, records[trial.run.digest]) for trial in side] for side in (plain, nudged)]
+    return calibrate_null(*values, Rule.of_study(study), study.metric.unit).to_json()
+
+
+def _run_small_nulls(bench: Bench, comparisons: int) -> dict[str, Any]:
+    """A/A comparisons of a shortened baseline and its nudged copy, every pair on a seed of its own."""
+    study = _shortened(bench.study)
+    made = plan(study, bench.environment)
+    n_max, arm = study.max_seeds, study.arms[BASELINE]
+    first = study.first_seed + NULL_SEEDS
+    pairs = [
+        [Trial(made.trial("baseline, short", arm, seed, nudged=nudged), arm) for nudged in (False, True)]
+        for seed in range(first, first + comparisons * n_max)
+    ]
+    records = bench.run([trial for pair in pairs for trial in pair], made)
+    values = [[_value(study, records[trial.run.digest]) for trial in pair] for pair in pairs]
+    differences = [after - before for before, after in values]
+    split = [differences[start : start + n_max] for start in range(0, len(differences), n_max)]
+    counted = count_false_verdicts(split, Rule.of_study(study))
+    return {**counted.to_json(), "tokens": study.training.tokens, "pairs_each": n_max, "first_seed": first}
+
+
+def _shortened(study: Study) -> Study:
+    training = study.training
+    tokens = max(training.tokens // SHORTENED, FEWEST_STEPS * training.batch_tokens)
+    tokens = min(tokens, training.tokens)
+    steps = tokens // training.batch_tokens
+    return study.replace(training=training.replace(tokens=tokens, evaluations=min(training.evaluations, steps)))
+
+
+def _value(study: Study, record: Record) -> float:
+    if record.status != "done":
+        why = (record.error or record.status).strip().splitlines()[0]
+        raise StudyError(f"the baseline cannot be compared with itself: seed {record.seed} {record.status}: {why}")
+    return record.metrics[study.metric.key]

@@ -1,0 +1,106 @@
+"""Fair tuning: every arm gets the same trials, and its own best recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from paribus.errors import StudyError
+from paribus.records import Record
+from paribus.runs import Plan
+from paribus.study import BASELINE, Arm, Study
+from paribus.trials import Trial
+from paribus.tuning import Point, Tuning, set_hyperparameters
+
+RunTrials = Callable[[Sequence[Trial]], Mapping[str, Record]]
+"""Runs what is missing of some trials; records by digest."""
+
+
+def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
+    """The study with the best recipe for each of its arms, and what every trial gave.
+
+    All arms are tried at the same points on the same seeds, which are none of the verdict's; the verdict's runs are
+    the fresh runs of the winners. Trials are scored on the validation documents, also where the study is judged
+    on those held back. Raises StudyError where a trial fails, or no trial of an arm comes to its end.
+    """
+    study, tuning = plan.study, plan.study.tuning
+    curves = _try_all(plan, tuning, run)
+    for _ in range(tuning.extensions):
+        beyond = _directions(study, tuning, curves)
+        if not beyond:
+            break
+        for name, upwards in beyond:
+            tuning = tuning.extend(name, upwards)
+        curves = _try_all(plan, tuning, run)
+    best = {arm: _best(study, curve) for arm, curve in curves.items()}
+    report = {
+        **tuning.to_json(),
+        "run_seeds": list(tuning.run_seeds),
+        "extended": sum(len(values) - len(study.tuning.over[name]) for name, values in tuning.over.items()),
+        "arms": {
+            arm: {"curve": curve, "best": best[arm]["point"], "edges": list(tuning.edges(best[arm]["point"]))}
+            for arm, curve in curves.items()
+        },
+    }
+    return _with_recipes(study, {arm: row["point"] for arm, row in best.items()}), report
+
+
+def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[str, Any]]]:
+    """Per arm one row for every point: its value in every run, and their mean (None where a run diverged)."""
+    study = plan.study
+    trials: dict[str, list[list[Trial]]] = {}
+    for name, arm in study.arms.items():
+        validated = arm.replace(training=arm.training.replace(evaluation_side="validation"))
+        trials[name] = [[_trial(plan, name, validated, p, seed) for seed in tuning.run_seeds] for p in tuning.points]
+    # Point by point over all arms: an interrupted search has tried all arms alike.
+    order = [trial for rows in zip(*trials.values(), strict=True) for row in rows for trial in row]
+    records = run(order)
+    return {
+        name: [_score(study, t, [records[trial.run.digest] for trial in t]) for t in rows]
+        for name, rows in trials.items()
+    }
+
+
+def _trial(plan: Plan, name: str, arm: Arm, point: Point, seed: int) -> Trial:
+    tried = arm.replace(training=set_hyperparameters(arm.training, point))
+    said = ", ".join(f"{key} {value:.3g}" for key, value in point.items())
+    return Trial(plan.trial(f"{name}, {said}", tried, seed), tried, {"arm": name, "point": dict(point)})
+
+
+def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, Any]:
+    for trial, record in zip(trials, records, strict=True):
+        if record.status == "failed":
+            why = (record.error or "no reason given").strip().splitlines()[0]
+            raise StudyError(f"tuning: the run of {trial.run.arm!r} (seed {record.seed}) failed: {why}")
+    values = [record.metrics.get(study.metric.key) if record.status == "done" else None for record in records]
+    whole = all(value is not None for value in values)
+    return {"point": dict(trials[0].about["point"]), "values": values, "value": fmean(values) if whole else None}
+
+
+def _best(study: Study, curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The row with the best mean; of equal ones the first."""
+    if all(row["value"] is None for row in curve):
+        raise StudyError(f"tuning: all {len(curve)} trials of an arm diverged; try smaller values")
+    sign = 1 if study.metric.better == "lower" else -1
+    return min(curve, key=lambda row: math.inf if row["value"] is None else sign * row["value"])
+
+
+def _directions(
+    study: Study, tuning: Tuning, curves: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[tuple[str, bool]]:
+    """The edges of the grid at which some arm is best: hyper-parameter, and whether it is the upper one."""
+    if tuning.trials is not None:
+        return []  # points drawn between two ends are not a grid that could grow
+    points = [_best(study, curve)["point"] for curve in curves.values()]
+    ends = {(name, point[name] == tuning.over[name][-1]) for point in points for name in tuning.edges(point)}
+    return sorted(ends)
+
+
+def _with_recipes(study: Study, points: Mapping[str, Point]) -> Study:
+    def recipe(name: str) -> Any:
+        return set_hyperparameters(study.arms[name].training, points[name])
+
+    treatments = {name: arm.replace(training=recipe(name)) for name, arm in study.treatments.items()}
+    return study.replace(training=recipe(BASELINE), treatments=treatments)

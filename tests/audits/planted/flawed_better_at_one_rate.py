@@ -1,0 +1,16 @@
+"""A gain that is a better learning rate for one arm: it turns where the rate is another."""
+
+import torch
+from ground import BASELINE, TRAINING, make_study
+
+import paribus as pb
+
+study = make_study(
+    pb.Arm(BASELINE, TRAINING.replace(optimizer=pb.spec(torch.optim.AdamW, lr=0.02))),
+    training=TRAINING.replace(optimizer=pb.spec(torch.optim.AdamW, lr=0.002)),
+    changes={"idea": ("training.optimizer.lr",)},
+    rate_probe=(32.0,),
+    min_seeds=3,
+    max_seeds=3,
+)
+CAUGHT = {"check": "learning rate", "severity": "doubt", "arm": "idea"}

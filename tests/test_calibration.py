@@ -1,0 +1,118 @@
+"""The baseline against itself: what is run, what is kept, what a study then knows of its noise."""
+
+import random
+import statistics
+
+import pytest
+import torch
+
+from paribus import lab
+from paribus.calibration import calibrate, read_null
+from paribus.data import Bytes, Text
+from paribus.errors import StudyError
+from paribus.nn import LayerNorm, RMSNorm, llama
+from paribus.records import Record, Store, read_json
+from paribus.registration import register
+from paribus.runs import Environment, plan
+from paribus.specs import spec
+from paribus.study import BASELINE, Study, Training
+from paribus.trials import plan_trials
+from toy_study import make_study as make_toy
+
+torch.set_num_threads(1)
+WIDTH = llama(d_model=16, n_layers=1, n_heads=2, norm=spec(LayerNorm))
+
+
+@pytest.fixture(scope="module")
+def study(home, tmp_path_factory):
+    """A real study of 12 steps."""
+    path = tmp_path_factory.mktemp("text") / "words.jsonl"
+    words = random.Random(0)
+    lines = [" ".join(words.choices("abcdefghijklmnop", k=150)) for _ in range(30)]
+    path.write_text("".join(f'{{"text": "{line}"}}\n' for line in lines))
+    return Study(
+        question="Is it the same?",
+        baseline=WIDTH,
+        treatments={"rms": WIDTH.replace("*norm", spec(RMSNorm, eps=1e-5))},
+        data=spec(Text, source=str(path), tokenizer=spec(Bytes)),
+        training=Training(
+            tokens=12 * 64,
+            batch_tokens=64,
+            seq_len=16,
+            evaluations=1,
+            evaluation_tokens=256,
+            optimizer=spec(torch.optim.AdamW, lr=0.01),
+        ),
+        margin=0.05,
+        max_seeds=3,
+        rate_probe=(),
+    )
+
+
+@pytest.fixture(scope="module")
+def calibrated(study, tmp_path_factory):
+    store = tmp_path_factory.mktemp("nulls") / "store"
+    return store, calibrate(study, store, comparisons=2, executor="inline")
+
+
+def test_the_sds_are_those_of_the_runs_that_lie_in_the_store(calibrated):
+    store, found = calibrated
+    values = {}
+    for folder in (store / "runs").iterdir():
+        identity, record = read_json(folder / "run.json"), read_json(folder / "result.json")
+        if identity["training"]["tokens"] == 12 * 64:
+            values[record["seed"], identity.get("nudged", False)] = record["metrics"]["val_loss"]
+    plain, nudged = ([values[seed, side] for seed in range(3)] for side in (False, True))
+    null = found.data["null"]
+    assert null["seed_sd"] == pytest.approx(statistics.stdev(plain))
+    assert null["floor_sd"] == pytest.approx(statistics.stdev(b - a for a, b in zip(plain, nudged, strict=True)))
+    assert 0 < null["floor_sd"] < null["seed_sd"]
+
+
+def test_small_nulls_are_shortened_and_run_on_seeds_of_their_own(calibrated):
+    store, found = calibrated
+    small = found.data["small_nulls"]
+    assert (small["nulls"], small["pairs_each"], small["tokens"]) == (2, 3, 640)
+    runs = [read_json(folder / "run.json") for folder in (store / "runs").iterdir()]
+    seeds = [run["seed"] for run in runs if run["training"]["tokens"] == 640]
+    assert sorted(seeds) == sorted(2 * list(range(20_000, 20_006)))
+    assert small["false_at_zero"] <= small["allowed"]
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(calibrated, study):
+    store, found = calibrated
+    events = []
+    again = calibrate(study, store, comparisons=2, executor="inline", observe=events.append)
+    assert again.data == found.data == read_json(found.file)
+    assert {event["event"] for event in events} == {"message"}
+
+
+def test_the_study_then_takes_its_baseline_runs_from_there_and_its_report_has_the_floor(calibrated, study):
+    store, found = calibrated
+    started = []
+
+    def observe(event):
+        if event["event"] == "started":
+            started.append((event["arm"], event["seed"]))
+
+    report = lab.run(study, store, executor="inline", observe=observe).report
+    assert started and {arm for arm, _ in started} == {"rms"}
+    assert report["null"] == found.data["null"]
+
+
+def test_no_comparison_at_all_is_refused(study, tmp_path):
+    with pytest.raises(StudyError, match="comparisons must be at least 1, got 0"):
+        calibrate(study, tmp_path / "s", comparisons=0)
+
+
+def test_two_finished_pairs_are_too_few_for_a_floor_and_a_diverged_one_does_not_count(tmp_path):
+    store = Store.create(tmp_path / "s")
+    made = plan(make_toy(max_seeds=5), Environment("data", "cpu", "2.13.0"))
+    trials = plan_trials(made)
+    registration = register(store, "toy", made, {"title": "t", "digest": "d"}, "e", trials=trials)
+    for seed, status in enumerate(["done", "diverged", "done", "done"]):
+        assert read_null(store, registration) is None
+        value = {"val_loss": 3.0 + 0.1 * seed} if status == "done" else {}
+        store.write_record(Record(made.run(BASELINE, seed).digest, seed, "done", {"val_loss": 3.0}))
+        store.write_record(Record(trials["null"][seed].run.digest, seed, status, value))
+    assert read_null(store, registration)["n_seeds"] == 3
