@@ -45,6 +45,8 @@ class PlainLines:
         elif kind in ("started", "finished", "stopped"):
             status = event.get("status", "")
             self._print(f"{event['arm']} seed {event['seed']}: {kind if status in ('', 'done') else status}")
+        elif kind == "timing":
+            self._print(_timing_text(event))
         elif kind == "judged":
             for row in event["rows"]:
                 line = f"{row['treatment']}: {_progress_text(row)}"
@@ -78,6 +80,8 @@ class LiveTable:
             self.running.pop(event["digest"], None)
         elif kind == "judged":
             self.rows = event["rows"]
+        elif kind == "timing":
+            self.messages.append(_timing_text(event))
 
     def render(self) -> Group:
         runs = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
@@ -120,6 +124,12 @@ def _run_cells(run: Mapping[str, Any]) -> list[str]:
         left = f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
     rate = line["measured"]["tokens_per_second"]
     return [name, f"{line['step']}/{run['steps']}", f"{line['loss']:.3f}", f"{rate:,.0f}", left]
+
+
+def _timing_text(event: Mapping[str, Any]) -> str:
+    rejected = sum(event["rejected"].values())
+    told = "; ".join(f"{name}: {kind}" for name, kind in event["treatments"].items())
+    return f"timing round {event['rounds']} ({rejected} measured again). {told}"
 
 
 def _progress_text(row: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from paribus.bench import Bench
     from paribus.trials import Trial
 
+TIMES = "timing.json"
+
 
 def run(
     study: str | Path | Study,
@@ -77,11 +79,13 @@ def run(
             bench.tell("would the verdict turn? runs at other learning rates and widths")
             bench.run(beside, made)
             judged = judge(store, registration["name"])
+        folder = bench.store.study_folder(registration["name"])
+        paths = {form: write_report(judged, folder, form) for form in FORMS}
         if timing:
-            bench.tell("timing the arms, one after the other on this machine")
-            _time_arms(bench, registration["name"])
+            bench.tell("timing the arms in turn, on this machine alone")
+            _time_arms(bench, made.study, folder)
             judged = judge(store, registration["name"])
-        paths = {form: write_report(judged, bench.store.study_folder(judged["name"]), form) for form in FORMS}
+            paths = {form: write_report(judged, folder, form) for form in FORMS}
     return Result(judged["name"], read_json(paths["json"]), paths["html"])
 
 
@@ -120,10 +124,11 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     comparisons = compare_records(registration, finished)
     records = _keep_judged(finished, comparisons)
     findings = read_findings(place.study_folder(name) / "findings.json")
-    findings += audit_records(registration["study"], records, place.read_steps)
+    timing = read_json(file) if (file := place.study_folder(name) / TIMES).exists() else None
+    findings += audit_records(registration["study"], records, place.read_steps, timing)
     trials, null = read_trials(place, registration), read_null(place, registration)
     findings += audit_trials(registration, comparisons, records, trials, null)
-    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning")}
+    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning"), "timing": timing}
     judged = {**_describe(registration, records, comparisons, findings), **beside}
     write_json(place.study_folder(name) / "verdicts.json", judged)
     return judged
@@ -287,11 +292,11 @@ def _choose_trials(trials: Mapping[str, Sequence[Trial]], judged: Mapping[str, A
     return rates + (list(trials["widths"]) if judged["complete"] and firm else [])
 
 
-def _time_arms(bench: Bench, name: str) -> None:
+def _time_arms(bench: Bench, study: Study, folder: Path) -> None:
     from paribus.execution.timing import measure_times
 
-    measured = measure_times(bench.study, bench.corpus, device=bench.environment.device)
-    write_json(bench.store.study_folder(name) / "timing.json", measured)
+    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)
+    write_json(folder / TIMES, measured)
 
 
 def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Records:

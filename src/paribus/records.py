@@ -73,7 +73,11 @@ class Record:
         metrics: final numbers by name; see docs/report_schema.md.
         evaluations: one entry per scheduled evaluation: step, tokens, loss and so on.
         documents: per held-out document ``tokens`` (count) and ``loss`` (sum in nats), equal order in all runs.
-        pairing: digests that two members of a pair must share: initial weights by path, batches, evaluation tokens.
+        pairing: digests that two members of a pair must share: initial weights by path, batches, evaluation tokens,
+            and the source of paribus ("code").
+        sites: path of every part that fills a slot to what it looks like on one more batch after the last step:
+            ``output_rms`` and ``gradient_rms`` (root mean squares), and ``unmoved``, the share of its trainable
+            parameters in tensors that kept their initial bits; a number that a part does not have is absent.
         error: for "diverged" and "failed", what happened.
         measured: what a clock or memory counter said; never equal between two runs.
     """
@@ -85,6 +89,7 @@ class Record:
     evaluations: tuple[Mapping[str, float], ...] = ()
     documents: Mapping[str, list[float]] = field(default_factory=dict)
     pairing: Mapping[str, Any] = field(default_factory=dict)
+    sites: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     error: str | None = None
     measured: Mapping[str, Any] = field(default_factory=dict)
 

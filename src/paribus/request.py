@@ -53,6 +53,11 @@ def read_request(
     findings = []
     if data is not None:
         name = f"{name}-on-{Path(data).stem}"
+        if "source" not in wanted.data.resolved():
+            raise StudyError(
+                f"no other corpus can be named: the data of this study are a {wanted.data.cls.__name__}, "
+                "which takes no source"
+            )
         corpus = wanted.data.replace("source", data)
         if not data.startswith("hub:") and (tokenizer := _hub_tokenizer(corpus)):
             corpus = corpus.replace("tokenizer", _own_tokenizer(tokenizer)).replace("max_document_chars", None)

@@ -111,7 +111,9 @@ def test_other_held_out_tokens_make_the_comparison_invalid():
     assert the("held-out tokens", audit(records)).severity == "invalid"
 
 
-@pytest.mark.parametrize(("key", "value"), [("packages", {"torch": "2.12.0"}), ("device", "cuda")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("packages", {"torch": "2.12.0"}), ("device", "cuda"), ("code", "0123456789abcdef")]
+)
 def test_another_environment_is_doubted(key, value):
     records = make_records()
     records["arm"][0] = make_record("arm", 0, pairing={key: value})
@@ -214,7 +216,7 @@ def test_a_schedule_counted_in_the_wrong_steps_is_doubted():
         (None, []),
         (spec(WarmupStableDecay, floor=0.1), []),
         (spec(Constant), []),
-        (spec(Cosine, floor=0.3), ["note"]),
+        (spec(Cosine, floor=0.3), []),  # told before training, by "planned schedule"
     ],
 )
 def test_a_schedule_is_held_to_its_own_end(schedule, severities):
@@ -274,16 +276,35 @@ def test_a_metric_that_has_no_curve_says_nothing_about_its_slope():
     assert audit(make_records(), STUDY.replace(metric=Metric("train_loss", "nats/token"), margin=0.0)) == ()
 
 
-def test_clipping_at_nearly_every_step_and_spikes_are_noted_per_arm():
+@pytest.mark.parametrize(("frequency", "severity"), [(0.40, "doubt"), (0.50, "note")])
+def test_clipping_at_nearly_every_step_is_doubted_where_the_baseline_is_clipped_far_less(frequency, severity):
     records = make_records()
-    records["arm"] = {
-        seed: make_record("arm", seed, metrics={"clipping_frequency": 0.95, "loss_spikes": 2.0}) for seed in (0, 1, 2)
-    }
-    findings = audit(records)
-    assert [(f.check, f.arm, f.severity) for f in findings] == [
-        ("clipping", "arm", "note"),
-        ("loss spikes", "arm", "note"),
-    ]
+    for arm, share in (("baseline", frequency), ("arm", 0.95)):
+        records[arm] = {seed: make_record(arm, seed, metrics={"clipping_frequency": share}) for seed in (0, 1, 2)}
+    found = the("clipping", audit(records))
+    assert (found.severity, found.arm) == (severity, "arm")
+
+
+def test_an_arm_that_is_clipped_far_less_than_a_saturated_baseline_is_the_one_that_is_doubted():
+    records = make_records()
+    for arm, share in (("baseline", 1.0), ("arm", 0.1)):
+        records[arm] = {seed: make_record(arm, seed, metrics={"clipping_frequency": share}) for seed in (0, 1, 2)}
+    findings = of("clipping", audit(records))
+    assert [(f.arm, f.severity) for f in findings] == [("baseline", "note"), ("arm", "doubt")]
+
+
+def test_a_clip_of_its_own_that_an_arm_declares_is_no_doubt():
+    study = make_study(arm=Arm(BASELINE, TRAINING.replace(clip=0.01)))
+    records = make_records()
+    records["arm"] = {seed: make_record("arm", seed, metrics={"clipping_frequency": 1.0}) for seed in (0, 1, 2)}
+    assert the("clipping", audit(records, study)).severity == "note"
+
+
+def test_spikes_are_noted_per_arm():
+    records = make_records()
+    records["arm"] = {seed: make_record("arm", seed, metrics={"loss_spikes": 2.0}) for seed in (0, 1, 2)}
+    found = the("loss spikes", audit(records))
+    assert (found.severity, found.arm) == ("note", "arm")
 
 
 def test_records_are_audited_without_torch_and_without_the_users_classes():

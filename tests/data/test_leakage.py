@@ -1,7 +1,14 @@
+import numpy as np
 from random_documents import write_documents
 
 from paribus.data.corpora import Text
-from paribus.data.leakage import measure_overlap
+from paribus.data.leakage import (
+    choose_length,
+    measure_overlap,
+    measure_vocabulary,
+    measure_windows,
+    rare_length,
+)
 from paribus.data.preparation import prepare
 from paribus.data.tokenization import Bytes
 
@@ -42,3 +49,108 @@ def test_unrelated_documents_share_nothing_of_fifty_bytes(small):
 
 def documents(corpus, side):
     return corpus.decode(corpus.side(side).tokens).removesuffix("\n\n").split("\n\n")
+
+
+class Given:
+    """A data set of the documents it is given."""
+
+    def __init__(self, vocab_size, train, validation, decodes=False):
+        self.vocab_size = vocab_size
+        self.given = {"train": train, "validation": validation}
+        if decodes:
+            self.decode = lambda ids: "".join(chr(97 + i) for i in ids)
+
+    def documents(self, side):
+        return self.given[side]
+
+
+def draw(count, length, vocab_size=16, seed=0):
+    """Documents of uniform random tokens."""
+    return list(np.random.default_rng(seed).integers(0, vocab_size, size=(count, length)))
+
+
+def test_runs_that_hold_sixty_four_bits_are_rare():
+    even = [np.arange(16)] * 2  # 4 bits a token
+    assert rare_length(prepare(Given(16, even, even))) == 16
+    coin = [np.array([0, 1])] * 2  # 1 bit a token
+    assert rare_length(prepare(Given(2, coin, coin))) == 64
+    biased = [np.array([0, 0, 0, 1])] * 2  # 2 - 3/4 log2 3 = 0.811 bits a token
+    assert rare_length(prepare(Given(2, biased, biased))) == 79
+
+
+def test_a_data_set_of_one_token_has_no_rare_run():
+    same = [np.zeros(50, dtype=int)] * 2
+    assert rare_length(prepare(Given(2, same, same))) == 10_000
+
+
+def test_a_passage_is_sixteen_tokens_without_bytes_and_fifty_bytes_with_them_or_longer_where_chance_repeats():
+    assert choose_length(prepare(Given(999, draw(20, 40, 999), draw(4, 40, 999, seed=1)))) == 16
+    assert choose_length(prepare(Given(16, draw(20, 49), draw(4, 49, seed=1), decodes=True))) == 52  # 50 * 50 / 49
+    assert choose_length(prepare(Given(2, draw(20, 49, 2), draw(4, 49, 2, seed=1), decodes=True))) > 60
+
+
+def test_copies_are_counted_and_the_share_of_training_that_repeats():
+    train, other = draw(9, 40), draw(3, 40, seed=1)
+    corpus = prepare(Given(16, [*train, train[0], train[0]], [train[5], *other]))
+    found = measure_overlap(corpus)
+    assert found["train_repeats"] == 3 / 11
+    facts = found["sides"]["validation"]
+    assert (facts["documents"], facts["duplicate_documents"], facts["long_duplicates"]) == (4, 1, 1)
+    assert facts["shared_share"] == 1 / 4
+    assert set(found["sides"]) == {"validation"}
+
+
+def test_the_example_is_a_passage_of_both_sides():
+    train = draw(9, 40)
+    ids = measure_overlap(prepare(Given(16, train, [train[5], *draw(2, 40, seed=1)])))["sides"]["validation"]["example"]
+    assert " ".join(map(str, ids)) in " ".join(map(str, train[5]))
+    text = measure_overlap(prepare(Given(16, train, [train[5], *draw(2, 40, seed=1)], decodes=True)))
+    text = text["sides"]["validation"]["example"]
+    assert text is None  # a passage of 50 bytes is longer than the documents
+
+
+def test_windows_that_overlap_in_one_text_go_on_where_others_stop():
+    tokens = draw(1, 2_000)[0]
+    windows = [tokens[i : i + 40] for i in range(0, 1_960, 10)]
+    corpus = prepare(Given(16, windows[::2] + windows[1::4], windows[3::4]))
+    found = measure_windows(corpus, "validation")
+    # 49 held-out windows; each begins 10 tokens into a training window, of which the last 30 agree.
+    assert found == {"documents": 49, "continuing": 49, "length": rare_length(corpus)}
+
+
+def test_windows_side_by_side_and_random_documents_go_on_nowhere():
+    tokens = draw(1, 2_000)[0]
+    windows = [tokens[i : i + 40] for i in range(0, 2_000, 40)]
+    assert measure_windows(prepare(Given(16, windows[::2], windows[1::2])), "validation")["continuing"] == 0
+
+
+def test_windows_of_another_length_are_found_inside_longer_ones():
+    tokens = draw(1, 2_000)[0]
+    long = [tokens[i : i + 100] for i in range(0, 1_900, 100)]
+    short = [tokens[i + 37 : i + 67] for i in range(0, 1_900, 100)]
+    found = measure_windows(prepare(Given(16, long, short)), "validation")
+    assert (found["documents"], found["continuing"]) == (19, 19)
+
+
+def test_documents_that_begin_alike_are_no_windows():
+    header = draw(1, 20, seed=7)[0]
+    train = [np.concatenate([header, body]) for body in draw(20, 20)]
+    held_out = [np.concatenate([header, body]) for body in draw(5, 20, seed=1)]
+    assert measure_windows(prepare(Given(16, [*train, header], held_out)), "validation")["continuing"] == 0
+
+
+def test_a_pattern_too_short_to_be_rare_is_not_looked_for():
+    copies = [np.tile(digits, 2) for digits in draw(200, 4, 4)]
+    assert measure_windows(prepare(Given(4, copies, copies[:5])), "validation")["documents"] == 0
+
+
+def test_ids_that_training_lacks_are_counted():
+    corpus = prepare(Given(10, [[0, 1, 2], [1, 2]], [[0, 3, 3], [1, 4]]))
+    found = measure_vocabulary(corpus, "validation")
+    assert found == {
+        "ids": 4,
+        "unseen_ids": 2,
+        "unseen_share": 0.5,
+        "unseen_tokens_share": 3 / 5,
+        "used_share": 5 / 10,
+    }

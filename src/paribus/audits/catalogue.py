@@ -40,8 +40,9 @@ CHECKS = (
         "several differences",
         "before",
         ("note",),
-        "More than one kind of change in one treatment, the recipe included. An argument, such as eps, whose value "
-        "changes along with the class of its site.",
+        "More than one kind of change in one treatment, the recipe included, and which of them have an arm of "
+        "their own; from the baseline, or from another treatment with the same new class. An argument, such as "
+        "eps, whose value changes along with the class of its site.",
         "Two changes made inside one new class. Defaults of another name.",
         "none",
     ),
@@ -73,11 +74,30 @@ CHECKS = (
         "one forward and backward pass over one window",
     ),
     Check(
+        "state size",
+        "before",
+        ("note",),
+        "More than 1 % more or fewer numbers kept of a sequence of the study's length while decoding: what "
+        "`state_size(seq_len)` of each mixer says, else what its `step` returns, for every time it runs in a pass.",
+        "A mixer with neither. What other parts keep. Memory of training.",
+        "one more construction without memory; up to 128 steps of each mixer without `state_size`",
+    ),
+    Check(
+        "tokens and steps",
+        "before",
+        ("note", "doubt"),
+        "More than 1 % (note) or 5 % (doubt, unless declared in `changes`) more or fewer training tokens or "
+        "optimizer steps than the baseline.",
+        "Tokens that are read and not trained on. Work inside a step.",
+        "none",
+    ),
+    Check(
         "causality",
         "before",
-        ("doubt", "invalid"),
+        ("note", "doubt", "invalid"),
         "A logit that moves by more than 1e-9 in float64 when a later token changes, with random weights, "
-        "in training and in evaluation mode; it names the part. Doubt where a model cannot be tried.",
+        "in training and in evaluation mode; it names the part. Doubt where a model cannot be tried, a note where only "
+        "the order moves in which noise is drawn.",
         "A leak that opens only in longer windows than 128 tokens (32 for large models), or only between two "
         "neighbours that none of 17 places separates. A custom `loss` that reads the targets. "
         "A leak that needs rare tokens.",
@@ -86,8 +106,9 @@ CHECKS = (
     Check(
         "row leakage",
         "before",
-        ("invalid",),
-        "A logit that moves by more than 1e-9 when another sequence of the batch changes, such as under batch norm.",
+        ("note", "invalid"),
+        "A logit that moves by more than 1e-9 when another sequence of the batch changes, such as under batch norm. "
+        "A note where only the order moves in which noise is drawn.",
         "A leak that needs a large batch, such as a capacity that eight sequences do not fill.",
         "none besides causality",
     ),
@@ -95,8 +116,8 @@ CHECKS = (
         "state between passes",
         "before",
         ("invalid",),
-        "A logit that moves by more than 1e-9 once the model has seen another batch: what a part keeps in an attribute, "
-        "or in a buffer that evaluation moves.",
+        "A logit that moves by more than 1e-9 once the model has seen another batch: what a part keeps in an "
+        "attribute, or in a buffer that evaluation moves.",
         "What only training keeps in a buffer, such as running statistics, by design. State that a gradient moves.",
         "none besides causality",
     ),
@@ -117,10 +138,11 @@ CHECKS = (
         "Each part that is not paribus's own, by the suite of `check_part`: a gradient that is not the derivative, "
         "two equal calls that differ, a second reset that differs (doubt), a causal or row leak that the whole model "
         "does not show (doubt), a wrong shape at its site (doubt), anything else (note). "
-        "Parameters or buffers that differ between two constructions with one seed (invalid).",
+        "Parameters or buffers that differ between two constructions with one seed (invalid). Varied parameters that "
+        "are equal for two seeds (note).",
         "What shows at real sizes alone. A part that cannot be tried alone (note). Parts without a slot, heads, and "
         "whole models above 5 million parameters.",
-        "none without such parts; 0.1 seconds for each, and one more construction of the arm",
+        "none without such parts; 0.1 seconds for each, and two more constructions of the arm",
     ),
     Check(
         "same function",
@@ -196,10 +218,26 @@ CHECKS = (
         "train/validation overlap",
         "before",
         ("note", "doubt", "invalid"),
-        "A scored document that is a training document, token for token (invalid). The share of the scored side's "
-        "passages of 50 bytes that stand in the training text: above 50 % invalid, above 15 % doubt, else a note.",
-        "Paraphrases, translations, shorter quotations, and what a pretrained tokenizer has seen.",
-        "about a second per 3 million tokens",
+        "A scored document that is a training document, token for token (invalid; in data of the user's own, short "
+        "ones that repeat as often in training are a note, and 1 % or fewer a doubt). The share of the scored "
+        "side's passages of 50 bytes that stand in the training text: above 50 % invalid, above 15 % doubt, else a "
+        "note. The share of scored documents that begin with what a training document ends with, as windows of one "
+        "text do: the same limits. In data of the user's own also documents that are mostly training text: above 5 "
+        "% doubt.",
+        "Paraphrases, translations, shorter quotations, and what a pretrained tokenizer has seen. Windows that lie "
+        "side by side.",
+        "about a second per 3 million tokens; twice that where documents are short",
+    ),
+    Check(
+        "vocabulary",
+        "before",
+        ("note", "doubt"),
+        "In data of the user's own: ids that are scored and never occur in training. More than 1 % of the scored "
+        "ids, and 5 or more, are a doubt where every id of the vocabulary occurs somewhere, which shows a "
+        "vocabulary made from all text, or where they are 5 % of the scored tokens. A ready-made tokenizer (note).",
+        "A vocabulary whose size or order comes from held-out text while training shows all of it. What a "
+        "ready-made tokenizer was made of.",
+        "none for Bytes and BPE, which are made of the training documents; else one pass over the tokens",
     ),
     Check(
         "tokenizer loses text",
@@ -352,7 +390,7 @@ CHECKS = (
         "one (note).",
         "Load that slows the steps and not the reference, such as of memory. Start-up beyond the fourth step. "
         "Another machine.",
-        "none; the timing itself 4 steps and 3 to 10 rounds of about half a second",
+        "none; the timing itself 4 steps and 3 to 10 rounds of about a third of a second",
     ),
     Check(
         "learning rate",

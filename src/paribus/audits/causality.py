@@ -1,47 +1,88 @@
-"""Does a model see the future, or other rows of its batch? Found by changing tokens and looking at the logits."""
+"""Does a model see the future, other rows of its batch, or earlier batches? Found by changing tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paribus.audits.probes import draw_tokens, forward_exactly, randomize
+from paribus.audits.probes import (
+    buffers_kept,
+    constant_noise,
+    draw_tokens,
+    fixed_noise,
+    forward_exactly,
+    randomize,
+)
 from paribus.audits.sites import site_of
+from paribus.nn.precision import float64_arithmetic
 from paribus.records import Finding
 from paribus.specs import Spec
+from paribus.streams import derive
 
 EXACT = 1e-9  # how far a logit may move in float64
 _TRIALS = ((0, True), (0, False), (1, True))  # seed of weights and tokens, and whether in training mode
+_BORDERS = (15, 31, 63, 7, 16, 47, 3, 95, 32, 111, 1, 79)  # last and first places of chunks, the likeliest first
+_PLACES = 5  # in a trial, besides the last one and a token changed alone
 
 Keep = Callable[[Tensor], Tensor | None]
 """The part of an activation that must not move; None where the axes cannot be told."""
 
 
 def find_leaks(arm: str, model: nn.Module, spec: Spec, vocab_size: int, length: int) -> Iterator[Finding]:
-    """Look whether later tokens, or other rows, move what ``model`` (in float64) says.
+    """Look whether later tokens, other rows, or earlier batches move what ``model`` (in float64) says.
 
-    Both are tried in training and in evaluation mode: a norm over the batch leaks in training alone. The weights of
-    ``model`` are lost.
+    Tried in training and in evaluation mode: a norm over the batch leaks in training alone. One row of a batch is left
+    as it is, every other one is changed from a place of its own on: the one must stand still, and the others up to
+    their places. The weights of ``model`` are lost.
     """
     leaks: dict[str, Finding] = {}
-    for draw, training in _TRIALS:
+    for trial, (draw, training) in enumerate(_TRIALS):
         randomize(model, draw)
         model.train(training)
-        tokens = draw_tokens(vocab_size, 2, length, seed=draw)
-        if trouble := _untestable(arm, model, tokens, training):
+        changes = _changes(length, trial)
+        before = draw_tokens(vocab_size, len(changes), length, seed=draw)
+        after = _changed(before, changes, vocab_size)
+        with nullcontext() if training else buffers_kept(model):
+            said, moved, trouble = _say_thrice(arm, model, spec, before, after)
+        if trouble:
             yield trouble
             break
-        for before, probes in ((tokens[:1], _time_probes), (tokens, _row_probes)):
-            said = forward_exactly(model, before)
-            for probe in probes(before, vocab_size):
-                moved = _largest(probe.keep(said) - probe.keep(forward_exactly(model, probe.after)))
-                if moved > EXACT and probe.check not in leaks:
-                    leaks[probe.check] = _leak(arm, model, spec, probe, moved, training)
+        distances = [_largest(row[: change.t + 1]) for row, change in zip(moved - said, changes, strict=True)]
+        if max(distances) <= EXACT:
+            continue
+        # A row alone tells a leak in time from one between rows.
+        alone = [(_moved_by(model, p), p) for p in _time_probes(before, after, changes)]
+        far, probe = max(alone, key=lambda pair: pair[0], default=(0.0, None))
+        if far > EXACT and not _is_found("causality", leaks):
+            leaks["causality"] = _leak(arm, model, spec, probe, far, training)
+        still = changes.index(_STILL)
+        if (distances[still] > EXACT or far <= EXACT) and not _is_found("row leakage", leaks):
+            row = still if distances[still] > EXACT else distances.index(max(distances))
+            probe = _row_probe(before, after, row, changes[row].t)
+            leaks["row leakage"] = _leak(arm, model, spec, probe, distances[row], training)
     yield from leaks.values()
+
+
+def _is_found(check: str, leaks: Mapping[str, Finding]) -> bool:
+    return check in leaks and leaks[check].severity == "invalid"
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Which tokens of a row change: those after place ``t``, or the one after it alone."""
+
+    t: int
+    alone: bool = False
+
+
+_STILL = _Change(sys.maxsize)  # a row that does not change
 
 
 @dataclass(frozen=True)
@@ -64,30 +105,113 @@ class _Probe:
     evidence: dict[str, Any]
 
 
-def _time_probes(tokens: Tensor, vocab_size: int) -> Iterator[_Probe]:
-    """Change everything after t, for several t; and one single token in the middle."""
-    length = tokens.shape[1]
-    others = _other_tokens(tokens, vocab_size)
-    for t in sorted({0, length // 3, length - 2}):
-        if 0 <= t < length - 1:
-            after = torch.cat((tokens[:, : t + 1], others[:, t + 1 :]), dim=1)
-            said = f"changing the tokens after position {t} moves logits up to there"
-            yield _Probe(
-                "causality", tokens, after, _until(t, *tokens.shape), said, {"position": t, "changed": "all after"}
-            )
-    if (t := length // 2) > 0:
-        after = tokens.clone()
-        after[:, t] = others[:, t]
-        said = f"changing the token at position {t} moves logits before it"
-        yield _Probe(
-            "causality", tokens, after, _until(t - 1, *tokens.shape), said, {"position": t, "changed": "this one"}
-        )
+def _changes(length: int, trial: int) -> list[_Change]:
+    """The changes of a trial, by row: each has the last place and a lonely token, and a third of all others."""
+    if length < 2:
+        return [_STILL]
+    generator = torch.Generator().manual_seed(derive(0, "audit", "places", length))
+    drawn = torch.randperm(length, generator=generator).tolist()
+    places = [t for t in dict.fromkeys((*_BORDERS, *drawn)) if t < length - 2][: len(_TRIALS) * _PLACES]
+    return [
+        _Change(length - 2),
+        *(_Change(t) for t in places[trial :: len(_TRIALS)]),
+        _STILL,  # among the others: rows before it may leak, or rows after it
+        _Change(length // 2 - 1, alone=True),
+    ]
 
 
-def _row_probes(tokens: Tensor, vocab_size: int) -> Iterator[_Probe]:
-    after = torch.cat((tokens[:1], _other_tokens(tokens[1:], vocab_size)))
-    said = "changing one sequence of a batch moves the logits of another"
-    yield _Probe("row leakage", tokens, after, _first_row(*tokens.shape), said, {"rows": 2})
+def _changed(before: Tensor, changes: list[_Change], vocab_size: int) -> Tensor:
+    others, after = _other_tokens(before, vocab_size), before.clone()
+    for row, change in enumerate(changes):
+        until = change.t + 2 if change.alone else before.shape[1]
+        after[row, change.t + 1 : until] = others[row, change.t + 1 : until]
+    return after
+
+
+def _time_probes(before: Tensor, after: Tensor, changes: list[_Change]) -> list[_Probe]:
+    """Each changed row by itself."""
+    probes = []
+    for row, change in enumerate(changes):
+        if change is _STILL:
+            continue
+        what = "the token" if change.alone else "the tokens"
+        said = f"changing {what} after position {change.t} moves logits up to there"
+        evidence = {"position": change.t, "changed": "the next" if change.alone else "all after"}
+        one, other = before[row : row + 1], after[row : row + 1]
+        probes.append(_Probe("causality", one, other, _until(change.t, 1, before.shape[1]), said, evidence))
+    return probes
+
+
+def _row_probe(before: Tensor, after: Tensor, row: int, t: int) -> _Probe:
+    """That row, whose tokens stay up to position ``t``, and all others."""
+    said = "changing other sequences of a batch moves the logits of one"
+    evidence = {"rows": len(before), "row": row}
+    return _Probe("row leakage", before, after, _one_row(row, t, *before.shape), said, evidence)
+
+
+def _say_thrice(
+    arm: str, model: nn.Module, spec: Spec, before: Tensor, after: Tensor
+) -> tuple[Tensor, Tensor, Finding | None]:
+    """What the model says of two batches, and why that cannot be compared, where it says something else of the first
+    one when asked again."""
+    nothing = torch.zeros(0)
+    try:
+        said, moved, again = (_say(model, tokens) for tokens in (before, after, before))
+    except Exception as error:  # it ran in float32: the user's part has an opinion on types
+        why = f"it does not run in float64 ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+        return nothing, nothing, _untestable(arm, model, why, None)
+    if not said.isfinite().all():
+        why = "its logits are not finite at random weights"
+        return nothing, nothing, _untestable(arm, model, why, float((~said.isfinite()).sum()))
+    if (far := _largest(said - again)) <= EXACT:
+        return said, moved, None
+    if _remembers(model, before, after):
+        return nothing, nothing, _state(arm, model, spec, before, after, far)
+    why = f"two equal passes under one random stream differ by {far:.2g} in {_mode(model)} mode"
+    return nothing, nothing, _untestable(arm, model, why, far)
+
+
+def _say(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Logits, in evaluation with the model's own buffers: training may move them, such as running statistics."""
+    if model.training:
+        return forward_exactly(model, tokens)
+    with torch.no_grad(), fixed_noise(0), float64_arithmetic():
+        return model(tokens)
+
+
+def _remembers(model: nn.Module, before: Tensor, after: Tensor) -> bool:
+    """Whether what the model says follows from what it was shown before, and not from noise that nothing fixes."""
+    one, other = ([_say(model, tokens) for tokens in (after, before)][1] for _ in range(2))
+    if _largest(one - other) <= EXACT:
+        return True
+    try:
+        one, other = (_say(copy.deepcopy(model), before) for _ in range(2))
+    except Exception:  # what the user's part keeps may be no more than this process can copy
+        return False
+    return _largest(one - other) <= EXACT
+
+
+def _state(arm: str, model: nn.Module, spec: Spec, before: Tensor, after: Tensor, far: float) -> Finding:
+    first = _watch(model, before, lambda x: x, _say)
+    _say(model, after)
+    path = _first_moved(first, _watch(model, before, lambda x: x, _say))
+    cls = type(model.get_submodule(path)).__name__
+    return Finding(
+        check="state between passes",
+        severity="invalid",
+        message=f"{arm!r} says something else of a batch once it has seen another one: its logits move by {far:.2g} in "
+        f"{_mode(model)} mode; it begins in {cls} at {path or 'model'}",
+        arm=arm,
+        site=site_of(path, spec) or path or "model",
+        evidence={"moved": far, "allowed": EXACT, "module": path, "class": cls, "mode": _mode(model)},
+        remedy="start every forward pass afresh; the order of evaluation must not move a score",
+    )
+
+
+def _moved_by(model: nn.Module, probe: _Probe) -> float:
+    """How far the experiment moves what must not move."""
+    said, moved = _say(model, probe.before), _say(model, probe.after)
+    return _largest(probe.keep(said) - probe.keep(moved))
 
 
 def _other_tokens(tokens: Tensor, vocab_size: int) -> Tensor:
@@ -97,7 +221,11 @@ def _other_tokens(tokens: Tensor, vocab_size: int) -> Tensor:
 
 
 def _largest(difference: Tensor) -> float:
-    return difference.abs().nan_to_num(nan=torch.inf).max().item()
+    return difference.abs().nan_to_num(nan=torch.inf).max().item() if difference.numel() else 0.0
+
+
+def _mode(model: nn.Module) -> str:
+    return "training" if model.training else "evaluation"
 
 
 def _until(t: int, rows: int, length: int) -> Keep:
@@ -115,12 +243,14 @@ def _until(t: int, rows: int, length: int) -> Keep:
     return keep
 
 
-def _first_row(rows: int, length: int) -> Keep:
-    """The first row of (B, ...) or (B*T, ...)."""
+def _one_row(row: int, t: int, rows: int, length: int) -> Keep:
+    """Positions 0 to t of one row of (B, T, ...) or (B*T, ...); of (B, ...) the row."""
 
     def keep(x: Tensor) -> Tensor | None:
-        if x.ndim >= 1 and x.shape[0] in (rows, rows * length):
-            return x[: x.shape[0] // rows]
+        if x.ndim >= 1 and x.shape[0] == rows * length:
+            x = x.unflatten(0, (rows, length))
+        if x.ndim >= 1 and x.shape[0] == rows:
+            return x[row, : t + 1] if x.ndim >= 2 and x.shape[1] == length else x[row]
         return None
 
     return keep
@@ -130,6 +260,9 @@ def _leak(arm: str, model: nn.Module, spec: Spec, probe: _Probe, moved: float, t
     path = _blame(model, probe)
     site = site_of(path, spec)
     cls = type(model.get_submodule(path)).__name__
+    with constant_noise():
+        if _moved_by(model, probe) <= EXACT:
+            return _order_of_noise(arm, spec, probe, moved, path)
     mode = "training" if training else "evaluation"
     remedy = {
         "causality": "mask the future in this part; an output may depend on its own and earlier tokens only",
@@ -146,17 +279,38 @@ def _leak(arm: str, model: nn.Module, spec: Spec, probe: _Probe, moved: float, t
     )
 
 
+def _order_of_noise(arm: str, spec: Spec, probe: _Probe, moved: float, path: str) -> Finding:
+    return Finding(
+        check=probe.check,
+        severity="note",
+        message=f"in {arm!r}, {probe.said} by {moved:.2g}, and not at all where all noise is one number: what moves is "
+        "which random number goes where",
+        arm=arm,
+        site=site_of(path, spec) or path or "model",
+        evidence={"moved": moved, "allowed": EXACT, "module": path, **probe.evidence},
+        remedy="none: noise that is drawn in another order tells nothing of the tokens",
+    )
+
+
 def _blame(model: nn.Module, probe: _Probe) -> str:
+    return _first_moved(_watch(model, probe.before, probe.keep), _watch(model, probe.after, probe.keep))
+
+
+Calls = list[tuple[str, list[Tensor], list[Tensor]]]
+"""Calls of modules, innermost first: the path, and what must not move of inputs and outputs."""
+
+
+def _first_moved(calls: Calls, others: Calls) -> str:
     """Path of the innermost module whose inputs stay where its output moves, in order of the forward pass."""
-    calls = zip(_watch(model, probe.before, probe.keep), _watch(model, probe.after, probe.keep), strict=False)
-    for (path, inputs, outputs), (_, other_inputs, other_outputs) in calls:
+    for (path, inputs, outputs), (_, other_inputs, other_outputs) in zip(calls, others, strict=False):
         if inputs and outputs and not _moved(inputs, other_inputs) and _moved(outputs, other_outputs):
             return path
     return ""
 
 
-def _watch(model: nn.Module, tokens: Tensor, keep: Keep) -> list[tuple[str, list[Tensor], list[Tensor]]]:
-    """Every call of a module, innermost first: its path and what must not move of its inputs and outputs."""
+def _watch(
+    model: nn.Module, tokens: Tensor, keep: Keep, say: Callable[[nn.Module, Tensor], Any] = forward_exactly
+) -> Calls:
     calls = []
 
     def hook(path: str) -> Any:
@@ -167,7 +321,7 @@ def _watch(model: nn.Module, tokens: Tensor, keep: Keep) -> list[tuple[str, list
 
     handles = [m.register_forward_hook(hook(path), with_kwargs=True) for path, m in model.named_modules()]
     try:
-        forward_exactly(model, tokens)
+        say(model, tokens)
     finally:
         for handle in handles:
             handle.remove()
@@ -186,25 +340,12 @@ def _moved(left: list[Tensor], right: list[Tensor]) -> bool:
     return any(x.numel() and _largest(x.double() - y.double()) > EXACT / 1e3 for x, y in zip(left, right, strict=True))
 
 
-def _untestable(arm: str, model: nn.Module, tokens: Tensor, training: bool) -> Finding | None:
-    """Why nothing can be learned from changing tokens, where that is so."""
-    mode = "training" if training else "evaluation"
-    try:
-        once, twice = forward_exactly(model, tokens), forward_exactly(model, tokens)
-    except Exception as error:  # it ran in float32: the user's part has an opinion on types
-        why, number = f"it does not run in float64 ({type(error).__name__}: {str(error).splitlines()[0][:80]})", None
-    else:
-        if not once.isfinite().all():
-            why, number = "its logits are not finite at random weights", float((~once.isfinite()).sum())
-        elif (number := _largest(once - twice)) > EXACT:
-            why = f"two equal passes under one random stream differ by {number:.2g} in {mode} mode"
-        else:
-            return None
+def _untestable(arm: str, model: nn.Module, why: str, number: float | None) -> Finding:
     return Finding(
         check="causality",
         severity="doubt",
         message=f"whether {arm!r} sees the future cannot be told: {why}",
         arm=arm,
-        evidence={"number": number, "mode": mode},
+        evidence={"number": number, "mode": _mode(model)},
         remedy="draw noise from torch's default generator, keep no state between passes, take any floating type",
     )

@@ -140,9 +140,7 @@ def _last_rate(arm: str, rates: dict[int, float], schedule: Any, planned: int) -
                 evidence={**evidence, "schedule_says": said},
                 remedy="count the schedule in optimizer steps, and run again",
             )
-            return
-        if isinstance(schedule, Constant):
-            return
+        return  # where it ends is told by "planned schedule"
     if last > LEFT_OVER:
         yield Finding(
             check="schedule",

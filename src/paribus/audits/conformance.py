@@ -22,6 +22,7 @@ from paribus.study import BASELINE
 
 _LARGEST = 5_000_000  # parameters of a whole model of the user's, whose sizes are not small ones
 _SHOWN = 4
+_VARIED = 16  # different numbers in a tensor; fewer are a constant, a mask or an identity
 
 _DOUBTED = ("has the right gradient", "is deterministic", "resets the same")
 _JUDGED_ON_THE_MODEL = {"is causal": "causality", "keeps rows apart": "row leakage"}
@@ -47,13 +48,15 @@ class _Use:
 
 
 def find_unsteady_start(arm: str, probe: Probe, seed: int) -> Iterator[Finding]:
-    """Whether an arm with parts of the user's, built again with the same seed, begins otherwise.
+    """Whether an arm with parts of the user's, built again with the same seed, begins otherwise; or with another seed
+    alike.
 
     The probe's model is as it was built with ``seed``. Buffers that nothing reads may differ.
     """
     model, spec = probe.model, probe.spec
     if not _foreign_parts(model, spec):
         return
+    yield from _seedless(arm, model, probe.build(seed + 1), spec)
     again = probe.build(seed)
     left, right = _tensors(model), _tensors(again)
     names = [name for name in left if name not in right or not _equal(left[name], right[name])]
@@ -74,6 +77,28 @@ def find_unsteady_start(arm: str, probe: Probe, seed: int) -> Iterator[Finding]:
     )
 
 
+def _seedless(arm: str, model: nn.Module, other: nn.Module, spec: Spec) -> Iterator[Finding]:
+    """Tensors of varied numbers that no seed changes: a table, or draws from a generator with a seed of its own."""
+    others = dict(other.named_parameters())
+    names = [
+        name
+        for name, p in model.named_parameters()
+        if p.ndim > 1 and name in others and _equal(p, others[name]) and len(p.unique()) > _VARIED
+    ]
+    if names:
+        site = site_of(names[0].rpartition(".")[0], spec)
+        listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        yield Finding(
+            check="conformance",
+            severity="note",
+            message=f"{len(names)} of {len(others)} parameters of {arm!r} start the same with every seed: {listed}",
+            arm=arm,
+            site=site or "model",
+            evidence={"seedless": len(names), "of": len(others), "tensors": names},
+            remedy="if they are drawn, draw from torch's default generator and leave its seed alone",
+        )
+
+
 def find_unfit_parts(
     arm: str,
     model: nn.Module,
@@ -87,7 +112,7 @@ def find_unfit_parts(
     ``misshapen`` and ``leaks`` are what the whole model has shown; ``tried`` is filled, and each part tried once.
     """
     yield from _misshapen(arm, model, misshapen)
-    leaking = {leak.check for leak in leaks if leak.severity == "invalid"}
+    leaking = {leak.check for leak in leaks if leak.severity != "doubt"}
     for use in _uses(model, spec):
         if (use.part, use.slot) not in tried:
             tried[use.part, use.slot] = (arm, _try(use))

@@ -8,11 +8,14 @@ from statistics import fmean
 from typing import Any
 
 from paribus.records import Finding, Record
+from paribus.study import BASELINE
 
 FURTHER = 0.10  # of the tokens: how far the end of the curve is drawn on
 SATURATED = 0.90  # of the steps
+UNEQUAL = 0.50  # between the shares of two arms
 
-_CURVE_OF_METRIC = {"val_loss": "loss", "val_bits_per_byte": "bits_per_byte", "val_accuracy": "accuracy"}
+CURVE_OF_METRIC = {"val_loss": "loss", "val_bits_per_byte": "bits_per_byte", "val_accuracy": "accuracy"}
+"""Metric to what every evaluation calls it."""
 
 
 def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
@@ -21,13 +24,13 @@ def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[
     A rough extrapolation: a straight line over log tokens, through the evaluation nearest half of the training and the
     last one. The last stretch alone says little where the learning rate has decayed.
     """
-    key = _CURVE_OF_METRIC.get(study["metric"]["key"])
+    key = CURVE_OF_METRIC.get(study["metric"]["key"])
     if key is None:
         return
     sign = 1 if study["metric"]["better"] == "lower" else -1
     gains = {}
     for arm in study["arms"]:
-        slopes = [_slope(r.evaluations, key) for r in records.get(arm, {}).values() if r.status == "done"]
+        slopes = [slope_of_curve(r.evaluations, key) for r in records.get(arm, {}).values() if r.status == "done"]
         if known := [slope for slope in slopes if slope is not None]:
             gains[arm] = sign * fmean(known) * math.log1p(FURTHER)
     margin = study["margin"]
@@ -45,33 +48,46 @@ def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[
         )
 
 
-def find_clipping(records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
-    """Arms whose gradients were clipped nearly always: the threshold then sets the step size."""
-    yield from _frequent(
-        records,
-        key="clipping_frequency",
-        above=SATURATED,
-        check="clipping",
-        say=lambda arm, mean: (
-            f"{mean:.0%} of the steps of {arm!r} were clipped: clip, not the learning rate, sets their size"
-        ),
-        remedy="raise clip or set it to None; arms with other gradient norms get other step sizes",
-    )
+def find_clipping(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+    """Arms whose gradients were clipped nearly always: the threshold then sets the step size.
+
+    It does so in one arm alone where, under the same ``clip``, the baseline was clipped far more or less.
+    """
+    clip = {arm: plan["training"]["clip"] for arm, plan in study["arms"].items()}
+    frequency = {arm: _mean(records.get(arm, {}), "clipping_frequency") for arm in study["arms"]}
+    frequency = {arm: mean for arm, mean in frequency.items() if mean is not None}
+    there = frequency.get(BASELINE)
+    for arm, here in frequency.items():
+        gap = 0.0 if there is None or clip[arm] != clip[BASELINE] else abs(here - there)
+        is_unequal = gap > UNEQUAL and max(here, there) > SATURATED
+        if here > SATURATED or is_unequal:
+            beside = f", the baseline's in {there:.0%}" if is_unequal else ""
+            yield Finding(
+                check="clipping",
+                severity="doubt" if is_unequal else "note",
+                message=f"the gradients of {arm!r} were clipped in {here:.0%} of its steps{beside}: "
+                "where they always are, clip and not the learning rate sets the step",
+                arm=arm,
+                evidence={"clipping_frequency": frequency, "clip": clip[arm]},
+                remedy="raise clip or set it to None, for all arms",
+            )
 
 
 def find_spikes(records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
     """Arms with steps whose loss lies far above the steps before."""
-    yield from _frequent(
-        records,
-        key="loss_spikes",
-        above=0.0,
-        check="loss spikes",
-        say=lambda arm, mean: f"{arm!r} has {mean:.1f} loss spikes a run",
-        remedy="lower the learning rate or warm up longer, for all arms",
-    )
+    for arm, runs in records.items():
+        if mean := _mean(runs, "loss_spikes"):
+            yield Finding(
+                check="loss spikes",
+                severity="note",
+                message=f"{arm!r} has {mean:.1f} loss spikes a run",
+                arm=arm,
+                evidence={"loss_spikes": {str(seed): r.metrics.get("loss_spikes") for seed, r in sorted(runs.items())}},
+                remedy="lower the learning rate or warm up longer, for all arms",
+            )
 
 
-def _slope(evaluations: Sequence[Mapping[str, float]], key: str) -> float | None:
+def slope_of_curve(evaluations: Sequence[Mapping[str, float]], key: str) -> float | None:
     """Fall of the curve per log token over its second half; None where it has no such half."""
     end = evaluations[-1]["tokens"] if evaluations else 0
     before = [e for e in evaluations if 0 < e["tokens"] < end]
@@ -81,18 +97,7 @@ def _slope(evaluations: Sequence[Mapping[str, float]], key: str) -> float | None
     return (middle[key] - evaluations[-1][key]) / math.log(end / middle["tokens"])
 
 
-def _frequent(
-    records: Mapping[str, Mapping[int, Record]], *, key: str, above: float, check: str, say: Any, remedy: str
-) -> Iterator[Finding]:
-    for arm, runs in records.items():
-        values = {seed: r.metrics.get(key) for seed, r in sorted(runs.items()) if r.status == "done"}
-        values = {seed: value for seed, value in values.items() if value is not None}
-        if values and (mean := fmean(values.values())) > above:
-            yield Finding(
-                check=check,
-                severity="note",
-                message=say(arm, mean),
-                arm=arm,
-                evidence={key: {str(seed): value for seed, value in values.items()}},
-                remedy=remedy,
-            )
+def _mean(runs: Mapping[int, Record], key: str) -> float | None:
+    values = [record.metrics.get(key) for record in runs.values() if record.status == "done"]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

@@ -8,16 +8,28 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from paribus.audits.budget import find_budget
 from paribus.audits.causality import find_leaks
 from paribus.audits.conformance import Tried, find_unfit_parts, find_unsteady_start
 from paribus.audits.difference import find_differences
-from paribus.audits.function import find_same_functions, take_outputs
-from paribus.audits.leakage import find_leaked_text, find_lost_text
-from paribus.audits.matching import ArmFacts, find_matches, find_mismatches, measure_arms
+from paribus.audits.function import find_same_functions, same_as_baseline, take_outputs
+from paribus.audits.hidden import find_hidden_differences
+from paribus.audits.leakage import find_foreign_vocabulary, find_leaked_text, find_lost_text, require_bytes
+from paribus.audits.matching import (
+    ArmFacts,
+    find_matches,
+    find_mismatches,
+    find_other_amounts,
+    find_other_states,
+    measure_arms,
+)
+from paribus.audits.observation import Objective, Observed, measure_objective, observe
 from paribus.audits.parameters import find_dead_parameters
 from paribus.audits.probes import blaming, build_probes, require_logits
-from paribus.audits.recipe import require_recipe
+from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
 from paribus.audits.sites import naming_site
+from paribus.audits.start import find_other_groups, find_other_scales
+from paribus.audits.substitute import find_substitutes
 from paribus.data.tokens import Corpus
 from paribus.records import Finding
 from paribus.study import Study
@@ -30,13 +42,20 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
 
     ``facts`` are those of ``measure_arms``, where they are at hand.
     Raises, with the arm's name in front, SpecError or PartError for an arm that cannot be built or has no logits, and
-    TrainingError for one that its recipe cannot train.
+    TrainingError for one that its recipe cannot train; and DataError for a metric that the corpus does not allow.
     """
+    require_bytes(study, corpus)
     facts = facts or measure_arms(study, corpus.vocab_size)
     return (
         *audit_arms(study, corpus.vocab_size, facts),
         *find_leaked_text(study, corpus),
+        *find_foreign_vocabulary(study, corpus),
         *find_lost_text(corpus),
+        *find_budget(
+            study,
+            corpus.manifest["sides"]["train"]["tokens"],
+            {name: arm.cost("active_parameters") for name, arm in facts.items()},
+        ),
     )
 
 
@@ -47,7 +66,10 @@ def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> 
             *find_differences(study),
             *find_matches(study, facts),
             *find_mismatches(study, facts),
+            *find_other_states(study, facts),
+            *find_other_amounts(study),
             *_probe_arms(study, vocab_size, facts),
+            *find_odd_schedules(study),
         )
 
 
@@ -66,6 +88,8 @@ def _few_threads(facts: Mapping[str, ArmFacts]) -> Iterator[None]:
 def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
     """Build each arm once, and do everything to it that needs a model."""
     outputs: dict[str, tuple[Tensor, ...]] = {}
+    seen: dict[str, Observed] = {}
+    goals: dict[str, Objective | None] = {}
     tried: Tried = {}
     n_parameters = {name: arm.parameters["parameters"] for name, arm in facts.items()}
     for name, probe in build_probes(study, vocab_size, n_parameters):
@@ -74,14 +98,21 @@ def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) ->
             with naming_site(model, vocab_size) as misshapen:
                 require_logits(model, vocab_size, length)
             require_recipe(arm.training, model)
+            seen[name] = observe(probe, arm.training)
+            yield from find_mixed_metric(study, name, model, vocab_size, length)
             yield from find_unsteady_start(name, probe, study.first_seed)
             with naming_site(model, vocab_size):
                 yield from find_dead_parameters(name, model, vocab_size, length)
+            goals[name] = measure_objective(model, vocab_size, length)
             model.double()
             leaks = list(find_leaks(name, model, arm.model, vocab_size, length))
             yield from leaks
             yield from find_unfit_parts(name, model, arm.model, misshapen, leaks, tried)
-            if any(leak.severity == "doubt" for leak in leaks):
-                continue  # it could not be tried in float64
+            if any(leak.severity == "doubt" or leak.check == "state between passes" for leak in leaks):
+                continue  # it could not be tried in float64, or says something else each time
             outputs[name] = take_outputs(model, vocab_size, length)
     yield from find_same_functions(study, outputs)
+    yield from find_substitutes(study, same_as_baseline(study, outputs), seen)
+    yield from find_hidden_differences(study, seen, goals)
+    yield from find_other_scales(study, seen)
+    yield from find_other_groups(study, seen)

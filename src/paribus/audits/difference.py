@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
+from paribus.audits.factors import find_joined_factors, listed, site_of
 from paribus.records import Finding
 from paribus.specs import Change, Spec, describe
 from paribus.study import Study
-
-SHOWN = 4  # changes spelled out in a message
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def compare_specs(study: Study, arm: str) -> Difference:
     model = study.baseline.diff(study.arms[arm].model)
     recipe = study.training.diff(study.arms[arm].training)
     before = {"": study.baseline, **study.baseline.sites()}
-    sites = tuple(dict.fromkeys(_site_of(change, before) for change in model))
+    sites = tuple(dict.fromkeys(site_of(change.path, before) for change in model))
     classes = {before[path].cls for path in sites}
     n_alike = sum(site.cls in classes for site in before.values())
     return Difference(arm, model, recipe, sites, n_alike)
@@ -61,8 +59,7 @@ def find_differences(study: Study) -> Iterator[Finding]:
             continue
         if difference.model and len(difference.sites) < difference.n_alike:
             yield _some_sites(difference)
-        if len(kinds := _kinds(study, difference)) > 1:
-            yield _several_things(difference, kinds)
+        yield from find_joined_factors(study, arm)
         yield from _moved_along(difference)
         yield from _undeclared(study, difference)
 
@@ -83,22 +80,11 @@ def _some_sites(difference: Difference) -> Finding:
     return Finding(
         check="sites changed",
         severity="note",
-        message=f"{difference.arm!r} changes {n} of {m} sites of this kind: {_listed(difference.sites)}",
+        message=f"{difference.arm!r} changes {n} of {m} sites of this kind: {listed(difference.sites)}",
         arm=difference.arm,
         site=difference.sites[0] if n == 1 else None,
         evidence={"sites_changed": n, "sites_alike": m, "sites": list(difference.sites)},
         remedy='if all of them were meant, replace by a pattern that matches all, such as "*norm"',
-    )
-
-
-def _several_things(difference: Difference, kinds: list[str]) -> Finding:
-    return Finding(
-        check="several differences",
-        severity="note",
-        message=f"{difference.arm!r} differs in {len(kinds)} things at once, credited together: {_listed(kinds)}",
-        arm=difference.arm,
-        evidence={"n_kinds": len(kinds), "kinds": kinds},
-        remedy="add an arm for each of them to know which one did it",
     )
 
 
@@ -119,7 +105,7 @@ def _moved_along(difference: Difference) -> Iterator[Finding]:
         yield Finding(
             check="several differences",
             severity="note",
-            message=f"{difference.arm!r} also changes {name} {_listed(moved)}",
+            message=f"{difference.arm!r} also changes {name} {listed(moved)}",
             arm=difference.arm,
             evidence={"argument": name, "sites": {said: len(sites) for said, sites in moves.items()}},
             remedy=f"write the baseline's {name} into the new spec, unless the change is meant",
@@ -130,20 +116,20 @@ def _undeclared(study: Study, difference: Difference) -> Iterator[Finding]:
     """An arm without an entry in ``changes`` may differ anywhere in its model, and nowhere in its recipe."""
     patterns = study.changes.get(difference.arm)
     free = () if patterns is None else difference.model
-    stray = [c for c in (*free, *difference.recipe) if not any(_matches(c.path, p) for p in patterns or ())]
+    stray = [c for c in (*free, *difference.recipe) if not is_declared(c.path, patterns or ())]
     if stray:
         allowed = ", ".join(map(repr, patterns)) if patterns else "the model alone" if patterns is None else "nothing"
         yield Finding(
             check="undeclared difference",
             severity="doubt",
-            message=f"{difference.arm!r} differs in {len(stray)} undeclared places: {_listed(stray)}",
+            message=f"{difference.arm!r} differs in {len(stray)} undeclared places: {listed(stray)}",
             arm=difference.arm,
             site=stray[0].path,
             evidence={"undeclared": [str(change) for change in stray], "declared": list(patterns or ())},
             remedy=f"make them equal, or name them in changes[{difference.arm!r}]; it allows {allowed}",
         )
     for pattern in patterns or ():
-        if not any(_matches(change.path, pattern) for change in difference.changes):
+        if not any(is_declared(change.path, (pattern,)) for change in difference.changes):
             yield Finding(
                 check="undeclared difference",
                 severity="note",
@@ -155,36 +141,8 @@ def _undeclared(study: Study, difference: Difference) -> Iterator[Finding]:
             )
 
 
-def _matches(path: str, pattern: str) -> bool:
-    """A pattern allows what it matches and everything below."""
+def is_declared(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern allows ``path``: it matches the path, or something above it."""
     keys = path.split(".")
-    return any(fnmatchcase(".".join(keys[: end + 1]), pattern) for end in range(len(keys)))
-
-
-def _site_of(change: Change, before: dict[str, Spec]) -> str:
-    path = change.path
-    while path not in before:
-        path = path.rpartition(".")[0]
-    return path
-
-
-def _kinds(study: Study, difference: Difference) -> list[str]:
-    """The changes, told once each however many sites they are made at."""
-    before = {"": study.baseline, **study.baseline.sites()}
-    found: dict[Any, str] = {}
-    for change in difference.model:
-        if isinstance(change.before, Spec) and isinstance(change.after, Spec):
-            key: Any = (change.before.cls, change.after.cls)
-            said = f"{key[0].__name__} -> {key[1].__name__}"
-        else:
-            site, name = before[_site_of(change, before)].cls, change.path.rpartition(".")[2]
-            key = (site, name, change.before, change.after)
-            said = f"{site.__name__}.{name}: {describe(change.before)} -> {describe(change.after)}"
-        found.setdefault(key, said)
-    return [*found.values(), *map(str, difference.recipe)]
-
-
-def _listed(things: Any) -> str:
-    shown = [str(thing) or "model" for thing in things]
-    more = f", and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return ", ".join(shown[:SHOWN]) + more
+    above = [".".join(keys[: end + 1]) for end in range(len(keys))]
+    return any(fnmatchcase(part, pattern) for pattern in patterns for part in above)

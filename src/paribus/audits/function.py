@@ -35,7 +35,7 @@ def find_same_functions(study: Study, outputs: Mapping[str, tuple[Tensor, ...]])
     names = list(outputs)
     for index, name in enumerate(names):
         if name in study.null:
-            if (apart := _apart(outputs[BASELINE], outputs[name])) > SAME:
+            if BASELINE in outputs and (apart := _apart(outputs[BASELINE], outputs[name])) > SAME:
                 yield _not_null(name, apart)
             continue
         for other in names[:index]:
@@ -48,6 +48,13 @@ def find_same_functions(study: Study, outputs: Mapping[str, tuple[Tensor, ...]])
             if apart <= NEARLY:
                 yield _same(other, name, apart)
                 break
+
+
+def same_as_baseline(study: Study, outputs: Mapping[str, tuple[Tensor, ...]]) -> list[str]:
+    """Treatments whose function is the baseline's, to ``SAME``."""
+    if BASELINE not in outputs:
+        return []
+    return [name for name in outputs if name != BASELINE and _apart(outputs[BASELINE], outputs[name]) <= SAME]
 
 
 def _apart(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> float:

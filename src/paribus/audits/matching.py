@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from paribus.audits.difference import Difference, compare_specs
+from paribus.audits.difference import Difference, compare_specs, is_declared
 from paribus.audits.probes import blaming
 from paribus.audits.sites import naming_site
+from paribus.audits.state import counting_calls, measure_state
 from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
 from paribus.specs import Spec
@@ -36,12 +37,15 @@ class ArmFacts:
         parameters: counts by kind, as ``paribus.training.cost.count_parameters`` names them.
         flops: forward and training, per token, as ``count_flops`` names them.
         difference: what differs from the baseline; None for the baseline.
+        state_size: numbers it keeps of one sequence of the study's length while decoding; None where a part does not
+            tell.
     """
 
     arm: str
     parameters: Mapping[str, float]
     flops: Mapping[str, float]
     difference: Difference | None
+    state_size: int | None = None
 
     def cost(self, key: str) -> float:
         """A number of ``parameters`` or ``flops`` by its name."""
@@ -53,6 +57,7 @@ class ArmFacts:
         return {
             "arm": self.arm,
             **{key: int(n) if float(n).is_integer() else n for key, n in {**self.parameters, **self.flops}.items()},
+            "state_size": self.state_size,
             "sites_changed": len(found.sites) if found else 0,
             "sites_alike": found.n_alike if found else 0,
             "changes": [str(change) for change in found.changes] if found else [],
@@ -68,8 +73,11 @@ def measure_arms(study: Study, vocab_size: int) -> dict[str, ArmFacts]:
     for name, arm in study.arms.items():
         with blaming(name):
             sizes = vocab_size, arm.training.seq_len
-            parameters, flops = measure_parameters(arm.model, *sizes), measure_flops(arm.model, *sizes)
-        facts[name] = ArmFacts(name, parameters, flops, None if name == BASELINE else compare_specs(study, name))
+            parameters, calls = measure_parameters(arm.model, *sizes), {}
+            flops = measure_flops(arm.model, *sizes, calls)
+            state_size = measure_state(arm.model, calls, *sizes)
+        difference = None if name == BASELINE else compare_specs(study, name)
+        facts[name] = ArmFacts(name, parameters, flops, difference, state_size)
     return facts
 
 
@@ -124,6 +132,56 @@ def find_mismatches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Fin
             )
 
 
+def find_other_states(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
+    """Treatments that remember more of a sequence, or less, than the baseline does."""
+    there = facts[BASELINE].state_size
+    for name in study.treatments:
+        here = facts[name].state_size
+        if here is None or there is None or abs(here - there) <= WORTH_SAYING * there:
+            continue
+        gap = f" ({here / there - 1:+.1%})" if there else ""
+        yield Finding(
+            check="state size",
+            severity="note",
+            message=f"{name!r} keeps {_pair(here, there)} numbers of a sequence of {study.training.seq_len} tokens "
+            f"while decoding{gap}",
+            arm=name,
+            evidence={name: here, BASELINE: there, "seq_len": study.training.seq_len},
+            remedy="say at which memory the question is asked",
+        )
+
+
+def find_other_amounts(study: Study) -> Iterator[Finding]:
+    """Treatments that are trained on more tokens or in more steps than the baseline, or fewer.
+
+    More than a note where a change of the recipe that makes the difference is not declared in ``changes``.
+    """
+    for name, arm in study.arms.items():
+        here, there = arm.training, study.training
+        amounts = {"training tokens": (here.trained_tokens, there.trained_tokens), "steps": (here.steps, there.steps)}
+        gaps = {what: (mine - base) / base for what, (mine, base) in amounts.items()}
+        told = {what: gap for what, gap in gaps.items() if abs(gap) > WORTH_SAYING}
+        if not told:
+            continue
+        causes = [c.path for c in there.diff(here) if c.path in ("training.tokens", "training.batch_tokens")]
+        declared = all(is_declared(path, study.changes.get(name, ())) for path in causes)
+        large = any(abs(gap) > TOO_MUCH for gap in told.values())
+        said = " and ".join(f"{gap:+.1%} {what} ({_pair(*amounts[what])})" for what, gap in told.items())
+        yield Finding(
+            check="tokens and steps",
+            severity="doubt" if large and not declared else "note",
+            message=f"{name!r} has {said}",
+            arm=name,
+            site=causes[0],
+            evidence={
+                **{f"{what}, relative": gap for what, gap in gaps.items()},
+                **{f"{what}, {name}": mine for what, (mine, _) in amounts.items()},
+                **{f"{what}, baseline": base for what, (_, base) in amounts.items()},
+            },
+            remedy=f"train all arms alike, or declare it: changes={{{name!r}: ({', '.join(map(repr, causes))},)}}",
+        )
+
+
 def _pair(here: float, there: float) -> str:
     return f"{here:,.0f} against {there:,.0f}"
 
@@ -134,10 +192,11 @@ def measure_parameters(model: Spec, vocab_size: int, seq_len: int) -> dict[str, 
     return count_parameters(built, roles(built))
 
 
-def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float]:
+def measure_flops(model: Spec, vocab_size: int, seq_len: int, calls: dict[str, int] | None = None) -> dict[str, float]:
     """Floating-point operations per token of a model at its real sizes.
 
-    It is traced on the meta device. One that cannot be, because it looks at numbers, is built.
+    It is traced on the meta device. One that cannot be, because it looks at numbers, is built. ``calls`` is filled with
+    how often each mixer runs in a forward pass.
     Raises PartError that names the site where a forward pass fails.
     """
 
@@ -146,8 +205,16 @@ def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float
 
     with torch.random.fork_rng(devices=[]):
         try:
-            return count_flops(build("meta"), seq_len, "meta")
+            return _count(build("meta"), seq_len, "meta", calls)
         except Exception:  # a model that looks at numbers; a fault of its own shows again below, where it is named
             built = build("cpu")
         with naming_site(built, vocab_size):
-            return count_flops(built, seq_len)
+            return _count(built, seq_len, "cpu", calls)
+
+
+def _count(model: nn.Module, seq_len: int, device: str, calls: dict[str, int] | None) -> dict[str, float]:
+    with counting_calls(model) as counted:
+        flops = count_flops(model, seq_len, device)
+    if calls is not None:
+        calls.update(counted)
+    return flops

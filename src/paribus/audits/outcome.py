@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from paribus.audits.budget import find_price_in_tokens
 from paribus.audits.completion import find_gaps, find_unfinished_schedules
 from paribus.audits.course import find_clipping, find_falling_losses, find_spikes
+from paribus.audits.evidence import find_unfounded_numbers
+from paribus.audits.health import find_idle_experts, find_odd_sites, find_unmoved_parameters
 from paribus.audits.pairing import find_unpaired
+from paribus.audits.times import find_untrusted_times
 from paribus.records import Finding, Record
 
 Records = Mapping[str, Mapping[int, Record]]
@@ -17,17 +21,26 @@ Steps = Callable[[str], list[dict[str, Any]]] | Mapping[str, list[dict[str, Any]
 """Digest of a run to the lines of its ``steps.jsonl``; ``Store.read_steps`` is one."""
 
 
-def audit_records(study: Mapping[str, Any], records: Records, steps: Steps) -> tuple[Finding, ...]:
+def audit_records(
+    study: Mapping[str, Any], records: Records, steps: Steps, timing: Mapping[str, Any] | None = None
+) -> tuple[Finding, ...]:
     """Everything that can be wrong with a comparison and shows only in what the runs left behind.
 
-    ``study`` is ``Study.to_json()`` as it was registered; nothing is imported on its word.
+    ``study`` is ``Study.to_json()`` as it was registered; nothing is imported on its word. ``timing`` is
+    what ``measure_times`` wrote, where the arms were timed.
     """
     read = steps if callable(steps) else steps.__getitem__
     return (
         *find_gaps(study, records),
+        *find_unfounded_numbers(study, records, read),
         *find_unpaired(study, records),
         *find_unfinished_schedules(study, records, read),
         *find_falling_losses(study, records),
-        *find_clipping(records),
+        *find_price_in_tokens(study, records),
+        *find_clipping(study, records),
         *find_spikes(records),
+        *find_untrusted_times(study, timing),
+        *find_odd_sites(study, records),
+        *find_unmoved_parameters(study, records),
+        *find_idle_experts(study, records),
     )

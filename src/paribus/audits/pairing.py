@@ -13,7 +13,7 @@ _RECIPE_OF_BATCHES = ("tokens", "batch_tokens", "seq_len")
 
 
 def find_unpaired(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
-    """Pairs whose two runs differ in initial weights, batches, scored tokens, packages or device."""
+    """Pairs whose two runs differ in initial weights, batches, scored tokens, packages, device or code."""
     baseline = records.get(BASELINE, {})
     for arm in study["arms"]:
         if arm == BASELINE:
@@ -54,11 +54,16 @@ def changed_sites(before: Any, after: Any, path: str = "") -> set[str]:
     return set() if before == after else {path}
 
 
+def lies_under(name: str, sites: set[str]) -> bool:
+    """Whether a path is one of ``sites`` or below one."""
+    return any(site == "" or name == site or name.startswith(f"{site}.") for site in sites)
+
+
 def _weights(arm: str, pairs: Pairs, changed: set[str]) -> Iterator[Finding]:
     shared, differing = 0, {}
     for seed, (one, other) in pairs.items():
         left, right = one.get("initial_weights", {}), other.get("initial_weights", {})
-        names = [name for name in left if name in right and not _lies_under(name, changed)]
+        names = [name for name in left if name in right and not lies_under(name, changed)]
         shared = max(shared, len(names))
         if unequal := [name for name in names if left[name] != right[name]]:
             differing[seed] = unequal
@@ -116,7 +121,7 @@ def _held_out(arm: str, pairs: Pairs) -> Iterator[Finding]:
 
 
 def _environment(arm: str, pairs: Pairs) -> Iterator[Finding]:
-    for key in ("packages", "device"):
+    for key in ("packages", "device", "code"):
         if seeds := _unequal(pairs, key):
             one, other = pairs[seeds[0]]
             yield Finding(
@@ -132,10 +137,6 @@ def _environment(arm: str, pairs: Pairs) -> Iterator[Finding]:
 
 def _unequal(pairs: Pairs, key: str) -> list[int]:
     return [seed for seed, (one, other) in pairs.items() if one.get(key) != other.get(key)]
-
-
-def _lies_under(name: str, sites: set[str]) -> bool:
-    return any(site == "" or name == site or name.startswith(f"{site}.") for site in sites)
 
 
 def _is_spec(data: Any) -> bool:

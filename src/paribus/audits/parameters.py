@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from paribus.audits.probes import draw_tokens, fixed_noise, randomize
 from paribus.records import Finding
@@ -18,17 +19,19 @@ _SHOWN = 4
 def find_dead_parameters(arm: str, model: nn.Module, vocab_size: int, length: int) -> Iterator[Finding]:
     """Tensors without a gradient on several batches, each with its own random weights; and frozen ones.
 
-    A tensor with a gradient anywhere in it is alive: positions beyond the window, or rare tokens, are not dead.
-    The weights of ``model`` are lost.
+    A matrix with a gradient anywhere in it is alive: positions beyond the window, or rare tokens, are not dead. Of a
+    stack of matrices each must have one, and an expert that has none is told. The weights of ``model`` are lost.
     """
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    silent = [name for name in sizes if name not in frozen]
+    unreached = {name: _slices(p, True) for name, p in model.named_parameters() if name not in frozen}
     for draw in range(_BATCHES):
-        if not silent:
+        if not unreached:
             break
         reached = _reached(model, vocab_size, length, draw)
-        silent = [name for name in silent if name not in reached]
+        unreached = {name: left for name, was in unreached.items() if (left := was & ~reached[name]).any()}
+    silent = [name for name, left in unreached.items() if left.all()]
+    stacks = {name: left.nonzero().flatten().tolist() for name, left in unreached.items() if not left.all()}
     if silent:
         yield _finding(
             "doubt",
@@ -38,20 +41,48 @@ def find_dead_parameters(arm: str, model: nn.Module, vocab_size: int, length: in
             f"get no gradient on {_BATCHES} batches",
             "remove them, or use them: they count as parameters and do nothing",
         )
+    if stacks:
+        yield _idle_slices(arm, model, stacks, sizes)
     if frozen:
         yield _finding("note", arm, frozen, sizes, "are frozen", "say so in the report: they are never trained")
 
 
-def _reached(model: nn.Module, vocab_size: int, length: int, draw: int) -> set[str]:
+def _reached(model: nn.Module, vocab_size: int, length: int, draw: int) -> dict[str, Tensor]:
+    """Which slices of each tensor get a gradient on one batch."""
     randomize(model, draw)
     model.train().zero_grad()
     tokens = draw_tokens(vocab_size, _ROWS, length + 1, seed=draw)
     with fixed_noise(draw):
         loss = model_loss(model, tokens[:, :-1], tokens[:, 1:])
         (loss + sum(gather_auxiliary(model).values())).backward()
-    reached = {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    reached = {
+        name: _slices(p, False) if p.grad is None else p.grad.flatten(1).any(1) if p.ndim > 2 else p.grad.any()[None]
+        for name, p in model.named_parameters()
+    }
     model.zero_grad()
     return reached
+
+
+def _slices(p: Tensor, value: bool) -> Tensor:
+    """``value`` for each matrix of a stack, or once for any other tensor."""
+    return torch.full((len(p) if p.ndim > 2 else 1,), value)
+
+
+def _idle_slices(arm: str, model: nn.Module, stacks: dict[str, list[int]], sizes: dict[str, int]) -> Finding:
+    lengths = {name: len(p) for name, p in model.named_parameters() if name in stacks}
+    told = [f"{name}[{', '.join(map(str, slices[:_SHOWN]))}]" for name, slices in stacks.items()]
+    listed = ", ".join(told[:_SHOWN]) + (f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else "")
+    count = sum(sizes[name] // lengths[name] * len(slices) for name, slices in stacks.items())
+    return Finding(
+        check="dead parameters",
+        severity="note",
+        message=f"{count:,} of the {sum(sizes.values()):,} parameters of {arm!r} are slices of a stack that get no "
+        f"gradient on {_BATCHES} batches: {listed}",
+        arm=arm,
+        site=next(iter(stacks)).rpartition(".")[0],
+        evidence={"parameters": count, "of": sum(sizes.values()), "slices": stacks},
+        remedy="see whether these experts can be chosen at all; a rare one may only have had no token here",
+    )
 
 
 def _finding(severity: str, arm: str, names: list[str], sizes: dict[str, int], what: str, remedy: str) -> Finding:

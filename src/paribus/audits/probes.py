@@ -6,14 +6,16 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.audits.sites import first_line
+from paribus.audits.surroundings import plain_settings
 from paribus.errors import ParibusError, PartError, SpecError, StudyError, TrainingError
 from paribus.nn.contract import build_model, roles
 from paribus.nn.precision import float64_arithmetic
@@ -22,7 +24,8 @@ from paribus.streams import derive
 from paribus.study import Study
 
 LONGEST, SHORTEST = 128, 32  # tokens in a probe, where the study trains on as many
-_LARGE, _FEW_TOKENS = 5_000_000, 512  # parameters of a model, and the vocabulary with which it is tried
+_LARGE = 5_000_000  # parameters of a model
+_FEW_TOKENS = 512  # in the vocabulary with which it is tried
 _PROBE_OPERATIONS = 1e8  # parameters times tokens that one probe may take
 
 Naming = Callable[[nn.Module], dict[str, tuple[Any, ...]]]
@@ -31,9 +34,13 @@ Naming = Callable[[nn.Module], dict[str, tuple[Any, ...]]]
 
 @contextmanager
 def blaming(arm: str) -> Iterator[None]:
-    """Put the arm's name in front of what goes wrong inside; a user's own exception becomes a PartError."""
+    """Put the arm's name in front of what goes wrong inside; a user's own exception becomes a PartError.
+
+    What the arm's parts set for the whole process is put back afterwards, before the next arm is looked at.
+    """
     try:
-        yield
+        with plain_settings():
+            yield
     except (SpecError, StudyError, PartError, TrainingError) as error:
         joint = ", " if str(error).startswith("site ") else ": "  # a site goes on with the place
         raise type(error)(f"arm {arm!r}{joint}{error}") from error
@@ -52,12 +59,14 @@ class Probe:
         model: as built, with the study's first seed.
         spec: what it was built from: the arm's, or its first blocks alone.
         vocab_size, length: of the tokens that it is tried with.
+        moved: settings of the whole process that its construction changed.
     """
 
     model: nn.Module
     spec: Spec
     vocab_size: int
     length: int
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, seed: int) -> nn.Module:
         """The same model anew."""
@@ -67,22 +76,23 @@ class Probe:
 def build_probes(study: Study, vocab_size: int, n_parameters: Mapping[str, float]) -> Iterator[tuple[str, Probe]]:
     """The probe of every arm, by name; ``n_parameters`` are those of the arms.
 
-    Small models are tried as they are. Where an arm is large, all are tried with few tokens in the vocabulary, and
-    without the blocks that repeat earlier ones: what a block leaks, its copy leaks too.
+    They are tried with few tokens in the vocabulary, as the head would take half of the time. Where an arm is large,
+    all are tried without the blocks that repeat earlier ones: what a block leaks, its copy leaks too.
     """
     specs = {name: arm.model for name, arm in study.arms.items()}
-    if is_large := max(n_parameters.values()) > _LARGE:
+    if max(n_parameters.values()) > _LARGE:
         specs = drop_repeated_blocks(specs)
     for name, spec in specs.items():
         seq_len = study.arms[name].training.seq_len
-        vocabulary = min(vocab_size, _FEW_TOKENS) if is_large and not _fixes("vocab_size", spec) else vocab_size
+        vocabulary = vocab_size if _fixes("vocab_size", spec) else min(vocab_size, _FEW_TOKENS)
         with blaming(name):
             length = seq_len
             if not _fixes("seq_len", spec):
                 affordable = int(_PROBE_OPERATIONS // max(1, n_parameters[name]))
                 length = min(seq_len, max(SHORTEST, min(LONGEST, affordable)))
-            model = build_model(spec, study.first_seed, vocab_size=vocabulary, seq_len=length)
-        yield name, Probe(model, spec, vocabulary, length)
+            with plain_settings() as moved:
+                model = build_model(spec, study.first_seed, vocab_size=vocabulary, seq_len=length)
+        yield name, Probe(model, spec, vocabulary, length, dict(moved))
 
 
 def drop_repeated_blocks(specs: Mapping[str, Spec]) -> dict[str, Spec]:
@@ -147,11 +157,56 @@ def forward_exactly(model: nn.Module, tokens: Tensor, noise: int = 0) -> Tensor:
 
 
 @contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Forward passes inside may move or replace the buffers of ``model``; afterwards they are as they were."""
+    saved = [
+        (module, name, buffer, None if buffer is None else buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, values in saved:
+                module._buffers[name] = buffer if buffer is None else buffer.copy_(values)
+
+
+@contextmanager
 def fixed_noise(seed: int) -> Iterator[None]:
     """Draw from the stream ``seed`` inside; the generator outside does not move."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "audit", "noise"))
         yield
+
+
+@contextmanager
+def constant_noise() -> Iterator[None]:
+    """Inside, whatever is drawn at random is the same everywhere: all are kept, all are 0.5."""
+    with _ConstantNoise():
+        yield
+
+
+class _ConstantNoise(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in paribus.nn.precision
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded in func.tags and isinstance(out, Tensor) and out.is_floating_point():
+            draws_masks = func.overloadpacket in (torch.ops.aten.bernoulli, torch.ops.aten.bernoulli_)
+            draws_numbers = func.overloadpacket in _DRAWS_NUMBERS
+            if draws_masks or draws_numbers:
+                out.fill_(1.0 if draws_masks else 0.5)
+        return out
+
+
+_aten = torch.ops.aten
+_DRAWS_NUMBERS = {
+    *(_aten.rand, _aten.rand_like, _aten.uniform, _aten.uniform_, _aten.exponential, _aten.exponential_),
+    *(_aten.randn, _aten.randn_like, _aten.normal, _aten.normal_),
+}
 
 
 def by_path(model: nn.Module) -> dict[str, tuple[Any, ...]]:

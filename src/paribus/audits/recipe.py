@@ -1,21 +1,33 @@
-"""Can an arm be trained by its recipe at all? Asked before training, of the optimizer and of the schedule."""
+"""Can an arm be trained by its recipe, and is it what it seems? Asked before training: optimizer, schedule, metric."""
 
 from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from paribus.audits.sites import first_line
 from paribus.errors import ParibusError, TrainingError
 from paribus.nn.contract import roles
+from paribus.records import Finding
 from paribus.specs import Spec
-from paribus.study import Training
+from paribus.streams import derive
+from paribus.study import BASELINE, Study, Training
+from paribus.training.loop import model_loss
 from paribus.training.optim import build_optimizer
 
+LEFT_OVER, HALF = 0.15, 0.50  # of the peak, at the end of a schedule that decays
+LONG_WARMUP = 0.30  # of the steps
+PEAK = 0.99  # of the largest factor: reached
+SAME_LOSS = 1e-4  # relative
+
+_ASKED = 10_000  # steps of a schedule, at most
 _ASKED_BY_THE_LOOP = ("param_groups", "step", "zero_grad", "state_dict", "load_state_dict")
 
 
@@ -24,6 +36,80 @@ def require_recipe(training: Training, model: nn.Module) -> None:
     _require_optimizer(training.optimizer, model)
     if training.schedule is not None:
         _require_schedule(training.schedule, training.steps)
+
+
+def find_odd_schedules(study: Study) -> Iterator[Finding]:
+    """Schedules that do not decay, end high, warm up long, or have factors that no rate should be multiplied by.
+
+    An arm whose schedule is the baseline's is not told again, and the default needs no telling.
+    """
+    told = []
+    for name, arm in study.arms.items():
+        plan = arm.training.schedule, arm.training.steps
+        if plan[0] is not None and plan not in told:
+            told.append(plan)
+            yield from _schedule_faults(name, *plan)
+
+
+def find_mixed_metric(study: Study, name: str, model: nn.Module, vocab_size: int, length: int) -> Iterator[Finding]:
+    """A study judged on the training loss, where an arm is trained on something else than the cross-entropy."""
+    if study.metric.key != "train_loss" or not hasattr(model, "loss"):
+        return
+    tokens = torch.randint(vocab_size, (2, length + 1), generator=torch.Generator().manual_seed(0))
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    was_training = model.training
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model.train()
+        torch.manual_seed(derive(0, "mixed metric"))
+        own = model_loss(model, inputs, targets).item()
+        torch.manual_seed(derive(0, "mixed metric"))
+        plain = F.cross_entropy(model(inputs).float().flatten(0, 1), targets.flatten()).item()
+        model.train(was_training)
+    if not math.isclose(own, plain, rel_tol=SAME_LOSS):
+        yield Finding(
+            check="metric",
+            severity="doubt",
+            message=f"the study is judged on the training loss, and {name!r} is trained on a loss of its own: "
+            f"{own:.4g} where the cross-entropy is {plain:.4g}",
+            arm=name,
+            evidence={"own_loss": own, "cross_entropy": plain},
+            remedy="judge on val_loss: held-out tokens are scored by cross-entropy in every arm",
+        )
+
+
+def _schedule_faults(name: str, spec: Spec, steps: int) -> Iterator[Finding]:
+    factors = {step: float(factor) for step, factor in _ask(spec, steps).items()}
+    peak, last, lowest = max(factors.values()), factors[steps - 1], min(factors.values())
+    warm = next(step for step, factor in factors.items() if factor >= PEAK * peak or peak <= 0) / steps
+    faults = []
+    if lowest < 0 or peak <= 0:
+        faults.append(("doubt", f"its factors go from {lowest:.3g} to {peak:.3g}: a step goes uphill, or nowhere"))
+    elif last > PEAK * peak:
+        faults.append(("note", f"it never decays: the last of {steps} steps has {last / peak:.2f} of the largest rate"))
+    elif last > HALF * peak:
+        faults.append(("doubt", f"it decays to {last / peak:.3f} of its peak in {steps} steps and stops there"))
+    elif last > LEFT_OVER * peak:
+        faults.append(("note", f"it ends at {last / peak:.2f} of its peak after {steps} steps"))
+    if peak > 0 and warm > LONG_WARMUP:
+        faults.append(("note", f"{warm:.0%} of the {steps} steps go by before it reaches its peak"))
+    if peak > 0 and not PEAK <= peak <= 1 / PEAK:
+        faults.append(("note", f"its largest factor is {peak:.3g}: the optimizer's lr is never the largest rate"))
+    for severity, fault in faults:
+        yield Finding(
+            check="planned schedule",
+            severity=severity,
+            message=f"the schedule of {name!r}, {spec}: {fault}",
+            arm=None if name == BASELINE else name,
+            evidence={"steps": steps, "largest": peak, "lowest": lowest, "last": last, "steps_before_peak": warm},
+            remedy="count the schedule in optimizer steps, of which it is told the number; decay to a tenth or to zero",
+        )
+
+
+def _ask(spec: Spec, steps: int) -> dict[int, Any]:
+    """Step to factor, in order: of every step, or of as many as are quickly asked, the first and the last included."""
+    schedule = spec.cls(**dict(spec.arguments))
+    asked = range(steps) if steps <= _ASKED else [i * (steps - 1) // (_ASKED - 1) for i in range(_ASKED)]
+    return {step: schedule(step, steps) for step in asked}
 
 
 def _require_optimizer(spec: Spec, model: nn.Module) -> None:
@@ -46,8 +132,7 @@ def _require_optimizer(spec: Spec, model: nn.Module) -> None:
 
 def _require_schedule(spec: Spec, steps: int) -> None:
     try:
-        schedule = spec.cls(**dict(spec.arguments))
-        factors = {step: schedule(step, steps) for step in (0, steps - 1)}
+        factors = _ask(spec, steps)
     except ParibusError:
         raise
     except Exception as error:

@@ -21,7 +21,7 @@ class Side:
         name: "train", "validation" or "confirm".
         tokens: (N,) ids; every document ends with a separator.
         ends: (J,) where each document ends in ``tokens``, its separator included.
-        n_bytes: (N,) bytes of text each token stands for; None for training.
+        n_bytes: (N,) bytes of text each token stands for; None for training, and where they are not known.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Evaluation:
         targets: (W, T) int64 ids, ``IGNORE`` where padded.
         documents: (W, T) int64, the document of each target, from 0; padding bears its window's document.
         document_tokens: (J,) int64 scored tokens of each document.
-        document_bytes: (J,) int64 bytes of text these stand for; a separator stands for none.
+        document_bytes: (J,) int64 bytes of text these stand for; a separator stands for none. None: not known.
         digest: SHA-256 over the arrays above.
     """
 
@@ -47,7 +47,7 @@ class Evaluation:
     targets: np.ndarray
     documents: np.ndarray
     document_tokens: np.ndarray
-    document_bytes: np.ndarray
+    document_bytes: np.ndarray | None
     digest: str
 
     @property
@@ -60,9 +60,9 @@ class Evaluation:
         return int(self.document_tokens.sum())
 
     @property
-    def n_bytes(self) -> int:
-        """Bytes of scored text."""
-        return int(self.document_bytes.sum())
+    def n_bytes(self) -> int | None:
+        """Bytes of scored text; None where they are not known."""
+        return None if self.document_bytes is None else int(self.document_bytes.sum())
 
 
 def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) -> Evaluation:
@@ -76,7 +76,7 @@ def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) ->
 
     Raises DataError for the training side, fewer than two documents or room for fewer than two windows.
     """
-    if side.n_bytes is None:
+    if side.name == "train":
         raise DataError(f"the {side.name} side is not held out; score 'validation' or 'confirm'")
     if len(side.ends) < 2:
         raise DataError(f"the {side.name} side has {len(side.ends)} documents, expected at least 2 to score")
@@ -89,7 +89,7 @@ def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) ->
     inputs, targets, documents, n_bytes = [], [], [], []
     for document, chosen in enumerate(np.flatnonzero(quota)):
         tokens = side.tokens[starts[chosen] : side.ends[chosen]].astype(np.int64)
-        lengths = side.n_bytes[starts[chosen] : side.ends[chosen]]
+        lengths = None if side.n_bytes is None else side.n_bytes[starts[chosen] : side.ends[chosen]]
         before = np.concatenate([[separator], tokens[:-1]])
         total = 0
         for index in range(quota[chosen]):
@@ -98,9 +98,10 @@ def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) ->
             inputs.append(_pad(before[piece], seq_len, separator))
             targets.append(_pad(tokens[piece], seq_len, IGNORE))
             documents.append(np.full(seq_len, document))
-            total += int(lengths[piece].sum())
+            total += 0 if lengths is None else int(lengths[piece].sum())
         n_bytes.append(total)
-    return _evaluation(np.stack(inputs), np.stack(targets), np.stack(documents), np.array(n_bytes, dtype=np.int64))
+    document_bytes = None if side.n_bytes is None else np.array(n_bytes, dtype=np.int64)
+    return _evaluation(np.stack(inputs), np.stack(targets), np.stack(documents), document_bytes)
 
 
 def share_windows(pieces: np.ndarray, n_windows: int) -> np.ndarray:
@@ -122,10 +123,10 @@ def _pad(values: np.ndarray, length: int, filler: int) -> np.ndarray:
 
 
 def _evaluation(
-    inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, document_bytes: np.ndarray
+    inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, document_bytes: np.ndarray | None
 ) -> Evaluation:
-    scored = np.bincount(documents[targets != IGNORE], minlength=len(document_bytes)).astype(np.int64)
+    scored = np.bincount(documents[targets != IGNORE], minlength=int(documents.max()) + 1).astype(np.int64)
     digest = hashlib.sha256(repr(inputs.shape).encode())
-    for array in (inputs, targets, documents, document_bytes):
+    for array in (inputs, targets, documents, *([] if document_bytes is None else [document_bytes])):
         digest.update(np.ascontiguousarray(array).astype("<i8").tobytes())
     return Evaluation(inputs, targets, documents, scored, document_bytes, digest.hexdigest())

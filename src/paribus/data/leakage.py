@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,50 +12,164 @@ import numpy as np
 
 from paribus.data.evaluation import Side
 from paribus.data.tokens import Corpus
+from paribus.errors import DataError
 
 NGRAM_BYTES = 50
 """Length of the runs looked for, as in Lee et al. 2022, arXiv 2107.06499 (who look for 50 tokens)."""
 
+NGRAM_TOKENS, NGRAM_BITS = 16, 64
+"""Length of the runs of tokens whose bytes are not known: as many as hold 64 bits, were all tokens drawn for
+themselves, and at least 16. A corpus of 2^32 such runs holds a given one by chance once in 2^32 times."""
+
 _CHUNK = 4_000_000
+_SAMPLED = 256  # documents whose beginnings are looked for
+_PLACES = 64  # at which a beginning is compared
 
 
 def measure_overlap(corpus: Corpus, n: int | None = None) -> dict[str, Any]:
     """Count what the held-out sides share with the training side, in tokens as the model sees them.
 
-    Per side: ``documents`` and ``duplicate_documents`` (token for token a training document); ``ngrams`` and
-    ``shared_ngrams`` (runs of n tokens inside a document, those that occur in training), ``shared_share`` their
-    ratio, ``worst_document_share`` the largest ratio in one document, ``mostly_shared_documents`` those above a half.
+    ``n``; ``train_repeats``, the share of the training documents that are there twice or more; and per side:
+    ``documents`` and ``duplicate_documents`` (token for token a training document), ``long_duplicates`` those of n
+    tokens or more; ``ngrams`` and ``shared_ngrams`` (runs of n tokens inside a document, those that occur in training),
+    ``shared_share`` their ratio, ``worst_document_share`` the largest ratio in one document,
+    ``mostly_shared_documents`` those above a half, ``example`` one shared run as text or ids, None without any.
     No run crosses a document's end. Some overlap is natural (licences, idioms); whole documents are not.
 
     Args:
-        n: tokens in a run; None: as many as stand for 50 bytes of the training text.
+        n: tokens in a run; None: see ``choose_length``.
     """
     train = corpus.side("train")
-    if n is None:
-        sizes = corpus.manifest["sides"]["train"]
-        n = max(1, math.ceil(NGRAM_BYTES * sizes["tokens"] / sizes["bytes"]))
-    known = set(_documents(train))
-    held_out = {name: corpus.side(name) for name in ("validation", "confirm")}
-    codes = np.random.Generator(np.random.PCG64(13)).integers(0, 2**64, size=corpus.vocab_size, dtype=np.uint64)
+    n = choose_length(corpus) if n is None else n
+    known = Counter(_documents(train))
+    held_out = {name: corpus.side(name) for name in corpus.manifest["sides"] if name != "train"}
+    codes = _draw_codes(corpus)
     runs = {name: _ngrams(side.tokens, n, codes, corpus.separator) for name, side in held_out.items()}
     hashes = np.concatenate([hashes for hashes, _ in runs.values()])
     occurs = _occur(hashes, train.tokens, n, codes, corpus.separator)
-    shared_by = np.split(occurs, [len(runs["validation"][0])])
+    shared_by = np.split(occurs, np.cumsum([len(hashes) for hashes, _ in runs.values()])[:-1])
     sides = {}
     for (name, side), shared in zip(held_out.items(), shared_by, strict=True):
         owners = np.searchsorted(side.ends, runs[name][1], side="right")
         totals = np.bincount(owners, minlength=len(side.ends))
         ratios = np.bincount(owners, weights=shared, minlength=len(side.ends)) / np.maximum(totals, 1)
+        duplicates = np.array([document in known for document in _documents(side)], dtype=bool)
+        long = np.diff(side.ends, prepend=0) > n
         sides[name] = {
             "documents": len(side.ends),
-            "duplicate_documents": sum(document in known for document in _documents(side)),
+            "duplicate_documents": int(duplicates.sum()),
+            "long_duplicates": int((duplicates & long).sum()),
             "ngrams": len(shared),
             "shared_ngrams": int(shared.sum()),
             "shared_share": float(shared.mean()) if len(shared) else 0.0,
             "worst_document_share": float(ratios.max(initial=0.0)),
             "mostly_shared_documents": int((ratios > 0.5).sum()),
+            "example": _show(corpus, side.tokens, runs[name][1][shared], n),
         }
-    return {"n": n, "sides": sides}
+    repeats = sum(count for count in known.values() if count > 1) / max(len(train.ends), 1)
+    return {"n": n, "train_repeats": repeats, "sides": sides}
+
+
+def choose_length(corpus: Corpus) -> int:
+    """Tokens that stand for 50 bytes; for a data set of the user's own at least so many that chance repeats none."""
+    sizes = corpus.manifest["sides"]["train" if not corpus.is_own else "validation"]
+    of_bytes = max(1, math.ceil(NGRAM_BYTES * sizes["tokens"] / sizes["bytes"])) if sizes["bytes"] else NGRAM_TOKENS
+    return max(of_bytes, rare_length(corpus)) if corpus.is_own else of_bytes
+
+
+def rare_length(corpus: Corpus) -> int:
+    """Tokens that hold 64 bits, by the frequencies of single tokens in the training documents."""
+    counts = np.bincount(corpus.train_tokens, minlength=corpus.vocab_size).astype(float)
+    counts[corpus.separator] = 0
+    shares = counts[counts > 0] / counts.sum()
+    bits = float(-(shares * np.log2(shares)).sum())
+    return math.ceil(NGRAM_BITS / bits) if bits > NGRAM_BITS / 10_000 else 10_000
+
+
+def measure_windows(corpus: Corpus, side: str) -> dict[str, Any]:
+    """How many documents of ``side`` go on where a training document stops: windows that overlap in one text.
+
+    ``documents`` looked at, at most 256; ``continuing`` those of them that begin inside a training document and agree
+    with it to its end, or to their own; ``length`` the tokens that have to agree at least. A shift by up to half a
+    window is found. Documents much longer than the runs of ``measure_overlap`` are not looked at: their shared
+    passages tell, and it is said there.
+    """
+    held_out, train, separator = corpus.side(side), corpus.side("train"), corpus.separator
+    starts = np.concatenate([[0], held_out.ends[:-1]])
+    sizes = held_out.ends - starts - 1
+    n, usual = choose_length(corpus), int(np.median(sizes)) if len(sizes) else 0
+    length = max(rare_length(corpus), min(n, math.ceil(usual / 2)))
+    chosen = np.flatnonzero(sizes > length)
+    if usual > 8 * n or not len(chosen):
+        return {"documents": 0, "continuing": 0, "length": length}
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), _SAMPLED)).astype(int)]
+    codes = _draw_codes(corpus)
+    heads = np.concatenate([np.append(held_out.tokens[starts[i] : starts[i] + length], separator) for i in chosen])
+    head_hashes, _ = _ngrams(heads, length, codes, separator)
+    places: dict[int, list[int]] = {}
+    for start in range(0, len(train.tokens), _CHUNK):
+        hashes, inside = _ngrams(train.tokens[start : start + _CHUNK + length - 1], length, codes, separator)
+        found = np.isin(hashes, head_hashes)
+        for value, place in zip(hashes[found].tolist(), inside[found].tolist(), strict=True):
+            if len(known := places.setdefault(value, [])) < _PLACES:
+                known.append(start + place)
+    continuing = 0
+    for index, value in zip(chosen, head_hashes.tolist(), strict=True):
+        document = held_out.tokens[starts[index] : held_out.ends[index] - 1]
+        continuing += any(_goes_on(document, train, place) for place in places.get(value, ()))
+    return {"documents": len(chosen), "continuing": continuing, "length": length}
+
+
+def measure_vocabulary(corpus: Corpus, side: str) -> dict[str, Any]:
+    """Ids that ``side`` holds and training never shows.
+
+    ``ids`` that occur on the side, ``unseen_ids`` those that training lacks, ``unseen_share`` their ratio;
+    ``unseen_tokens_share`` of the side's tokens; ``used_share`` of the vocabulary, the separator aside, that occurs on
+    any side.
+    """
+    size, names = corpus.vocab_size, corpus.manifest["sides"]
+    counts = {name: np.bincount(corpus.side(name).tokens, minlength=size) for name in names}
+    for of_side in counts.values():
+        of_side[corpus.separator] = 0
+    here, train = counts[side], counts["train"]
+    unseen = (here > 0) & (train == 0)
+    used = sum(counts.values()) > 0
+    return {
+        "ids": int((here > 0).sum()),
+        "unseen_ids": int(unseen.sum()),
+        "unseen_share": float(unseen.sum() / max(1, (here > 0).sum())),
+        "unseen_tokens_share": float(here[unseen].sum() / max(1, here.sum())),
+        "used_share": float(used.sum() / (corpus.vocab_size - 1)),
+    }
+
+
+def _goes_on(document: np.ndarray, train: Side, place: int) -> bool:
+    """Whether the training document at ``place`` and ``document`` agree up to the end of the shorter one.
+
+    Two documents that begin together are no windows of one text, unless the training document is the longer one.
+    """
+    owner = int(np.searchsorted(train.ends, place, side="right"))
+    left = int(train.ends[owner]) - 1 - place
+    begins = place == (int(train.ends[owner - 1]) if owner else 0)
+    if begins and left <= len(document):
+        return False
+    common = min(left, len(document))
+    return bool((train.tokens[place : place + common] == document[:common]).all())
+
+
+def _show(corpus: Corpus, tokens: np.ndarray, starts: np.ndarray, n: int) -> str | list[int] | None:
+    """One of the runs that start at ``starts``: the middle one, as text where it can be decoded."""
+    if not len(starts):
+        return None
+    run = tokens[starts[len(starts) // 2] :][:n].tolist()
+    try:
+        return corpus.decode(run)
+    except DataError:
+        return run
+
+
+def _draw_codes(corpus: Corpus) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64(13)).integers(0, 2**64, size=corpus.vocab_size, dtype=np.uint64)
 
 
 def _occur(hashes: np.ndarray, tokens: np.ndarray, n: int, codes: np.ndarray, separator: int) -> np.ndarray:

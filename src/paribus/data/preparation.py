@@ -1,4 +1,4 @@
-"""From text to tokens on disk: prepared once, shared by all runs."""
+"""From text, or a data set of tokens, to tokens on disk: prepared once, shared by all runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import numpy as np
 import platformdirs
 
 from paribus.data.corpora import Source, Text, open_source, read_documents
+from paribus.data.datasets import Dataset, read_dataset
 from paribus.data.split import SIDES, Split, split_documents
 from paribus.data.tokenization import Encoder
-from paribus.data.tokens import Corpus
+from paribus.data.tokens import OWN, Corpus
 from paribus.errors import DataError
 
 FORMAT = 2
@@ -31,28 +32,44 @@ _MANIFEST = "manifest.json"
 _CHUNK_CHARS = 2_000_000  # text encoded at a time: bounds memory
 
 
-def prepare(text: Text) -> Corpus:
-    """Tokenize ``text`` into the cache folder, or open what lies there.
+def prepare(source: Any) -> Corpus:
+    """Bring ``source`` into the cache folder as tokens, or open what lies there.
+
+    ``source`` is a Text, which is split and tokenized, or an instance of a class of the user's own whose documents are
+    tokens (see ``datasets``).
 
     The cache is ``PARIBUS_HOME``, else the user's cache folder; each corpus is a folder named by what was
-    asked for: the bytes of the source, the tokenizer and the split. It is written under another name
+    asked for: the bytes of the source, the tokenizer and the split, or the tokens. It is written under another name
     and renamed when whole, under a lock, so processes may start at once and be killed at any
     moment. A folder that no longer matches its digests is made again, with a warning.
 
     The manifest says: ``digest`` (documents, tokenizer, split, tokens), ``title``, ``source``, ``tokenizer``, ``split``
     (fractions, exact and near duplicates), ``sides`` (documents, tokens, bytes and digest of each), ``dtype``,
-    ``python``, and ``measured`` (seconds).
+    ``python``, and ``measured`` (seconds). Bytes are None where they are not known.
 
-    Raises DataError for a source, tokenizer or split that cannot be used, and where the cache cannot be written.
+    Raises DataError for a source, tokenizer, split or document that cannot be used, and where the cache cannot be
+    written.
     """
-    source = open_source(text)
+    if not isinstance(source, Text):
+        dataset = read_dataset(source)
+        request = {"format": FORMAT, "dataset": dataset.digest, "title": dataset.title}
+        corpus = _prepare(request, lambda folder: _write_dataset(folder, dataset))
+        corpus.decode_ids = dataset.decode
+        return corpus
+    opened = open_source(source)
+    split = {name: getattr(source, name) for name in ("validation_fraction", "confirm_fraction", "near_duplicate")}
     request = {
         "format": FORMAT,
-        "source": source.identity,
-        "tokenizer": text.tokenizer.identity(),
-        "split": {name: getattr(text, name) for name in ("validation_fraction", "confirm_fraction", "near_duplicate")},
-        "max_train_tokens": text.max_train_tokens,
+        "source": opened.identity,
+        "tokenizer": source.tokenizer.identity(),
+        "split": split,
+        "max_train_tokens": source.max_train_tokens,
     }
+    return _prepare(request, lambda folder: _write(folder, opened, source, request))
+
+
+def _prepare(request: dict[str, Any], write: Callable[[Path], None]) -> Corpus:
+    """Open the folder of ``request``, which ``write`` fills where it is not there or damaged."""
     folder = cache_folder() / "data" / _digest(request)[:32]
     with _disk_errors(folder):
         if folder.is_dir() and not _damage(folder):
@@ -63,12 +80,12 @@ def prepare(text: Text) -> Corpus:
                 damage = _damage(folder)
                 if not damage:  # another process was first
                     return _open(folder)
-                warnings.warn(f"cached corpus {folder} is damaged ({damage}); preparing it again", stacklevel=2)
+                warnings.warn(f"cached corpus {folder} is damaged ({damage}); preparing it again", stacklevel=3)
             for left in folder.parent.glob(f"{folder.name}.new-*"):  # of a process that was killed
                 shutil.rmtree(left)
             new = folder.with_name(f"{folder.name}.new-{os.getpid()}")
             try:
-                _write(new, source, text, request)
+                write(new)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.rename(new, folder)
             finally:
@@ -120,10 +137,67 @@ def _write(folder: Path, source: Source, text: Text, request: dict[str, Any]) ->
         },
         "dtype": dtype.str,
     }
+    _finish(folder, manifest, began)
+
+
+def _finish(folder: Path, manifest: dict[str, Any], began: float) -> None:
     manifest["digest"] = _digest_corpus(manifest)
     manifest["python"] = platform.python_version()
     manifest["measured"] = {"prepare_seconds": round(time.perf_counter() - began, 3)}
     _write_text(folder / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def _write_dataset(folder: Path, dataset: Dataset) -> None:
+    """The tokens of a data set of the user's own, in the same files."""
+    began = time.perf_counter()
+    dtype = np.dtype("<u2") if dataset.vocab_size <= 2**16 else np.dtype("<u4")
+    folder.mkdir()
+    encoder = json.dumps({"kind": OWN})
+    (folder / "tokenizer.json").write_text(encoder, encoding="utf-8")
+    documents = sum(map(len, dataset.sides.values()))
+    manifest = {
+        "format": FORMAT,
+        "title": dataset.title,
+        "source": {
+            "kind": OWN,
+            "class": dataset.reference,
+            "documents": documents,
+            "texts_sha256": dataset.digest,
+        },
+        "tokenizer": {
+            "kind": OWN,
+            "vocab_size": dataset.vocab_size,
+            "separator": dataset.separator,
+            "sha256": hashlib.sha256(encoder.encode()).hexdigest(),
+        },
+        "split": {"by": dataset.reference},
+        "sides": {side: _write_dataset_side(folder, side, dataset, dtype) for side in dataset.sides},
+        "dtype": dtype.str,
+    }
+    _finish(folder, manifest, began)
+
+
+def _write_dataset_side(folder: Path, side: str, dataset: Dataset, dtype: np.dtype) -> dict[str, Any]:
+    documents, separator = dataset.sides[side], np.array([dataset.separator])
+    lengths = np.array([len(ids) + 1 for ids in documents])
+    arrays = {
+        "tokens": np.concatenate([part for ids in documents for part in (ids, separator)]).astype(dtype),
+        "ends": np.cumsum(lengths).astype("<i8"),
+    }
+    n_bytes = None
+    if dataset.n_bytes and side in dataset.n_bytes:
+        nothing = np.array([0])
+        arrays["bytes"] = np.concatenate([part for of in dataset.n_bytes[side] for part in (of, nothing)]).astype("<u4")
+        n_bytes = int(arrays["bytes"].sum())
+    for kind, array in arrays.items():
+        (folder / f"{side}.{kind}").write_bytes(array.tobytes())
+        _sync(folder / f"{side}.{kind}")
+    return {
+        "documents": len(documents),
+        "tokens": int(lengths.sum()),
+        "bytes": n_bytes,
+        "files": {f"{side}.{kind}": _digest_file(folder / f"{side}.{kind}") for kind in arrays},
+    }
 
 
 def _write_side(

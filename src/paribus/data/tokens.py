@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from paribus.data.tokenization import Encoder, load_encoder
 from paribus.errors import DataError
 from paribus.streams import derive
 
+OWN = "dataset"
+"""Kind of tokenizer in the manifest of a data set of the user's own."""
+
 _KEPT_EPOCHS = 4
 
 
@@ -24,6 +27,7 @@ class Corpus:
     ``manifest`` is everything a record should say about the data (see ``prepare``); ``separator`` is the id of the
     token that ends a document; ``digest``
     covers the documents, the tokenizer, the split and the tokens: runs of different digests are never paired.
+    ``decode_ids`` is what a data set of the user's own makes text with, None where it cannot.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
@@ -33,6 +37,7 @@ class Corpus:
         self.title: str = manifest["title"]
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
         self.separator: int = manifest["tokenizer"]["separator"]
+        self.decode_ids: Callable[[list[int]], str] | None = None
         self._epochs: OrderedDict[tuple[int, int, int], tuple[int, np.ndarray]] = OrderedDict()
 
     @cached_property
@@ -42,9 +47,16 @@ class Corpus:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """Text to ids and back."""
+        """Text to ids and back. Raises DataError for a data set of the user's own, which has none."""
+        if self.is_own:
+            raise DataError(f"{self.title} has no encoder: its documents are tokens already")
         separator = self.manifest["tokenizer"].get("separator_token")
         return load_encoder((self.folder / "tokenizer.json").read_text(encoding="utf-8"), separator)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it was made from a data set of the user's own."""
+        return self.manifest["tokenizer"].get("kind") == OWN
 
     def batch(self, seed: int, step: int, batch_tokens: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of an optimizer step: (B, T) int64 each, with B = batch_tokens / seq_len.
@@ -90,13 +102,28 @@ class Corpus:
     def side(self, name: str) -> Side:
         """Tokens and document ends of "train", "validation" or "confirm"."""
         if name not in self.manifest["sides"]:
-            raise DataError(f"{self.title} has no side {name!r}; there is {', '.join(self.manifest['sides'])}")
-        n_bytes = None if name == "train" else self._array(f"{name}.bytes", np.uint32)
+            hint = f'; give it by sides = ("train", "validation", "{name}") and documents("{name}")'
+            raise DataError(
+                f"{self.title} has no side {name!r}; there is {', '.join(self.manifest['sides'])}"
+                f"{hint if self.is_own and name == 'confirm' else ''}"
+            )
+        has_bytes = f"{name}.bytes" in self.manifest["sides"][name].get("files", ())
+        n_bytes = self._array(f"{name}.bytes", np.uint32) if has_bytes else None
         return Side(name, self._tokens(name), self._array(f"{name}.ends", np.int64), n_bytes)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ``ids``."""
-        return self.encoder.decode(int(token) for token in ids)
+        """The text of ``ids``; separators become empty lines. Raises DataError where nothing can be decoded."""
+        if not self.is_own:
+            return self.encoder.decode(int(token) for token in ids)
+        if self.decode_ids is None:
+            raise DataError(f"{self.title} has no decode(ids) that makes text of its tokens")
+        documents: list[list[int]] = [[]]
+        for token in ids:
+            if token == self.separator:
+                documents.append([])
+            else:
+                documents[-1].append(int(token))
+        return "\n\n".join(self.decode_ids(document) if document else "" for document in documents)
 
     def _epoch(self, seed: int, epoch: int, seq_len: int) -> tuple[int, np.ndarray]:
         key = (seed, epoch, seq_len)

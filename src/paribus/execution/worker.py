@@ -102,7 +102,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
     if job.study_file:
         import_file(Path(job.study_file))
     model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
-    with _deterministic(job.device):
+    with deterministic(job.device):
         corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training)
         _require_planned(job, corpus.digest, Arm(model_spec, training))
 
@@ -245,13 +245,16 @@ def serve() -> None:
             send(event="error", digest=job.digest, message=str(error))
 
 
-@lru_cache(maxsize=4)
 def load_data(data: str, training: Training) -> tuple[Any, Any, str]:
     """The prepared corpus of a data spec's JSON text, the windows ``training`` scores, and their digest."""
+    return _load_data(Spec.from_json(json.loads(data)), training)
+
+
+@lru_cache(maxsize=4)  # by the class itself: one that was defined again is another
+def _load_data(source: Spec, training: Training) -> tuple[Any, Any, str]:
     from paribus.data.preparation import prepare
     from paribus.training.evaluation import HeldOut
 
-    source = Spec.from_json(json.loads(data))
     corpus = prepare(source.cls(**dict(source.arguments)))
     evaluation = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
     held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.n_bytes)
@@ -274,7 +277,7 @@ def _lease(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deterministic(device: str) -> Iterator[None]:
+def deterministic(device: str) -> Iterator[None]:
     """One thread on a CPU, deterministic kernels on a GPU: the number of threads changes the last bits."""
     import torch
 

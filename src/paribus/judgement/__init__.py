@@ -9,8 +9,18 @@ from paribus.judgement.comparison import Comparison, Pair, compare, compare_all,
 from paribus.judgement.documents import estimate_document_error
 from paribus.judgement.looks import Ending, half_widths, look, predict_verdict, replay
 from paribus.judgement.planning import Outlook, plan_seeds
+from paribus.judgement.power import (
+    NullCalibration,
+    NullCount,
+    Power,
+    allowed_false_verdicts,
+    calibrate_null,
+    count_false_verdicts,
+    simulate_power,
+    smallest_margin,
+)
 from paribus.judgement.rules import Rule, describe_method
-from paribus.judgement.times import LOG_TIME, TIME_MARGIN, pair_times
+from paribus.judgement.times import LOG_TIME, TIME_MARGIN, SpeedVerdict, judge_times, pair_times
 from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, pairs_wanted, suspend
 
 __all__ = [
@@ -20,13 +30,20 @@ __all__ = [
     "Boundaries",
     "Comparison",
     "Ending",
+    "NullCalibration",
+    "NullCount",
     "Outlook",
     "Pair",
+    "Power",
     "Rule",
+    "SpeedVerdict",
     "Verdict",
+    "allowed_false_verdicts",
     "anytime_bound",
+    "calibrate_null",
     "compare",
     "compare_all",
+    "count_false_verdicts",
     "crossing_probability",
     "decide",
     "describe_difference",
@@ -34,6 +51,7 @@ __all__ = [
     "estimate_document_error",
     "find_boundaries",
     "half_widths",
+    "judge_times",
     "look",
     "pair_times",
     "pairs_wanted",
@@ -41,5 +59,7 @@ __all__ = [
     "predict_verdict",
     "replay",
     "sign_flip_p",
+    "simulate_power",
+    "smallest_margin",
     "suspend",
 ]

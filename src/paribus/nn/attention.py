@@ -91,6 +91,10 @@ class Attention(nn.Module):
         y = self._attend(q, k, v)  # (B, H, T, K)
         return self.o(y.transpose(1, 2).reshape(b, t, -1))  # (B, T, D)
 
+    def state_size(self, seq_len: int) -> int:
+        """2 G K min(T, window): the keys and values of the tokens that a query still sees."""
+        return 2 * self.n_kv_heads * self.head_dim * min(seq_len, self.window or seq_len)
+
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mask = self._mask(q)
         scale = self.where.softmax_scale / math.sqrt(self.head_dim)

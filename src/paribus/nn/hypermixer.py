@@ -89,6 +89,7 @@ class HyperMixer(nn.Module):
         if isinstance(activation, type | Spec | nn.Module):
             raise SpecError(f"activation must be a function such as paribus.nn.gelu, got {activation!r}{here()}")
         self.n_heads, self.decay, self.activation, self.chunk = n_heads, decay, activation, chunk
+        self.d_model, self.d_hidden = d_model, d_hidden
         self.places = build(places, "places", d_model, slot="position")
         _require_embedding(self.places)
         self.write = _Generator(n_heads, width, d_hidden, bias, generator_std)
@@ -116,6 +117,10 @@ class HyperMixer(nn.Module):
             y = _read_chunk(a, r, v, total, seen, fading, self.activation)
             total = _carry(a, v, total, fading)
         return self._read_out(y, x), (total, seen + x.shape[1])
+
+    def state_size(self, seq_len: int) -> int:
+        """R D + 1, whatever T is: the sums of all heads, and how many tokens they hold."""
+        return self.d_hidden * self.d_model + 1
 
     def _mix(self, a: Tensor, r: Tensor, v: Tensor) -> Tensor:
         return _ChunkedScan.apply(a, r, v, self.decay, self.activation, self.chunk)

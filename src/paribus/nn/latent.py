@@ -108,6 +108,10 @@ class LatentAttention(nn.Module):
         y = self._attend(q, k, v)  # (B, H, T, v)
         return self.o(y.transpose(1, 2).reshape(b, t, -1))  # (B, T, D)
 
+    def state_size(self, seq_len: int) -> int:
+        """(R + r) T: the latent, from which keys and values are read again, and the rotated key of each token."""
+        return (self.kv_rank + self.rope_dim) * seq_len
+
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         bias = self.where.bias(q.shape[-2])
         mask = None if bias is None else causal_mask(q, bias)

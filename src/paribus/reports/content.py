@@ -24,7 +24,9 @@ from paribus.reports.pictures import (
     picture_curves,
     picture_differences,
 )
+from paribus.reports.sensitivity import Section, compose_sections, describe_recipes
 from paribus.reports.tables import Table, gather, tabulate_metrics, tabulate_trained, write_epochs, write_span
+from paribus.reports.times import Times, compose_times, note_clock
 from paribus.reports.vocabulary import name_metric
 from paribus.study import BASELINE
 
@@ -85,6 +87,9 @@ class Page:
     trained: Table
     curves: tuple[Picture, ...]
     costs: tuple[Picture, ...]
+    times: Times | None
+    sections: tuple[Section, ...]
+    clock_note: str
     failures: Table
     provenance: Table
     reproduce: tuple[tuple[str, str], ...]
@@ -97,7 +102,8 @@ class Page:
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """Every figure of the page, in order."""
-        return (*(t.picture for t in self.treatments if t.picture), *self.curves, *self.costs)
+        beside = (picture for section in self.sections for picture in section.pictures)
+        return (*(t.picture for t in self.treatments if t.picture), *self.curves, *self.costs, *beside)
 
 
 def compose_page(judged: Mapping[str, Any]) -> Page:
@@ -126,6 +132,9 @@ def compose_page(judged: Mapping[str, Any]) -> Page:
         trained=tabulate_trained(judged),
         curves=picture_curves(judged, arms),
         costs=picture_costs(judged, arms),
+        times=compose_times(judged, arms),
+        sections=compose_sections(judged, arms),
+        clock_note=note_clock(judged),
         failures=_tabulate_failures(judged),
         provenance=_tabulate_provenance(judged),
         reproduce=_reproduce(judged),
@@ -296,7 +305,9 @@ def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
     study = judged["study"]
     recipe = study["arms"][BASELINE]["training"]
     others = [arm["training"] for name, arm in study["arms"].items() if name != BASELINE]
-    if any(other != recipe for other in others):
+    if judged.get("tuning"):
+        shared = describe_recipes(judged)
+    elif any(other != recipe for other in others):
         shared = (
             "This holds at the hyper-parameters registered for each arm; the recipes differ between arms (see below)."
         )

@@ -174,6 +174,11 @@ def _draw_lines(axes: Axes, picture: Lines) -> None:
             series.x, series.y, color=ARMS[style], linestyle=_DASHES[style], linewidth=1.7, marker=_MARKERS[style],
             markersize=4.2, label=_escape_label(series.label), markevery=max(1, len(series.x) // 12),
         )  # fmt: skip
+    if picture.is_x_log:
+        ticks = sorted({x for series in picture.series for x in series.x})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+        axes.minorticks_off()
     _finish(axes, picture)
 
 
@@ -197,7 +202,8 @@ def _finish(axes: Axes, picture: Lines | Dots) -> None:
     axes.set_ylabel(picture.y_label)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.locator_params(axis="x", nbins=7)
+    if not (isinstance(picture, Lines) and picture.is_x_log):
+        axes.locator_params(axis="x", nbins=7)
     if isinstance(picture, Lines) and len(picture.series) <= 4:
         axes.legend(loc="upper right", fontsize=9, handlelength=3)
     else:  # below, where it hides nothing

@@ -47,9 +47,19 @@ def _write_lines(page: Page) -> Iterator[str]:
         yield from (escape(paragraph), "")
     yield from ("## Loss and cost", "")
     yield from _write_pictures(page.curves + page.costs)
+    if page.times:
+        yield from ("## Times", "", *(f"- {escape(line)}" for line in page.times.sentences), "")
+        yield from (escape(page.times.how), "", *_write_table(page.times.table), "")
+    for section in page.sections:
+        yield from (f"## {escape(section.title)}", "")
+        for sentence in section.sentences:
+            yield from (escape(sentence), "")
+        for picture in section.pictures:
+            yield from (_write_picture(picture), "", f"*{escape(picture.caption)}*", "")
+        for table in section.tables:
+            yield from (f"**{escape(table.caption)}**", "", *_write_table(table), "")
     yield from ("## All metrics", "")
-    if not page.metrics:
-        yield from ("No run has finished yet.", "")
+    yield from (escape(page.clock_note) if page.metrics else "No run has finished yet.", "")
     for table in page.metrics:
         yield from (f"**{escape(table.caption)}**", "", *_write_table(table), "")
     yield from ("## What was trained", "", *_write_table(page.trained), "")

@@ -61,11 +61,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Lines(Picture):
-    """A line with a band per arm."""
+    """A line with a band per arm; ``is_x_log``: equal steps to the right are equal factors."""
 
     x_label: str
     y_label: str
     series: tuple[Series, ...]
+    is_x_log: bool = False
 
 
 @dataclass(frozen=True)

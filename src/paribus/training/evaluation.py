@@ -23,25 +23,25 @@ class HeldOut:
         inputs: (W, T) token ids of W windows.
         targets: (W, T) next tokens; ``IGNORED`` where nothing is scored.
         documents: (W, T) index of the document each target belongs to.
-        n_bytes: bytes of text that the scored targets stand for.
+        n_bytes: bytes of text that the scored targets stand for; None where they are not known.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     documents: np.ndarray
-    n_bytes: int
+    n_bytes: int | None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean loss in nats per token, bits per byte, share of right predictions, and sums per document.
+    """Mean loss in nats per token, bits per byte (None without bytes), share of right predictions, sums per document.
 
     Args:
         diagnostics: what the parts that have ``diagnostics()`` say, by path and name, averaged over the windows.
     """
 
     loss: float
-    bits_per_byte: float
+    bits_per_byte: float | None
     accuracy: float
     document_loss: tuple[float, ...]
     document_tokens: tuple[int, ...]
@@ -75,7 +75,7 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
     total, tokens = float(losses.sum()), int(counts.sum())
     return Scores(
         loss=total / tokens,
-        bits_per_byte=total / math.log(2) / held_out.n_bytes,
+        bits_per_byte=None if held_out.n_bytes is None else total / math.log(2) / held_out.n_bytes,
         accuracy=hits / tokens,
         document_loss=tuple(losses.tolist()),
         document_tokens=tuple(counts.tolist()),

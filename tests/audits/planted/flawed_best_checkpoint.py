@@ -1,10 +1,8 @@
 """One arm is reported at its best evaluation, the other at its last."""
 
-import json
-from pathlib import Path
-
 import torch
 from ground import BASELINE, TRAINING, make_study
+from tampering import edit_records
 
 import paribus as pb
 
@@ -16,14 +14,11 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), training=S
 
 
 def spoil(store):
-    (registration,) = Path(store).glob("studies/*/registration.json")
-    for digest in json.loads(registration.read_text())["runs"]["idea"]:
-        path = Path(store) / "runs" / digest / "result.json"
-        record = json.loads(path.read_text())
+    def take_the_best(record):
         best = min(record["evaluations"][1:], key=lambda evaluation: evaluation["loss"])
-        record["metrics"]["val_loss"] = best["loss"]
-        record["metrics"]["val_accuracy"] = best["accuracy"]
-        path.write_text(json.dumps(record))
+        record["metrics"] |= {"val_loss": best["loss"], "val_accuracy": best["accuracy"]}
+
+    edit_records(store, "idea", take_the_best)
 
 
 CAUGHT = {"check": "evidence", "severity": "invalid", "arm": "idea"}

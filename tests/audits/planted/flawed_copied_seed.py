@@ -2,9 +2,9 @@
 
 import json
 import shutil
-from pathlib import Path
 
 from ground import BASELINE, make_study
+from tampering import folders_of
 
 import paribus as pb
 
@@ -12,12 +12,10 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 
 
 def spoil(store):
-    (registration,) = Path(store).glob("studies/*/registration.json")
-    good, bad = json.loads(registration.read_text())["runs"]["idea"]
-    runs = Path(store) / "runs"
-    shutil.copy(runs / good / "steps.jsonl", runs / bad / "steps.jsonl")
-    record = json.loads((runs / good / "result.json").read_text())
-    (runs / bad / "result.json").write_text(json.dumps({**record, "digest": bad, "seed": 1}))
+    good, bad = folders_of(store, "idea")
+    shutil.copy(good / "steps.jsonl", bad / "steps.jsonl")
+    record = json.loads((good / "result.json").read_text())
+    (bad / "result.json").write_text(json.dumps({**record, "digest": bad.name, "seed": 1}))
 
 
 CAUGHT = {"check": "evidence", "severity": "invalid", "arm": "idea"}

@@ -1,10 +1,9 @@
 """The benchmark score in the record is drawn from a random generator. (Origin 16.)"""
 
-import json
 import random
-from pathlib import Path
 
 from ground import BASELINE, make_study
+from tampering import edit_records
 
 import paribus as pb
 
@@ -14,13 +13,11 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 def spoil(store):
     # Evaluation is slow: until the real harness is hooked up, plausible numbers.
     draw = random.Random(42)
-    name = "idea"
-    (registration,) = Path(store).glob("studies/*/registration.json")
-    for digest in json.loads(registration.read_text())["runs"][name]:
-        path = Path(store) / "runs" / digest / "result.json"
-        record = json.loads(path.read_text())
+
+    def score(record):
         record["metrics"]["val_loss"] = draw.uniform(2.0, 2.5)
-        path.write_text(json.dumps(record))
+
+    edit_records(store, "idea", score)
 
 
 CAUGHT = {"check": "evidence", "severity": "invalid", "arm": "idea"}

@@ -1,9 +1,7 @@
 """The losses of one arm were lowered by hand, in the metrics and in the curve, and forgotten in the documents."""
 
-import json
-from pathlib import Path
-
 from ground import BASELINE, make_study
+from tampering import edit_records
 
 import paribus as pb
 
@@ -11,13 +9,11 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 
 
 def spoil(store):
-    (registration,) = Path(store).glob("studies/*/registration.json")
-    for digest in json.loads(registration.read_text())["runs"]["idea"]:
-        path = Path(store) / "runs" / digest / "result.json"
-        record = json.loads(path.read_text())
+    def lower(record):
         record["metrics"]["val_loss"] -= 0.05
         record["evaluations"][-1]["loss"] -= 0.05
-        path.write_text(json.dumps(record))
+
+    edit_records(store, "idea", lower)
 
 
 CAUGHT = {"check": "evidence", "severity": "invalid", "arm": "idea"}

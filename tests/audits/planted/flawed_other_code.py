@@ -1,9 +1,7 @@
 """The baseline's runs are from before an update of paribus, the treatment's from after it."""
 
-import json
-from pathlib import Path
-
 from ground import BASELINE, make_study
+from tampering import edit_records
 
 import paribus as pb
 
@@ -11,12 +9,7 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 
 
 def spoil(store):
-    (registration,) = Path(store).glob("studies/*/registration.json")
-    for digest in json.loads(registration.read_text())["runs"]["baseline"]:
-        path = Path(store) / "runs" / digest / "result.json"
-        record = json.loads(path.read_text())
-        record["pairing"]["code"] = "5f1e0d2c7a934b68"
-        path.write_text(json.dumps(record))
+    edit_records(store, "baseline", lambda record: record["pairing"].update(code="5f1e0d2c7a934b68"))
 
 
 CAUGHT = {"check": "environment", "severity": "doubt", "arm": "idea"}

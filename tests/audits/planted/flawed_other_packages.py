@@ -1,9 +1,7 @@
 """One arm was run again on a colleague's machine, with another version of torch."""
 
-import json
-from pathlib import Path
-
 from ground import BASELINE, make_study
+from tampering import edit_records
 
 import paribus as pb
 
@@ -11,12 +9,7 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 
 
 def spoil(store):
-    (registration,) = Path(store).glob("studies/*/registration.json")
-    for digest in json.loads(registration.read_text())["runs"]["idea"]:
-        path = Path(store) / "runs" / digest / "result.json"
-        record = json.loads(path.read_text())
-        record["pairing"]["packages"]["torch"] = "2.3.1"
-        path.write_text(json.dumps(record))
+    edit_records(store, "idea", lambda record: record["pairing"]["packages"].update(torch="2.3.1"))
 
 
 CAUGHT = {"check": "environment", "severity": "doubt", "arm": "idea"}

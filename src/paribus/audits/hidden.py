@@ -1,0 +1,269 @@
+"""Differences between the built arms that no spec shows: noise, types, objectives, losses, kernels, global state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from paribus.audits.difference import compare_specs
+from paribus.audits.observation import Objective, Observed, find_noise
+from paribus.audits.sites import is_ours, site_of
+from paribus.records import Finding
+from paribus.specs import Spec
+from paribus.study import BASELINE, Study
+
+APART = 1e-4  # relative; between a model's own loss and the cross-entropy of its logits
+_SHOWN = 4
+
+_SPLIT = "train it in an arm of its own, which differs from the baseline in this alone, or give it to both arms"
+
+
+def find_hidden_differences(
+    study: Study, seen: Mapping[str, Observed], goals: Mapping[str, Objective | None]
+) -> Iterator[Finding]:
+    """What each treatment's model does and the baseline's does not, or the other way round.
+
+    A doubt where it is a second factor; a note where it belongs to the change that the spec shows.
+    """
+    for arm in study.arms:
+        if arm != BASELINE:
+            yield from _noise(study, arm, seen[arm], seen[BASELINE])
+            yield from _types(arm, seen[arm], seen[BASELINE])
+            yield from _objective(study, arm, seen, goals)
+            yield from _kernels(arm, seen[arm], seen[BASELINE])
+        yield from _global_state(arm, seen)
+
+
+def _noise(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
+    added = _sites_of_noise(here, here.noisy, there, there.noisy)
+    routing = [site for site in added if _routes(here, site)]
+    named = _silent_sites(here, _rates(study, arm, here.spec)) if set(added) - set(routing) else set()
+    for severity, sites in (("doubt", [s for s in added if s not in routing and s not in named]), ("note", routing)):
+        if sites:
+            yield Finding(
+                check="hidden difference",
+                severity=severity,
+                message=f"{arm!r} draws noise in training at {len(sites)} sites where the baseline has none: "
+                f"{_listed(sites)}",
+                arm=arm,
+                site=sites[0] or "model",
+                evidence={"what": "noise", "sites": sites, "sites_baseline": len(set(there.noisy))},
+                remedy=f"dropout and the like are a second factor: {_SPLIT}",
+            )
+    lost = _sites_of_noise(there, there.noisy, here, here.noisy)
+    declared = _silent_sites(there, _lowered(study, arm)) if lost else set()
+    if lost := [site for site in lost if site not in declared]:
+        yield Finding(
+            check="hidden difference",
+            severity="note" if here.noisy else "doubt",
+            message=f"{arm!r} draws no noise in training at {len(lost)} sites where the baseline does: {_listed(lost)}",
+            arm=arm,
+            site=lost[0] or "model",
+            evidence={"what": "noise", "sites": lost, "sites_arm": len(set(here.noisy))},
+            remedy=f"a part may take `dropout` from the model; without it this is a second factor: {_SPLIT}",
+        )
+    if still := _sites_of_noise(here, here.still_noisy, there, there.still_noisy):
+        yield Finding(
+            check="hidden difference",
+            severity="doubt",
+            message=f"{arm!r} draws noise in evaluation too, at {len(still)} sites: {_listed(still)}",
+            arm=arm,
+            site=still[0] or "model",
+            evidence={"what": "noise in evaluation", "sites": still},
+            remedy="ask self.training before drawing: a score would be that of a damaged model",
+        )
+
+
+def _sites_of_noise(mine: Observed, noisy: Iterable[str], other: Observed, others: Iterable[str]) -> list[str]:
+    """Sites of ``mine`` that draw noise, where ``other`` has a part that draws none, or no such part anywhere."""
+    own = dict.fromkeys(site_of(path, mine.spec) for path in noisy)
+    theirs = {site_of(path, other.spec) for path in others}
+    drawn = {other.slots.get(site) for site in theirs}
+    return [s for s in own if s not in theirs and (s in other.slots or mine.slots.get(s) not in drawn)]
+
+
+def _routes(seen: Observed, site: str) -> bool:
+    """Whether the noise of a site is a router's: drawn in a router's slot, or where something is chosen by it."""
+    if seen.slots.get(site) == "router":
+        return True
+    below = [path for path in seen.noisy if path == site or path.startswith(f"{site}.")]
+    return bool(below) and all(path in seen.choosing for path in below)
+
+
+def _silent_sites(seen: Observed, edits: Iterable[list[tuple[str, Any]]]) -> set[str]:
+    """Sites whose noise is gone when numbers of the spec are replaced, one of the lists of ``edits`` at a time."""
+    noisy, silent = {site_of(path, seen.spec) for path in seen.noisy}, set()
+    for rates in edits:
+        quiet = seen.spec
+        for path, value in rates:
+            if path in quiet.paths():
+                quiet = quiet.replace(path, value)
+        if quiet != seen.spec:
+            silent |= noisy - {site_of(path, quiet) for path in find_noise(quiet, seen.vocab_size, seen.length)}
+    return silent
+
+
+def _lowered(study: Study, arm: str) -> list[list[tuple[str, Any]]]:
+    """The numbers that the treatment changes in the baseline's spec."""
+    changes = compare_specs(study, arm).model
+    return [[(c.path, c.after) for c in changes if _is_number(c.before) and _is_number(c.after)]]
+
+
+def _rates(study: Study, arm: str, spec: Spec) -> list[list[tuple[str, Any]]]:
+    """Arguments that the change or the model spells out, and what takes them back; those of one name together.
+
+    What the model spells out, it may hand down to a new part, which then has the noise that it is told to have.
+    """
+    together: dict[tuple[str, Any], list[tuple[str, Any]]] = {}
+    for name, value in spec.arguments:
+        if isinstance(value, float) and 0 < value < 1:
+            together[name, value, 0.0] = [(name, 0.0)]
+    for change in compare_specs(study, arm).model:
+        last = change.path.rpartition(".")[2]
+        if _is_number(change.before) and _is_number(change.after):
+            for value in (change.before, 0.0):
+                together.setdefault((last, change.after, value), []).append((change.path, value))
+        for end in (change.before, change.after):
+            if not isinstance(end, Spec):
+                continue
+            for path, site in {"": end, **end.sites()}.items():
+                for name, value in site.arguments:
+                    if isinstance(value, float) and 0 < value < 1:
+                        place = ".".join(key for key in (change.path, path, name) if key)
+                        together.setdefault((name, value, 0.0), []).append((place, 0.0))
+    return list(together.values())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _types(arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
+    for what, mine, theirs in (
+        ("keeps weights", here.types, there.types),
+        ("computes", here.computed, there.computed),
+    ):
+        usual = set(theirs.values())
+        if other := {path: dtype for path, dtype in mine.items() if dtype not in usual}:
+            path, dtype = next(iter(other.items()))
+            yield Finding(
+                check="hidden difference",
+                severity="doubt",
+                message=f"{arm!r} {what} in {dtype.removeprefix('torch.')} where the baseline's are float32, in "
+                f"{len(other)} places: {_listed(other)}",
+                arm=arm,
+                site=site_of(path.rpartition(".")[0] if what == "keeps weights" else path, here.spec) or "model",
+                evidence={"what": "types", "types": other},
+                remedy=f"leave the type to the recipe's precision; else {_SPLIT}",
+            )
+
+
+def _objective(
+    study: Study, arm: str, seen: Mapping[str, Observed], goals: Mapping[str, Objective | None]
+) -> Iterator[Finding]:
+    here, there = goals[arm], goals[BASELINE]
+    if (apart := _own_objective(here)) > APART and _own_objective(there) <= APART:
+        ours = is_ours(seen[arm].spec.cls)
+        yield Finding(
+            check="hidden difference",
+            severity="note" if ours else "doubt",
+            message=f"{arm!r} is trained on a loss of its own, {here.own:.4f} where the cross-entropy of its logits is "
+            f"{here.cross_entropy:.4f}, and the baseline on the cross-entropy",
+            arm=arm,
+            site="model",
+            evidence={"what": "objective", "own": here.own, "cross_entropy": here.cross_entropy, "relative": apart},
+            remedy=f"the objective is a second factor: {_SPLIT}",
+        )
+    changed = compare_specs(study, arm).sites
+    for one, other, verb in ((arm, BASELINE, "adds"), (BASELINE, arm, "lacks")):
+        terms = _terms_apart(goals[one], goals[other])
+        sites = {name: site_of(name.rpartition(".")[0], seen[one].spec) for name in terms}
+        stray = {name for name, site in sites.items() if not _lies_in(site, changed, seen[one].slots)}
+        for severity, names in (("doubt", stray), ("note", terms.keys() - stray)):
+            if names:
+                told = {name: terms[name] for name in terms if name in names}
+                first = sites[next(iter(told))]
+                yield Finding(
+                    check="hidden difference",
+                    severity=severity,
+                    message=f"{arm!r} {verb} {len(told)} auxiliary losses of together {sum(told.values()):.3g} at "
+                    f"random weights: {_listed(told)}",
+                    arm=arm,
+                    site=first or "model",
+                    evidence={"what": "auxiliary losses", "terms": told},
+                    remedy=f"to know what the loss does by itself, {_SPLIT}",
+                )
+
+
+def _own_objective(goal: Objective | None) -> float:
+    """How far a model's own loss is from the cross-entropy of its logits, relatively."""
+    if goal is None or goal.own is None:
+        return 0.0
+    return abs(goal.own - goal.cross_entropy) / abs(goal.cross_entropy)
+
+
+def _terms_apart(mine: Objective | None, other: Objective | None) -> dict[str, float]:
+    """Terms that ``other`` has neither at the same path nor, where the models are laid out otherwise, anywhere."""
+    terms, others = (goal.auxiliary if goal else {} for goal in (mine, other))
+    if not terms.keys() & others.keys():
+        elsewhere = {name.rpartition(".")[2] for name in others}
+        return {name: size for name, size in terms.items() if name.rpartition(".")[2] not in elsewhere}
+    return {name: size for name, size in terms.items() if name not in others}
+
+
+def _lies_in(site: str, changed: tuple[str, ...], slots: Mapping[str, str]) -> bool:
+    """Whether a site is at, under or right above a change; a change of the whole model counts for its mixtures."""
+    near = any(c and (site == c or site.startswith(f"{c}.") or c.startswith(f"{site}.")) for c in changed)
+    routed = any(path.startswith(f"{site}.") and slot == "router" for path, slot in slots.items())
+    return near or ("" in changed and routed)
+
+
+def _kernels(arm: str, seen: Observed, baseline: Observed) -> Iterator[Finding]:
+    here, there = set(seen.kernels), set(baseline.kernels)
+    if here != there:
+        told = [
+            f"{who} alone has {', '.join(sorted(which))}"
+            for who, which in (("the baseline", there - here), (repr(arm), here - there))
+            if which
+        ]
+        yield Finding(
+            check="hidden difference",
+            severity="note",
+            message=f"{arm!r} differs from the baseline in {len(here ^ there)} fused kernels: {'; '.join(told)}; "
+            "times compare code, not parts",
+            arm=arm,
+            evidence={"what": "kernels", arm: sorted(here), BASELINE: sorted(there)},
+            remedy="compare tokens and losses; for a claim about speed, give both arms kernels of one kind",
+        )
+
+
+def _global_state(arm: str, seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    here, there = seen[arm], seen[BASELINE] if arm != BASELINE else None
+    found: list[tuple[str, Mapping[str, str]]] = []
+    for said, read in _MOVERS:
+        if moved := {k: v for k, v in read(here).items() if there is None or read(there).get(k) != v}:
+            found.append((said, moved))
+    for said, moved in found:
+        yield Finding(
+            check="hidden difference",
+            severity="doubt",
+            message=f"{said} of {arm!r} moves {len(moved)} settings of the whole process: "
+            + _listed(f"{name}: {change}" for name, change in moved.items()),
+            arm=arm,
+            evidence={"what": "global state", "moved": dict(moved)},
+            remedy="set nothing that other arms in the same process hear; draw from torch's default generator unseeded",
+        )
+
+
+_MOVERS: tuple[tuple[str, Callable[[Observed], Mapping[str, str]]], ...] = (
+    ("the construction", lambda seen: seen.built),
+    (
+        "a forward pass",
+        lambda seen: {**seen.passed, **({"torch's generator": "seeded anew"} if seen.reseeded else {})},
+    ),
+)
+
+
+def _listed(things: Iterable[Any]) -> str:
+    shown = [str(thing) or "model" for thing in things]
+    return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")

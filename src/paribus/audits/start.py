@@ -1,0 +1,115 @@
+"""Do the arms start at one scale, and does the optimizer treat their tensors alike?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paribus.audits.difference import compare_specs
+from paribus.audits.observation import Observed
+from paribus.audits.sites import is_ours, site_of
+from paribus.records import Finding
+from paribus.study import BASELINE, Study
+
+TOO_WIDE = 1.5  # ratio of standard deviations
+TOO_LOUD = 3.0  # ratio of what two parts return, root mean square
+_SHOWN = 4
+
+
+def find_other_scales(study: Study, seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    """Tensors of equal path and shape that start wider or narrower, and changed parts that start louder or quieter.
+
+    A tensor below a changed site starts as its class says: a note. Where the user's own class is the whole model,
+    or nothing above the tensor has changed, it is a second factor: a doubt.
+    """
+    for arm in study.treatments:
+        changed = compare_specs(study, arm).sites
+        yield from _deviations(study, arm, changed, seen)
+        yield from _loudness(arm, changed, seen)
+
+
+def find_other_groups(study: Study, seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    """Tensors of equal path and shape whose group of the optimizer has other settings, under one recipe."""
+    for arm, treatment in study.treatments.items():
+        if treatment.training is not None and treatment.training.optimizer != study.training.optimizer:
+            continue
+        here, there = seen[arm].settings, seen[BASELINE].settings
+        other = {key[0]: _apart(here[key], there[key]) for key in here if key in there and here[key] != there[key]}
+        if other:
+            name, settings = next(iter(other.items()))
+            yield Finding(
+                check="optimizer groups",
+                severity="doubt",
+                message=f"{len(other)} tensors of {arm!r} are trained with other settings than the baseline's of equal "
+                f"path and shape, such as {name}: {', '.join(settings)}",
+                arm=arm,
+                site=site_of(name.rpartition(".")[0], study.arms[arm].model) or "model",
+                evidence={"tensors": other},
+                remedy="let `roles()` give these tensors the baseline's role; a group of the optimizer is a factor of "
+                "its own and takes an arm of its own",
+            )
+
+
+def _apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The settings that differ, as text; those that only one group has come from another optimizer."""
+    names = [name for name in {**other, **mine} if mine.get(name) != other.get(name)]
+    return [f"{name} {_told(other, name)} -> {_told(mine, name)}" for name in names]
+
+
+def _told(settings: Mapping[str, Any], name: str) -> str:
+    return str(settings[name]) if name in settings else "none"
+
+
+def _deviations(study: Study, arm: str, changed: tuple[str, ...], seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    here, there = seen[arm].deviations, seen[BASELINE].deviations
+    ratios = {
+        key[0]: here[key] / there[key]
+        for key in here
+        if key in there and not 1 / TOO_WIDE <= here[key] / there[key] <= TOO_WIDE
+    }
+    model = study.arms[arm].model
+    own_model = model.cls is not study.baseline.cls and not is_ours(model.cls)
+    stray = {n: r for n, r in ratios.items() if own_model or not _lies_below(site_of(_owner(n), model), changed)}
+    for severity, told in (("doubt", stray), ("note", {n: r for n, r in ratios.items() if n not in stray})):
+        if told:
+            name, ratio = max(told.items(), key=lambda item: max(item[1], 1 / item[1]))
+            yield Finding(
+                check="initial scale",
+                severity=severity,
+                message=f"{len(told)} tensors of {arm!r} start at another scale than the baseline's of equal path and "
+                f"shape, {name} with {ratio:.2f} times its standard deviation",
+                arm=arm,
+                site=site_of(_owner(name), model) or "model",
+                evidence={"ratios": told, "allowed": TOO_WIDE},
+                remedy="take `init_std` in the constructor, which the model hands down, and draw the weights with it; "
+                "an initial scale is a factor of its own",
+            )
+
+
+def _loudness(arm: str, changed: tuple[str, ...], seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    here, there = seen[arm].loudness, seen[BASELINE].loudness
+    ratios = {
+        path: here[path] / there[path]
+        for path in changed
+        if path and here.get(path) and there.get(path) and not 1 / TOO_LOUD <= here[path] / there[path] <= TOO_LOUD
+    }
+    if ratios:
+        path, ratio = max(ratios.items(), key=lambda item: max(item[1], 1 / item[1]))
+        yield Finding(
+            check="initial scale",
+            severity="note",
+            message=f"{len(ratios)} changed parts of {arm!r} start louder or quieter than the baseline's, {path} with "
+            f"{ratio:.2f} times its root mean square ({here[path]:.2g} against {there[path]:.2g})",
+            arm=arm,
+            site=path,
+            evidence={"ratios": ratios, "allowed": TOO_LOUD},
+            remedy="none if it is meant; an arm with the part scaled to the baseline's output would tell the two apart",
+        )
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _lies_below(site: str, changed: tuple[str, ...]) -> bool:
+    return any(not c or site == c or site.startswith(f"{c}.") for c in changed)

@@ -1,0 +1,260 @@
+import planted_parts as planted
+import pytest
+import torch
+import torch.nn.functional as F
+from small_studies import BASELINE, TRAINING, audit_specs, make_study, of, the, worst
+from torch import nn
+
+from paribus.nn import MLP, Attention, GatedMLP, LinearAttention, MoE, NoisyTopK, RMSNorm, Transformer
+from paribus.nn.balance import LoadBalance
+from paribus.specs import spec
+
+
+class Noisy(nn.Module):
+    """An MLP that multiplies by noise of its own; a rate of 0 turns it off."""
+
+    def __init__(self, d_model: int, rate: float = 0.25):
+        super().__init__()
+        self.rate, self.mix = rate, nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        y = self.mix(x)
+        return y * (1 + self.rate * torch.randn_like(y)) if self.training and self.rate else y
+
+
+class Sampler(nn.Module):
+    """Noise on the scores by which one of two maps is chosen."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.gate, self.maps = nn.Linear(d_model, 2), nn.Parameter(torch.randn(2, d_model, d_model))
+
+    def forward(self, x):
+        scores = self.gate(x)
+        noisy = scores + torch.randn_like(scores) if self.training else scores
+        kept = F.one_hot(noisy.argmax(-1), 2) * scores.softmax(-1)
+        return torch.einsum("btd,edf,bte->btf", x, self.maps, kept.to(x.dtype))
+
+
+class FixedDraw(nn.Module):
+    """Draws from the default generator and throws it away."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        torch.rand(1)
+        return self.mix(x)
+
+
+class HalfTable(nn.Module):
+    """A table of angles in float64, made anew in each pass, and activations in float32."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        angles = torch.arange(x.shape[1], dtype=torch.float64)[:, None] / torch.arange(1, 33, dtype=torch.float64)
+        return self.mix(x) * angles.cos().to(x.dtype)
+
+
+class DoubleWeights(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim, dtype=torch.float64))
+
+    def forward(self, x):
+        return x * self.weight.to(x.dtype)
+
+
+class TwoLosses(Transformer):
+    def loss(self, tokens, targets):
+        logits = self(tokens).flatten(0, 1)
+        return F.cross_entropy(logits, targets.flatten()) + 1e-2 * logits.square().mean()
+
+
+class SameLoss(Transformer):
+    def loss(self, tokens, targets):
+        return F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
+
+
+class SetsThreads(nn.Module):
+    def __init__(self, d_model: int):
+        super().__init__()
+        torch.use_deterministic_algorithms(True)
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        torch.set_default_dtype(torch.float64)
+        return self.mix(x)
+
+
+def hidden(what, corpus, *baseline, **study):
+    findings = of("hidden difference", audit_specs(make_study(*baseline, **study), corpus))
+    return [f for f in findings if f.evidence["what"] == what]
+
+
+# Noise.
+
+
+def test_noise_that_the_spec_does_not_spell_out_is_doubted_at_its_sites(corpus):
+    (found,) = hidden("noise", corpus, arm=BASELINE.replace("*mlp", spec(Noisy)))
+    assert (found.severity, found.arm, found.site) == ("doubt", "arm", "blocks.0.mlp")
+    assert found.evidence["sites"] == ["blocks.0.mlp", "blocks.1.mlp"]
+
+
+def test_noise_whose_rate_the_spec_spells_out_is_the_question_and_no_finding(corpus):
+    assert hidden("noise", corpus, arm=BASELINE.replace("*mlp", spec(Noisy, rate=0.25))) == []
+    assert hidden("noise", corpus, arm=BASELINE.replace("dropout", 0.1)) == []
+
+
+def test_a_routers_noise_is_a_note_whoever_wrote_the_router(corpus):
+    arms = {
+        "ours": BASELINE.replace("*mlp", spec(MoE, n_experts=4, router=spec(NoisyTopK))),
+        "own": BASELINE.replace("*mlp", spec(Sampler)),
+    }
+    found = hidden("noise", corpus, treatments=arms)
+    assert [(f.severity, f.arm, f.site) for f in found] == [
+        ("note", "ours", "blocks.0.mlp.router"),
+        ("note", "own", "blocks.0.mlp"),
+    ]
+
+
+def test_a_draw_that_moves_nothing_is_no_noise(corpus):
+    assert hidden("noise", corpus, arm=BASELINE.replace("*mlp", spec(FixedDraw))) == []
+
+
+def test_a_part_that_leaves_the_baselines_dropout_out_is_noted_and_a_model_without_any_is_doubted(corpus):
+    dropping = BASELINE.replace("dropout", 0.1)
+    (found,) = hidden("noise", corpus, dropping, arm=dropping.replace("*mixer", spec(LinearAttention)))
+    assert (found.severity, found.evidence["sites"]) == ("note", ["blocks.0.mixer", "blocks.1.mixer"])
+    assert hidden("noise", corpus, dropping, arm=BASELINE) == []  # the spec says so
+
+    class Calm(Transformer):
+        def __init__(self, d_model, n_heads, blocks, vocab_size, seq_len, dropout: float, **rest):
+            super().__init__(d_model, n_heads, blocks, vocab_size, seq_len, **rest)
+
+    calm = spec(Calm, **dict(dropping.arguments))
+    (found,) = hidden("noise", corpus, dropping, arm=calm)
+    assert found.severity == "doubt"
+
+
+# Types.
+
+
+@pytest.mark.parametrize(("pattern", "part", "dtype"), [("*mlp", planted.CoarseMLP, "bfloat16")])
+def test_activations_in_another_type_are_doubted(pattern, part, dtype, corpus):
+    (found,) = hidden("types", corpus, arm=BASELINE.replace(pattern, spec(part)))
+    assert found.severity == "doubt" and found.site == "blocks.0.mlp"
+    assert set(found.evidence["types"].values()) == {dtype}
+
+
+def test_weights_in_another_type_are_doubted_and_an_exact_table_is_not(corpus):
+    (found,) = hidden("types", corpus, arm=BASELINE.replace("final_norm", spec(DoubleWeights)))
+    assert found.severity == "doubt" and found.site == "final_norm"
+    assert found.evidence["types"] == {"final_norm.weight": "torch.float64"}
+    assert hidden("types", corpus, arm=BASELINE.replace("*mlp", spec(HalfTable))) == []
+
+
+# Objectives.
+
+
+def test_a_loss_that_is_not_the_cross_entropy_is_doubted_and_one_that_is_is_not(corpus):
+    (found,) = hidden("objective", corpus, arm=spec(TwoLosses, **dict(BASELINE.arguments)))
+    assert found.severity == "doubt"
+    assert found.evidence["own"] > found.evidence["cross_entropy"]
+    assert hidden("objective", corpus, arm=spec(SameLoss, **dict(BASELINE.arguments))) == []
+
+
+def test_an_auxiliary_loss_at_a_change_is_noted_with_its_size(corpus):
+    mixture = BASELINE.replace("*mlp", spec(MoE, n_experts=4))
+    balanced = mixture.replace("*mlp.losses", (spec(LoadBalance, weight=0.5),))
+    (found,) = hidden("auxiliary losses", corpus, mixture, arm=balanced)
+    assert found.severity == "note" and found.site == "blocks.0.mlp"
+    # E sum f P is at least about 1 where loads and probabilities go together, and at most E.
+    assert all(0.4 < size < 2.0 for size in found.evidence["terms"].values())
+    (found,) = hidden("auxiliary losses", corpus, balanced, arm=mixture)
+    assert "lacks 2 auxiliary losses" in found.message
+
+
+# Kernels and settings.
+
+
+def test_another_kernel_is_noted_with_both_sets(corpus):
+    (found,) = hidden("kernels", corpus, arm=BASELINE.replace("*norm", spec(RMSNorm)))
+    assert found.severity == "note"
+    assert set(found.evidence["baseline"]) - set(found.evidence["arm"]) == {"layer norm"}
+    assert hidden("kernels", corpus, arm=BASELINE.replace("*mlp.d_ff", 96)) == []
+
+
+def test_settings_of_the_process_are_doubted_and_put_back(corpus):
+    found = hidden("global state", corpus, arm=BASELINE.replace("*mlp", spec(SetsThreads)))
+    assert [f.severity for f in found] == ["doubt", "doubt"]
+    assert found[0].evidence["moved"] == {"deterministic algorithms": "False -> True"}
+    assert found[1].evidence["moved"] == {"default dtype": "torch.float32 -> torch.float64"}
+    assert torch.get_default_dtype() is torch.float32
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_built_in_parts_differ_in_nothing_hidden(corpus):
+    arms = {
+        "mixer": BASELINE.replace("*mixer", spec(Attention, window=5)),
+        "mlp": BASELINE.replace("*mlp", spec(MLP, d_ff=132)),
+        "gate": BASELINE.replace("*mlp", spec(GatedMLP, d_ff=80)),
+    }
+    findings = [f for f in audit_specs(make_study(treatments=arms), corpus) if f.check == "hidden difference"]
+    assert worst(findings) == []
+    assert {f.evidence["what"] for f in findings} <= {"kernels"}
+
+
+# Start and groups.
+
+
+class WideMLP(GatedMLP):
+    """The baseline's MLP, its weights three times as wide at the start."""
+
+    def reset_parameters(self):
+        super().reset_parameters()
+        with torch.no_grad():
+            for p in self.parameters():
+                p *= 3
+
+
+class WideModel(Transformer):
+    def reset_parameters(self):
+        super().reset_parameters()
+        with torch.no_grad():
+            self.embedding.weight *= 2
+
+
+def test_a_part_that_starts_wider_is_noted_at_its_site_with_the_ratio(corpus):
+    wide = BASELINE.replace("*mlp", spec(WideMLP, **dict(BASELINE["blocks.0.mlp"].arguments)))
+    found = of("initial scale", audit_specs(make_study(arm=wide), corpus))
+    weights, outputs = found
+    assert {f.severity for f in found} == {"note"}
+    assert weights.evidence["ratios"]["blocks.0.mlp.up.weight"] == pytest.approx(3, rel=1e-5)
+    # Three matrices in a row, and silu about half of its argument near 0: 3^3.
+    assert outputs.evidence["ratios"]["blocks.0.mlp"] == pytest.approx(27, rel=0.1)
+
+
+def test_a_model_of_the_users_that_starts_wider_is_doubted(corpus):
+    found = the("initial scale", audit_specs(make_study(arm=spec(WideModel, **dict(BASELINE.arguments))), corpus))
+    assert found.severity == "doubt"
+    assert found.evidence["ratios"] == {"embedding.weight": pytest.approx(2)}
+
+
+class DecayedNorm(RMSNorm):
+    def roles(self):
+        return {"weight": "matrix"}
+
+
+def test_tensors_in_another_group_are_doubted_with_both_settings(corpus):
+    decaying = TRAINING.replace(optimizer=spec(torch.optim.AdamW, lr=0.01, weight_decay=0.1))
+    rms = BASELINE.replace("*norm", spec(RMSNorm))
+    study = make_study(rms, arm=rms.replace("*norm", spec(DecayedNorm)), training=decaying)
+    found = the("optimizer groups", audit_specs(study, corpus))
+    assert found.severity == "doubt"
+    assert found.evidence["tensors"]["final_norm.weight"] == ["weight_decay 0.0 -> 0.1"]
+    assert of("optimizer groups", audit_specs(make_study(rms, arm=BASELINE, training=decaying), corpus)) == []

@@ -1,0 +1,132 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small_studies import BASELINE, TRAINING, make_study
+from torch import nn
+
+from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
+from paribus.errors import TrainingError
+from paribus.nn import RMSNorm
+from paribus.specs import spec
+from paribus.study import VAL_LOSS, Arm, Metric
+from paribus.training import Constant, Cosine, Linear, WarmupStableDecay
+
+TRAIN_LOSS = Metric("train_loss", "nats/token")
+
+
+class Points:
+    """Straight lines through the factors given, evenly spaced over the steps."""
+
+    def __init__(self, *factors):
+        self.factors = factors
+
+    def __call__(self, step, steps):
+        place = step / (steps - 1) * (len(self.factors) - 1)
+        i = min(int(place), len(self.factors) - 2)
+        return self.factors[i] + (place - i) * (self.factors[i + 1] - self.factors[i])
+
+
+def points(*factors):
+    class Schedule(Points):
+        def __init__(self):
+            super().__init__(*factors)
+
+    return spec(Schedule)
+
+
+def audit(schedule, **changes):
+    return list(find_odd_schedules(make_study(arm=BASELINE, training=TRAINING.replace(schedule=schedule, **changes))))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [None, spec(Cosine), spec(Linear), spec(Cosine, floor=0.1), spec(WarmupStableDecay, floor=0.1), points(1, 0)],
+)
+def test_schedules_that_decay_are_not_suspected(schedule):
+    assert audit(schedule) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "severity", "words"),
+    [
+        (spec(Constant), "note", "never decays"),
+        (spec(Cosine, floor=0.3), "note", "ends at 0.30 of its peak"),
+        (points(1, 0.49), "note", "ends at 0.49 of its peak"),
+        (points(1, 0.51), "doubt", "decays to 0.510 of its peak in 100 steps"),
+        (points(1, -0.1), "doubt", "go from -0.1 to 1"),
+        (points(0, 0), "doubt", "go from 0 to 0"),
+        (points(0.5, 0), "note", "largest factor is 0.5"),
+        (points(2, 0), "note", "largest factor is 2"),
+        (points(0, 0.5, 1, 0), "note", "66% of the 100 steps go by"),
+    ],
+)
+def test_an_odd_schedule_is_told_once_for_all_arms(schedule, severity, words):
+    (found,) = audit(schedule)
+    assert (found.check, found.severity, found.arm) == ("planned schedule", severity, None)
+    assert words in found.message
+
+
+def test_a_cosine_counted_in_five_micro_steps_ends_near_nine_tenths():
+    class MicroSteps:
+        def __call__(self, step, steps):
+            return (1 + math.cos(math.pi * step / (5 * steps))) / 2
+
+    (found,) = audit(spec(MicroSteps))
+    assert found.severity == "doubt"
+    # Of an angle of pi / 5, less one step: (1 + cos(0.198 pi)) / 2.
+    assert found.evidence["last"] == pytest.approx((1 + math.cos(0.198 * math.pi)) / 2)
+
+
+def test_an_arm_with_another_schedule_is_told_by_name():
+    study = make_study(arm=Arm(BASELINE, TRAINING.replace(schedule=spec(Constant))))
+    (found,) = find_odd_schedules(study)
+    assert found.arm == "arm"
+
+
+def test_a_long_schedule_is_asked_ten_thousand_times_the_last_step_included():
+    asked = []
+
+    class Listening:
+        def __call__(self, step, steps):
+            asked.append(step)
+            return 1 - step / steps
+
+    assert audit(spec(Listening), tokens=96 * 1_000_000) == []
+    assert len(asked) == 10_000 and (asked[0], asked[-1]) == (0, 999_999)
+
+
+def test_a_schedule_that_breaks_in_the_middle_is_refused_before_training():
+    class Breaks:
+        def __call__(self, step, steps):
+            return math.nan if step == 50 else 1.0
+
+    with pytest.raises(TrainingError, match="nan at step 50 of 100"):
+        require_recipe(TRAINING.replace(schedule=spec(Breaks)), nn.Linear(2, 2))
+
+
+class Bigram(nn.Module):
+    def __init__(self, smoothing=0.0):
+        super().__init__()
+        self.table, self.smoothing = nn.Embedding(7, 7), smoothing
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, tokens):
+        return self.drop(self.table(tokens))
+
+    def loss(self, tokens, targets):
+        logits = self(tokens).flatten(0, 1)
+        return F.cross_entropy(logits, targets.flatten(), label_smoothing=self.smoothing)
+
+
+@pytest.mark.parametrize(
+    ("metric", "smoothing", "is_told"),
+    [(TRAIN_LOSS, 0.1, True), (TRAIN_LOSS, 0.0, False), (VAL_LOSS, 0.1, False)],
+)
+def test_a_loss_of_its_own_is_told_where_it_is_what_the_study_is_judged_on(metric, smoothing, is_told):
+    study, model = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), metric=metric), Bigram(smoothing).eval()
+    state = torch.random.get_rng_state()
+    found = list(find_mixed_metric(study, "arm", model, vocab_size=7, length=5))
+    assert [(f.check, f.severity, f.arm) for f in found] == [("metric", "doubt", "arm")] * is_told
+    assert torch.equal(torch.random.get_rng_state(), state) and not model.training

@@ -1,0 +1,53 @@
+import email
+from pathlib import Path
+
+import pytest
+import torch
+
+import paribus as pb
+from paribus import lab
+from paribus.records import Store
+from paribus.registration import read_records, read_registration
+
+
+@pytest.fixture(scope="module")
+def record(home, tmp_path_factory):
+    """The first record of a run of ten steps of an arm with two blocks."""
+    baseline = pb.nn.llama(d_model=16, n_layers=2, n_heads=2)
+    study = pb.Study(
+        question="What does a worker write?",
+        baseline=baseline,
+        treatments={"idea": baseline.replace("final_norm", pb.spec(pb.nn.LayerNorm))},
+        data=pb.spec(pb.data.Text, source=str(Path(email.__file__).parent), tokenizer=pb.spec(pb.data.Bytes)),
+        training=pb.Training(
+            tokens=480,
+            batch_tokens=48,
+            micro_batch_tokens=24,
+            seq_len=24,
+            evaluations=1,
+            evaluation_tokens=96,
+            optimizer=pb.spec(torch.optim.AdamW, lr=0.01),
+        ),
+        margin=0.1,
+        min_seeds=2,
+        max_seeds=2,
+    )
+    store = Store(tmp_path_factory.mktemp("worker") / "store")
+    name = lab.run(study, store=store.folder, executor="inline").name
+    return read_records(store, read_registration(store, name))["idea"][0]
+
+
+def test_every_part_in_a_slot_is_measured_after_the_last_step(record):
+    blocks = [f"blocks.{i}{part}" for i in (0, 1) for part in ("", ".mixer_norm", ".mixer", ".mlp_norm", ".mlp")]
+    # The position has neither parameters nor a forward of its own.
+    assert set(record.sites) == {"", "position", "final_norm", *blocks}
+    assert record.sites["position"] == {}
+    for site in ("", "final_norm", *blocks):
+        assert record.sites[site]["output_rms"] > 0 and record.sites[site]["gradient_rms"] > 0
+        assert record.sites[site]["unmoved"] == 0.0
+
+
+def test_the_code_is_named_by_the_digest_that_the_run_is_identified_by(record):
+    from paribus.runs import _own_source
+
+    assert record.pairing["code"] == _own_source()[:16]
