@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -181,6 +182,7 @@ def describe(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
 
+@lru_cache(maxsize=1024)
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     try:
         signature = inspect.signature(cls)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from small_studies import BASELINE, TRAINING, make_study, slow
 
-from paribus.audits.difference import is_declared
+from paribus.audits.difference import find_differences, is_declared
 from paribus.audits.factors import find_joined_factors, split_factors
 from paribus.audits.matching import find_other_amounts
-from paribus.nn import LatentAttention, LinearScaling, RMSNorm, RoPE
+from paribus.nn import MLP, GatedMLP, LatentAttention, LinearScaling, RMSNorm, RoPE, relu
 from paribus.specs import spec
 from paribus.study import Arm
 
@@ -134,3 +134,15 @@ def test_half_as_many_steps_of_twice_the_size_are_another_number_of_steps_alone(
     (found,) = find_other_amounts(study)
     assert (found.severity, found.site) == ("doubt", "training.batch_tokens")
     assert found.message == "'arm' has -50.0% steps (50 against 100)"
+
+
+def test_a_width_that_was_solved_for_is_not_said_to_move_along(corpus):
+    plain = BASELINE.replace("*.mlp", spec(MLP, d_ff=132, activation=relu))
+    gated = Arm(BASELINE.replace("*.mlp", spec(GatedMLP, d_ff=88, activation=relu)))
+
+    def moved(arm):
+        found = find_differences(make_study(plain, arm=arm))
+        return [f.evidence["argument"] for f in found if "argument" in f.evidence]
+
+    assert moved(gated) == ["d_ff"]
+    assert moved(gated.replace(match="parameters", width="*.mlp.d_ff")) == []

@@ -1,12 +1,13 @@
 """Studies with one planted flaw each, and honest ones: every flaw is caught, nobody honest is suspected."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from paribus import lab
+from paribus import lab, reports
 from paribus.audits import CHECKS
 from paribus.errors import ParibusError
 from paribus.study_files import read_study
@@ -29,11 +30,18 @@ def constant(file, name):
     return None
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Reports as data alone: drawing them takes longer than the runs."""
+    write = reports.write_report
+    monkeypatch.setattr(reports, "write_report", lambda judged, folder, form: write(judged, folder, "json"))
+
+
 def findings_of(file, store):
     """What the audits say of a study that was run, and judged again after its ``spoil``, where it has one."""
     result = lab.run(file, store=store, executor="inline")
     findings = result.report["findings"]
-    if spoil := getattr(__import__("sys").modules[f"study_{file.stem}"], "spoil", None):
+    if spoil := getattr(sys.modules[f"study_{file.stem}"], "spoil", None):
         spoil(store)
         findings = lab.judge(store, result.name)["findings"]
     return findings

@@ -100,13 +100,15 @@ def test_copies_are_counted_and_the_share_of_training_that_repeats():
     assert set(found["sides"]) == {"validation"}
 
 
-def test_the_example_is_a_passage_of_both_sides():
-    train = draw(9, 40)
-    ids = measure_overlap(prepare(Given(16, train, [train[5], *draw(2, 40, seed=1)])))["sides"]["validation"]["example"]
+def test_the_example_is_a_passage_of_both_sides_as_text_where_it_can_be_decoded():
+    train = draw(9, 60)
+    held_out = [train[5], *draw(2, 60, seed=1)]
+    ids = measure_overlap(prepare(Given(16, train, held_out)))["sides"]["validation"]["example"]
     assert " ".join(map(str, ids)) in " ".join(map(str, train[5]))
-    text = measure_overlap(prepare(Given(16, train, [train[5], *draw(2, 40, seed=1)], decodes=True)))
-    text = text["sides"]["validation"]["example"]
-    assert text is None  # a passage of 50 bytes is longer than the documents
+    text = measure_overlap(prepare(Given(16, train, held_out, decodes=True)))["sides"]["validation"]["example"]
+    assert text in "".join(chr(97 + i) for i in train[5])
+    apart = measure_overlap(prepare(Given(16, train, draw(2, 60, seed=1))))
+    assert apart["sides"]["validation"]["example"] is None
 
 
 def test_windows_that_overlap_in_one_text_go_on_where_others_stop():

@@ -101,7 +101,7 @@ CHECKS = (
         "A leak that opens only in longer windows than 128 tokens (32 for large models), or only between two "
         "neighbours that none of 17 places separates. A custom `loss` that reads the targets. "
         "A leak that needs rare tokens.",
-        "9 passes over eight short sequences in float64, for these three checks together",
+        "8 passes over eight short sequences in float64, for these three checks together",
     ),
     Check(
         "row leakage",
@@ -127,8 +127,7 @@ CHECKS = (
         ("note", "doubt"),
         "A tensor that gets no gradient at all on three batches, each with its own random weights (doubt). "
         "A frozen tensor, or a slice of a stack that gets none, such as one expert (note).",
-        "A dead part of a matrix, such as one unit. A gradient of rounding size. "
-        "A tensor that dies in training.",
+        "A dead part of a matrix, such as one unit. A gradient of rounding size. A tensor that dies in training.",
         "one to three forward and backward passes over four short sequences",
     ),
     Check(
@@ -260,7 +259,7 @@ CHECKS = (
         "after",
         ("note", "invalid"),
         "A failed run, a run without its partner, or a seed left out (invalid). A diverged run, or no run yet (note).",
-        "Runs that were deleted from the end.",
+        "Runs that were deleted: they count as not done, and the verdict waits for them.",
         "none",
     ),
     Check(
@@ -338,9 +337,9 @@ CHECKS = (
     Check(
         "clipping",
         "after",
-        ("note", "doubt"),
-        "Gradients clipped in more than 90 % of an arm's steps; doubt where the baseline's share is lower or higher "
-        "by more than half under the same `clip`.",
+        ("note",),
+        "Gradients clipped in more than 90 % of an arm's steps, or of the baseline's where the arm's share differs by "
+        "more than half under the same `clip`.",
         "Clipping inside an optimizer.",
         "none",
     ),

@@ -60,7 +60,7 @@ def find_differences(study: Study) -> Iterator[Finding]:
         if difference.model and len(difference.sites) < difference.n_alike:
             yield _some_sites(difference)
         yield from find_joined_factors(study, arm)
-        yield from _moved_along(difference)
+        yield from _moved_along(study, difference)
         yield from _undeclared(study, difference)
 
 
@@ -88,8 +88,12 @@ def _some_sites(difference: Difference) -> Finding:
     )
 
 
-def _moved_along(difference: Difference) -> Iterator[Finding]:
-    """Numbers that change because a class does: arguments of one name whose values differ, such as eps."""
+def _moved_along(study: Study, difference: Difference) -> Iterator[Finding]:
+    """Numbers that change because a class does: arguments of one name whose values differ, such as eps.
+
+    Not a width that was solved for: what it makes equal is told elsewhere.
+    """
+    solved = study.treatments[difference.arm].width
     found: dict[str, dict[str, list[str]]] = {}
     for change in difference.model:
         if not (isinstance(change.before, Spec) and isinstance(change.after, Spec)):
@@ -97,6 +101,8 @@ def _moved_along(difference: Difference) -> Iterator[Finding]:
         before, after = change.before.resolved(), change.after.resolved()
         for name in before.keys() & after.keys():
             pair = before[name], after[name]
+            if solved and fnmatchcase(f"{change.path}.{name}", solved):
+                continue
             if pair[0] != pair[1] and not any(isinstance(value, Spec | tuple) for value in pair):
                 said = f"from {describe(pair[0])} to {describe(pair[1])}"
                 found.setdefault(name, {}).setdefault(said, []).append(change.path)

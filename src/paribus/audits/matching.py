@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -73,9 +74,8 @@ def measure_arms(study: Study, vocab_size: int) -> dict[str, ArmFacts]:
     for name, arm in study.arms.items():
         with blaming(name):
             sizes = vocab_size, arm.training.seq_len
-            parameters, calls = measure_parameters(arm.model, *sizes), {}
-            flops = measure_flops(arm.model, *sizes, calls)
-            state_size = measure_state(arm.model, calls, *sizes)
+            parameters, flops = measure_parameters(arm.model, *sizes), measure_flops(arm.model, *sizes)
+            state_size = measure_state(arm.model, _trace(arm.model, *sizes)[1], *sizes)
         difference = None if name == BASELINE else compare_specs(study, name)
         facts[name] = ArmFacts(name, parameters, flops, difference, state_size)
     return facts
@@ -192,29 +192,30 @@ def measure_parameters(model: Spec, vocab_size: int, seq_len: int) -> dict[str, 
     return count_parameters(built, roles(built))
 
 
-def measure_flops(model: Spec, vocab_size: int, seq_len: int, calls: dict[str, int] | None = None) -> dict[str, float]:
+def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float]:
     """Floating-point operations per token of a model at its real sizes.
 
-    It is traced on the meta device. One that cannot be, because it looks at numbers, is built. ``calls`` is filled with
-    how often each mixer runs in a forward pass.
+    It is traced on the meta device. One that cannot be, because it looks at numbers, is built.
     Raises PartError that names the site where a forward pass fails.
     """
+    return dict(_trace(model, vocab_size, seq_len)[0])
+
+
+@lru_cache(maxsize=64)  # the width that a match was solved for is asked for again
+def _trace(model: Spec, vocab_size: int, seq_len: int) -> tuple[dict[str, float], dict[str, int]]:
+    """The operations per token, and how often each mixer runs in a forward pass."""
 
     def build(device: str) -> nn.Module:
         return build_model(model, 0, vocab_size=vocab_size, seq_len=seq_len, device=device)
 
+    def count(built: nn.Module, device: str) -> tuple[dict[str, float], dict[str, int]]:
+        with counting_calls(built) as calls:
+            return count_flops(built, seq_len, device), calls
+
     with torch.random.fork_rng(devices=[]):
         try:
-            return _count(build("meta"), seq_len, "meta", calls)
+            return count(build("meta"), "meta")
         except Exception:  # a model that looks at numbers; a fault of its own shows again below, where it is named
             built = build("cpu")
         with naming_site(built, vocab_size):
-            return _count(built, seq_len, "cpu", calls)
-
-
-def _count(model: nn.Module, seq_len: int, device: str, calls: dict[str, int] | None) -> dict[str, float]:
-    with counting_calls(model) as counted:
-        flops = count_flops(model, seq_len, device)
-    if calls is not None:
-        calls.update(counted)
-    return flops
+            return count(built, "cpu")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from paribus.audits.completion import LEFT_OVER
 from paribus.audits.sites import first_line
 from paribus.errors import ParibusError, TrainingError
 from paribus.nn.contract import roles
@@ -22,7 +23,7 @@ from paribus.study import BASELINE, Study, Training
 from paribus.training.loop import model_loss
 from paribus.training.optim import build_optimizer
 
-LEFT_OVER, HALF = 0.15, 0.50  # of the peak, at the end of a schedule that decays
+HALF = 0.50  # of the peak, at the end of a schedule that decays
 LONG_WARMUP = 0.30  # of the steps
 PEAK = 0.99  # of the largest factor: reached
 SAME_LOSS = 1e-4  # relative
@@ -100,7 +101,7 @@ def _schedule_faults(name: str, spec: Spec, steps: int) -> Iterator[Finding]:
             severity=severity,
             message=f"the schedule of {name!r}, {spec}: {fault}",
             arm=None if name == BASELINE else name,
-            evidence={"steps": steps, "largest": peak, "lowest": lowest, "last": last, "steps_before_peak": warm},
+            evidence={"steps": steps, "largest": peak, "lowest": lowest, "last": last, "share_before_peak": warm},
             remedy="count the schedule in optimizer steps, of which it is told the number; decay to a tenth or to zero",
         )
 

@@ -32,5 +32,6 @@ class SortedExperts(nn.Module):
 
 experts = pb.spec(pb.nn.Experts, d_ff=32, activation=pb.nn.gelu)
 mixture = pb.spec(pb.nn.MoE, n_experts=3, router=pb.spec(pb.nn.TopK, top_k=1, normalize=False), experts=experts)
+mixture = mixture.replace("losses", (pb.spec(pb.nn.LoadBalance, weight=0.1),))
 baseline = pb.nn.llama(32, 2, 2, mlp=mixture, dropout=0.1)
 study = make_study(baseline.replace("*.mlp", pb.spec(SortedExperts)), baseline)

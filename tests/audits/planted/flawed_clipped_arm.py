@@ -24,4 +24,4 @@ study = make_study(
     training=TRAINING.replace(clip=5.0),
     changes={"idea": ("final_norm",)},
 )
-CAUGHT = {"check": "clipping", "severity": "doubt", "arm": "idea"}
+CAUGHT = {"check": "clipping", "severity": "note", "arm": "idea"}

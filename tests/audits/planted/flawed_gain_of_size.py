@@ -1,13 +1,17 @@
-"""A wider MLP called a better one: the baseline gains as much from being wider."""
+"""A model with another norm and twice the width: the baseline gains as much from its width alone."""
 
-from ground import BASELINE, make_study
+import torch
+from ground import BASELINE, TRAINING, make_study
 
+import paribus as pb
+
+narrow = pb.nn.llama(d_model=16, n_layers=2, n_heads=2, norm=pb.spec(pb.nn.LayerNorm))
 study = make_study(
-    BASELINE.replace("*.mlp.d_ff", 512),
-    training=make_study(BASELINE.replace("*.mlp.d_ff", 512)).training.replace(tokens=90 * 96),
-    width_response="*.mlp.d_ff",
-    margin=0.001,
+    BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm, eps=1e-5)),
+    narrow,
+    training=TRAINING.replace(tokens=30 * 96, optimizer=pb.spec(torch.optim.AdamW, lr=0.002)),
+    width_response="d_model",
     min_seeds=3,
-    max_seeds=4,
+    max_seeds=6,
 )
 CAUGHT = {"check": "size response", "severity": "doubt", "arm": "idea"}
