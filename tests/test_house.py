@@ -21,7 +21,8 @@ FLOORS = {
     "study": 1, "tuning": 1, "study_files": 1, "runs": 1, "records": 1,
     "nn": 2, "data": 2, "training": 2, "judgement": 2,
     "execution": 3, "audits": 3, "reports": 3,
-    "registration": 4, "campaign": 4, "bench": 4, "trials": 4, "search": 4, "calibration": 4, "matching": 4, "request": 4, "lab": 4, "display": 4, "cli": 4, "studies": 4,
+    "bench": 4, "registration": 4, "campaign": 4, "trials": 4, "search": 4, "calibration": 4,
+    "matching": 4, "request": 4, "lab": 4, "display": 4, "cli": 4, "studies": 4,
     "__main__": 4,
 }  # fmt: skip
 SIBLINGS = {2, 3}

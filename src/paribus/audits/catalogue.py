@@ -395,18 +395,19 @@ CHECKS = (
         "learning rate",
         "after",
         ("note", "doubt"),
-        "Without tuning: one pair more at half and at double the learning rate of each verdict (`Study(rate_probe=...)`). "
-        "A difference that speaks against the verdict by more than one pair scatters (doubt); else the numbers (note).",
-        "Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no argument "
-        "`lr`. Treatments without a verdict.",
+        "Without tuning: one pair more at half and at double the learning rate of each verdict "
+        "(`Study(rate_probe=...)`). A difference that speaks against the verdict by more than one pair scatters "
+        "(doubt); else the numbers (note).",
+        "Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no "
+        "argument `lr`. Treatments without a verdict.",
         "two runs, and two of the baseline",
     ),
     Check(
         "tuning",
         "after",
         ("note", "doubt"),
-        "With `Study(tuning=...)`: what each arm was tried with and what was chosen (note). A best value at the edge of "
-        "what was tried, after the grid was extended (doubt).",
+        "With `Study(tuning=...)`: what each arm was tried with and what was chosen (note). A best value at the edge "
+        "of what was tried, after the grid was extended (doubt).",
         "Hyper-parameters that were not named. A best value between two that were tried. Luck of one tuning seed.",
         "as many runs as trials times tuning seeds",
     ),
@@ -414,8 +415,8 @@ CHECKS = (
         "size response",
         "after",
         ("note", "doubt"),
-        "With `Study(width_response=...)`: what the baseline gains by being wider, and so how much of each difference the "
-        "treatment's number of parameters alone would make; more than half of a difference that carries a verdict "
+        "With `Study(width_response=...)`: what the baseline gains by being wider, and so how much of each difference "
+        "the treatment's number of parameters alone would make; more than half of a difference that carries a verdict "
         "is a doubt.",
         "Sizes other than the number of parameters. A response that is no straight line over log parameters.",
         "two runs of the baseline for each of the first `min_seeds` seeds",
