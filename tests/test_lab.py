@@ -308,3 +308,36 @@ def test_bad_input_gets_one_clear_sentence(folder, arguments, code, said):
     assert refused.returncode == code, refused.stderr
     assert said in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_baseline_against_itself_is_run_before_anything_else_and_kept(folder):
+    first = paribus(folder, "run", "toy.py", "--store", "null-store", "--null", "--json")
+    assert first.returncode == 0, first.stderr
+    null = json.loads(first.stdout)["null"]
+    assert 0 < null["floor_sd"] < null["seed_sd"]
+    assert null["sds"]["worst"] == pytest.approx(math.sqrt(2) * null["seed_sd"])
+    runs = sorted(path.parent.name for path in (folder / "null-store" / "runs").glob("*/result.json"))
+    assert len(runs) == 2 * null["n_seeds"] == 10
+    again = paribus(folder, "run", "toy.py", "--store", "null-store", "--null")
+    assert "finished" not in again.stderr
+    assert f"margin {null['margin']:.3g}" in again.stdout
+    assert not list((folder / "null-store" / "studies").glob("*")), "nothing is registered yet"
+
+
+@pytest.mark.parametrize("flags", [("--null", "--confirm"), ("--null", "--timing"), ("--comparisons", "3")])
+def test_flags_that_do_not_go_together_are_a_usage_error(folder, flags):
+    result = paribus(folder, "run", "toy.py", "--store", "none-store", *flags)
+    assert result.returncode == 2
+    assert "--null" in result.stderr
+    assert not (folder / "none-store").exists()
+
+
+def test_timing_adds_a_section_and_changes_no_verdict(folder):
+    plain = paribus(folder, "run", "toy.py", "--store", "timed-store", "--json")
+    timed = paribus(folder, "run", "toy.py", "--store", "timed-store", "--json", "--timing")
+    assert timed.returncode == 0, timed.stderr
+    before, after = json.loads(plain.stdout), json.loads(timed.stdout)
+    assert before["timing"] is None
+    assert set(after["timing"]["measured"]["treatments"]) == {"again"}
+    assert after["treatments"]["again"]["comparison"] == before["treatments"]["again"]["comparison"]
+    assert "## Times" in (folder / "timed-store" / "studies" / "toy" / "report.md").read_text()

@@ -50,18 +50,18 @@ def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
             raise SpecError(f"{error} (while trying {tried}; multiple_of=... keeps to widths that fit)") from error
 
     low = max(1, start // arm.multiple_of)
-    high = low + 1
-    if cost(low) == cost(high):
+    below, above = cost(low), cost(low + 1)
+    if below == above:
         raise StudyError(f"{arm.width} does not change the {_name(arm.match)}; let another width float")
     for _ in range(_TRIES):
-        if cost(low) <= target <= cost(high) or (low == 1 and cost(low) > target):
+        if below <= target <= above or (low == 1 and below > target):
             break
         # Counts are nearly straight lines in a width, so the line through two of them almost hits.
-        slope = cost(high) - cost(low)
-        low = min(max(low + math.floor((target - cost(low)) / slope), 1), _WIDEST) if slope > 0 else 1
-        high = low + 1
-    below, above = cost(low), cost(high)
-    units, reached = min(((low, below), (high, above)), key=lambda end: abs(end[1] - target))
+        slope = above - below
+        last, low = low, min(max(low + math.floor((target - below) / slope), 1), _WIDEST) if slope > 0 else 1
+        is_straight = cost(low) == below + slope * (low - last)
+        below, above = cost(low), cost(low) + slope if is_straight else cost(low + 1)
+    units, reached = min(((low, below), (low + 1, above)), key=lambda end: abs(end[1] - target))
     allowed = max(LARGEST_MISMATCH * target, (above - below) / 2)
     if abs(reached - target) > allowed:
         nearest = units * arm.multiple_of

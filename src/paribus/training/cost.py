@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from paribus.training.loop import gather_auxiliary, model_loss
+from paribus.training.loop import cross_entropy, gather_auxiliary, model_loss
 
 
 def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, float]:
@@ -42,14 +42,14 @@ def count_flops(model: nn.Module, seq_len: int, device: str = "cpu") -> dict[str
     formula: what a kernel computes twice to save memory counts once.
     """
     tokens = torch.zeros((1, seq_len), dtype=torch.long, device=device)
+    has_own_loss = hasattr(model, "loss")  # which need not begin with the forward pass
     # Attention in plain products: the count would otherwise be that of the kernel which the device happens to choose.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as forward, torch.no_grad():
-        model(tokens)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as training:
-        loss = model_loss(model, tokens, tokens)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with torch.set_grad_enabled(not has_own_loss):
+            logits = model(tokens)
+        forward = counter.get_total_flops()
+        loss = model_loss(model, tokens, tokens) if has_own_loss else cross_entropy(logits, tokens)
         (loss + sum(gather_auxiliary(model).values())).backward()
+        training = counter.get_total_flops() - (forward if has_own_loss else 0)
     model.zero_grad()
-    return {
-        "forward_flops_per_token": forward.get_total_flops() / seq_len,
-        "training_flops_per_token": training.get_total_flops() / seq_len,
-    }
+    return {"forward_flops_per_token": forward / seq_len, "training_flops_per_token": training / seq_len}

@@ -172,9 +172,12 @@ def train(
 
 def model_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats per token of (B, T) ``targets``; the model's own ``loss`` where it has one."""
-    if hasattr(model, "loss"):
-        return model.loss(tokens, targets)
-    return F.cross_entropy(model(tokens).float().flatten(0, 1), targets.flatten())
+    return model.loss(tokens, targets) if hasattr(model, "loss") else cross_entropy(model(tokens), targets)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats per token of (B, T, V) ``logits`` and (B, T) ``targets``."""
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
 def gather_auxiliary(model: nn.Module) -> dict[str, Tensor]:
