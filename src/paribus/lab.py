@@ -127,7 +127,7 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     timing = read_json(file) if (file := place.study_folder(name) / TIMES).exists() else None
     findings += audit_records(registration["study"], records, place.read_steps, timing)
     trials, null = read_trials(place, registration), read_null(place, registration)
-    findings += audit_trials(registration, comparisons, records, trials, null)
+    findings += audit_trials(registration, comparisons, records, trials, null, findings)
     beside = {"trials": trials, "null": null, "tuning": registration.get("tuning"), "timing": timing}
     judged = {**_describe(registration, records, comparisons, findings), **beside}
     write_json(place.study_folder(name) / "verdicts.json", judged)

@@ -23,10 +23,12 @@ def audit_trials(
     records: Mapping[str, Mapping[int, Record]],
     trials: Mapping[str, Rows],
     null: Mapping[str, Any] | None,
+    design: Sequence[Finding] = (),
 ) -> tuple[Finding, ...]:
     """Everything that the runs beside the pairs, and those of the tuning, say about the comparisons.
 
     Args:
+        design: what was found before training; it says which arms are the baseline's function.
         records: the runs that are judged, by arm and seed.
         trials: rows by what they are for; ``null`` the calibration made of those with nudged weights.
     """
@@ -40,7 +42,9 @@ def audit_trials(
         findings += find_size_explanations(study, comparisons, _sizes(records), widths, base)
     if null:
         findings += find_noise_floor(study, null)
-        findings += filter(None, (explain_by_rounding(comparisons[name], null) for name in study["null"]))
+        same = {f.arm for f in design if f.check == "same function" and f.evidence["other"] == BASELINE}
+        alike = [name for name in comparisons if name in {*study["null"], *same}]
+        findings += filter(None, (explain_by_rounding(comparisons[name], null) for name in alike))
     return tuple(findings)
 
 
@@ -156,7 +160,7 @@ def explain_by_rounding(comparison: Comparison, null: Mapping[str, Any]) -> Find
     return Finding(
         check="same function",
         severity="note",
-        message=f"{comparison.treatment!r} is the baseline's function; its pairs have {ratio:.2g} times the sd that "
+        message=f"{comparison.treatment!r} computes the baseline's function, or nearly; its pairs have {ratio:.2g} times the sd that "
         f"rounding alone makes ({comparison.sd:.2g} against {null['floor_sd']:.2g})",
         arm=comparison.treatment,
         evidence={"sd": comparison.sd, "floor_sd": null["floor_sd"], "ratio": ratio},

@@ -1,0 +1,111 @@
+import pytest
+from judged_studies import judge_losses
+
+from paribus.judgement import Rule
+from paribus.judgement.power import calibrate_null
+from paribus.reports.content import compose_page
+from paribus.reports.html import write_html
+from paribus.reports.markdown import write_markdown
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(monkeypatch):
+    monkeypatch.setattr("paribus.reports.html.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
+
+
+def page_of(**beside):
+    return compose_page(judge_losses(-0.05, n=3) | beside)
+
+
+def the(title, page):
+    (section,) = (section for section in page.sections if section.title == title)
+    return section
+
+
+def curve(*values):
+    rates = (0.5, 1.0, 2.0)
+    return [
+        {"point": {"learning_rate": rate}, "value": value, "values": [value]}
+        for rate, value in zip(rates, values, strict=True)
+    ]
+
+
+def tuned(**changes):
+    arms = {
+        "baseline": {"curve": curve(4.1, 4.0, 4.2), "best": {"learning_rate": 1.0}, "edges": []},
+        "ScaleNorm": {"curve": curve(4.3, 4.1, None), "best": {"learning_rate": 1.0}, "edges": []},
+    }
+    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "extended": 0, "arms": arms} | changes
+
+
+def test_without_runs_beside_the_pairs_there_is_no_such_section():
+    assert page_of().sections == ()
+    assert page_of(trials={}, tuning=None, null=None).sections == ()
+
+
+def test_tuning_shows_every_trial_of_every_arm_and_marks_what_was_chosen():
+    section = the("Tuning", page_of(tuning=tuned()))
+    (table,) = section.tables
+    assert table.header[1:] == ("baseline", "ScaleNorm")
+    assert [row[0] for row in table.rows] == ["0.500", "1.00", "2.00"]
+    assert [row[1] for row in table.rows] == ["4.100", "4.000 (chosen)", "4.200"]
+    assert [row[2] for row in table.rows] == ["4.300", "4.100 (chosen)", "diverged"]
+
+
+def test_the_picture_of_a_tuned_rate_leaves_out_what_diverged_and_has_equal_factors_at_equal_steps():
+    (picture,) = the("Tuning", page_of(tuning=tuned())).pictures
+    assert picture.is_x_log
+    assert [series.x for series in picture.series] == [(0.5, 1.0, 2.0), (0.5, 1.0)]
+    assert picture in page_of(tuning=tuned()).pictures
+
+
+def test_two_tuned_hyperparameters_have_a_table_and_no_picture():
+    point = {"learning_rate": 1.0, "clip": 2.0}
+    arm = {"curve": [{"point": point, "value": 4.0, "values": [4.0]}], "best": point, "edges": []}
+    over = {"learning_rate": [0.5, 1.0], "clip": [1.0, 2.0]}
+    section = the("Tuning", page_of(tuning=tuned(over=over, arms={"baseline": arm, "ScaleNorm": arm})))
+    assert section.pictures == ()
+    assert section.tables[0].rows[0][:2] == ("1.00", "2.00")
+
+
+def test_a_tuned_study_does_not_say_that_no_arm_was_tuned():
+    limits = " ".join(page_of(tuning=tuned()).limits)
+    assert "each tuned with equal effort: 3 trials" in limits
+    assert "No arm was tuned" not in limits
+    assert "No arm was tuned" in " ".join(page_of().limits)
+
+
+def rate(arm, factor, value, status="done"):
+    return {"arm": arm, "factor": factor, "seed": 0, "status": status, "value": value}
+
+
+def test_other_rates_stand_beside_the_shared_one_with_the_differences_at_each():
+    rates = [rate("baseline", 0.5, 4.5), rate("ScaleNorm", 0.5, 4.25), rate("baseline", 2.0, 4.4)]
+    rates.append(rate("ScaleNorm", 2.0, None, "diverged"))
+    page = page_of(trials={"rates": rates})
+    (table,) = the("Other learning rates", page).tables
+    assert table.header == ("learning rates", "baseline", "ScaleNorm")
+    assert [row[0] for row in table.rows] == ["0.5 x", "1 x (shared)", "2 x"]
+    assert table.rows[0][1:] == ("4.500", "4.250 (-0.250)")
+    assert table.rows[2][1:] == ("4.400", "diverged")
+    first = page.primary[0].pairs.rows[0]  # the pair of the first seed
+    assert float(table.rows[1][1]) == pytest.approx(float(first[1]), abs=5e-3)
+
+
+def test_the_noise_of_the_baseline_is_told_with_its_intervals_and_the_power_of_the_budget():
+    null = calibrate_null([4.0, 4.1, 4.2], [4.001, 4.099, 4.2], Rule(margin=0.02), "nats/token").to_json()
+    section = the("The baseline against itself", page_of(null=null))
+    assert section.sentences[0].startswith("The baseline has an sd of 0.10 (90 % interval ")
+    assert section.sentences[2:] == tuple(null["sentences"])
+    (table,) = section.tables
+    assert len(table.rows) == 3
+    assert table.rows[0][2].startswith("100 % equivalent, 3.")
+
+
+def test_both_pages_show_the_sections():
+    rates = [rate("baseline", 0.5, 4.5), rate("ScaleNorm", 0.5, 4.25)]
+    widths = [{"width": 80, "seed": 0, "status": "done", "value": 4.125, "parameters": 1000.0}]
+    page = page_of(tuning=tuned(), trials={"rates": rates, "widths": widths}, null=None)
+    for text in (write_markdown(page), write_html(page)):
+        for shown in ("Tuning", "Other learning rates", "Size response", "4.250 (-0.250)", "(chosen)", "tuning"):
+            assert shown in text
