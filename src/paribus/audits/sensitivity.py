@@ -160,8 +160,8 @@ def explain_by_rounding(comparison: Comparison, null: Mapping[str, Any]) -> Find
     return Finding(
         check="same function",
         severity="note",
-        message=f"{comparison.treatment!r} computes the baseline's function, or nearly; its pairs have {ratio:.2g} times the sd that "
-        f"rounding alone makes ({comparison.sd:.2g} against {null['floor_sd']:.2g})",
+        message=f"{comparison.treatment!r} computes the baseline's function, or nearly; its pairs have {ratio:.2g} "
+        f"times the sd that rounding alone makes ({comparison.sd:.2g} against {null['floor_sd']:.2g})",
         arm=comparison.treatment,
         evidence={"sd": comparison.sd, "floor_sd": null["floor_sd"], "ratio": ratio},
     )
