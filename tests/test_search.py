@@ -107,7 +107,7 @@ def test_a_treatment_with_a_recipe_of_its_own_is_tuned_around_it():
 
 
 def test_an_arm_of_which_every_trial_diverges_cannot_be_tuned():
-    with pytest.raises(StudyError, match="all 5 trials of an arm diverged"):
+    with pytest.raises(StudyError, match="all 5 trials of 'wide' diverged"):
         tuned(make_study(tuning=Tuning()), lambda arm, rate, seed: None if arm == "wide" else 1.0)
 
 

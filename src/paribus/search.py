@@ -34,7 +34,7 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
         for name, upwards in beyond:
             tuning = tuning.extend(name, upwards)
         curves = _try_all(plan, tuning, run)
-    best = {arm: _best(study, curve) for arm, curve in curves.items()}
+    best = {arm: _best(study, arm, curve) for arm, curve in curves.items()}
     report = {
         **tuning.to_json(),
         "run_seeds": list(tuning.run_seeds),
@@ -79,10 +79,10 @@ def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> 
     return {"point": dict(trials[0].about["point"]), "values": values, "value": fmean(values) if whole else None}
 
 
-def _best(study: Study, curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _best(study: Study, arm: str, curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The row with the best mean; of equal ones the first."""
     if all(row["value"] is None for row in curve):
-        raise StudyError(f"tuning: all {len(curve)} trials of an arm diverged; try smaller values")
+        raise StudyError(f"tuning: all {len(curve)} trials of {arm!r} diverged; try smaller values")
     sign = 1 if study.metric.better == "lower" else -1
     return min(curve, key=lambda row: math.inf if row["value"] is None else sign * row["value"])
 
@@ -93,7 +93,7 @@ def _directions(
     """The edges of the grid at which some arm is best: hyper-parameter, and whether it is the upper one."""
     if tuning.trials is not None:
         return []  # points drawn between two ends are not a grid that could grow
-    points = [_best(study, curve)["point"] for curve in curves.values()]
+    points = [_best(study, arm, curve)["point"] for arm, curve in curves.items()]
     ends = {(name, point[name] == tuning.over[name][-1]) for point in points for name in tuning.edges(point)}
     return sorted(ends)
 

@@ -173,8 +173,7 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
 
     from paribus.nn.contract import roles
     from paribus.streams import derive
-    from paribus.training.evaluation import autocast
-    from paribus.training.loop import gather_auxiliary, model_loss
+    from paribus.training.loop import accumulate_gradients, apply_gradients
     from paribus.training.optim import build_optimizer
     from paribus.training.schedule import Cosine
 
@@ -195,19 +194,10 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate
         torch.manual_seed(derive(seed, "noise", taken))
-        inputs, targets = (torch.from_numpy(side).split(windows) for side in batches[taken % len(batches)])
-        for tokens, answers in zip(inputs, targets, strict=True):
-            with autocast(device, training.precision):
-                loss = model_loss(model, tokens.to(device), answers.to(device))
-                auxiliary = gather_auxiliary(model)
-            ((loss + sum(auxiliary.values())) / len(inputs)).backward()
-            loss.item()
+        rows = [torch.from_numpy(side) for side in batches[taken % len(batches)]]
+        accumulate_gradients(model, *rows, windows, device, training.precision)
         torch.nn.utils.clip_grad_norm_(parameters, limit).item()
-        optimizer.step()
-        optimizer.zero_grad()
-        for module in model.modules():
-            if hasattr(module, "after_step"):
-                module.after_step()
+        apply_gradients(model, optimizer)
         taken += 1
 
     return step

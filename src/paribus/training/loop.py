@@ -123,27 +123,13 @@ def train(
             torch.manual_seed(derive(seed, "noise", step))
             inputs, targets = batch(step)
             batch_digest = hashlib.sha256(batch_digest.encode() + inputs.tobytes() + targets.tobytes()).hexdigest()
-            n_micro = len(inputs) // windows
-            loss = auxiliary = 0.0
-            for tokens, answers in zip(np.split(inputs, n_micro), np.split(targets, n_micro), strict=True):
-                tokens, answers = torch.from_numpy(tokens).to(device), torch.from_numpy(answers).to(device)
-                with autocast(device, training.precision):
-                    micro_loss = model_loss(model, tokens, answers)
-                    micro_auxiliary = gather_auxiliary(model)
-                total = micro_loss + sum(micro_auxiliary.values())
-                (total / n_micro).backward()
-                loss += micro_loss.item() / n_micro
-                auxiliary += sum(term.item() for term in micro_auxiliary.values()) / n_micro
-
+            rows = torch.from_numpy(inputs), torch.from_numpy(targets)
+            loss, auxiliary = accumulate_gradients(model, *rows, windows, device, training.precision)
             limit = math.inf if training.clip is None else training.clip
             gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
-            if not math.isfinite(loss + auxiliary) or not math.isfinite(gradient_norm):
+            if not math.isfinite(loss + (auxiliary or 0.0)) or not math.isfinite(gradient_norm):
                 raise Diverged(f"loss {loss} and gradient norm {gradient_norm} at step {step + 1}", step + 1)
-            optimizer.step()
-            optimizer.zero_grad()
-            for module in model.modules():
-                if hasattr(module, "after_step"):
-                    module.after_step()
+            apply_gradients(model, optimizer)
 
             seconds = time.perf_counter() - began
             training_seconds += seconds
@@ -153,7 +139,7 @@ def train(
                 "learning_rate": peak_rates[0] * rate,
                 "gradient_norm": gradient_norm,
                 "clipped": gradient_norm > limit,
-                **({"auxiliary_loss": auxiliary} if micro_auxiliary else {}),
+                **({} if auxiliary is None else {"auxiliary_loss": auxiliary}),
                 "measured": {"seconds": seconds, "tokens_per_second": training.batch_tokens / seconds},
             }
             steps.append(line)
@@ -168,6 +154,34 @@ def train(
                 saved = time.monotonic()
 
     return Trained(steps, evaluations, scores, batch_digest)
+
+
+def accumulate_gradients(
+    model: nn.Module, inputs: Tensor, targets: Tensor, windows: int, device: str, precision: str = "fp32"
+) -> tuple[float, float | None]:
+    """Add the gradients of (B, T) ``inputs`` to those of ``model``, in passes over ``windows`` rows each.
+
+    Returns the mean loss, and that of the auxiliary losses, None where no part has any.
+    """
+    passes = list(zip(inputs.split(windows), targets.split(windows), strict=True))
+    loss, auxiliary, terms = 0.0, 0.0, {}
+    for tokens, answers in passes:
+        with autocast(device, precision):
+            own = model_loss(model, tokens.to(device), answers.to(device))
+            terms = gather_auxiliary(model)
+        ((own + sum(terms.values())) / len(passes)).backward()
+        loss += own.item() / len(passes)
+        auxiliary += sum(term.item() for term in terms.values()) / len(passes)
+    return loss, auxiliary if terms else None
+
+
+def apply_gradients(model: nn.Module, optimizer: Any) -> None:
+    """Take the optimizer's step, forget the gradients, and tell every part that has ``after_step()``."""
+    optimizer.step()
+    optimizer.zero_grad()
+    for module in model.modules():
+        if hasattr(module, "after_step"):
+            module.after_step()
 
 
 def model_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
