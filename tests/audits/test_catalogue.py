@@ -5,13 +5,13 @@ import paribus.audits
 from paribus.audits import CHECKS
 from paribus.records import SEVERITIES
 
-ROOM = Path(paribus.audits.__file__).parent
+SOURCE = Path(paribus.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "audits.md"
 
 
 def test_every_check_in_the_source_is_in_the_catalogue_and_the_other_way_round():
     named = set()
-    for file in ROOM.glob("*.py"):
+    for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "check" and isinstance(node.value, ast.Constant):
                 named.add(node.value.value)

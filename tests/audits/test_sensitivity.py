@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from paribus.audits.sensitivity import (
@@ -40,13 +41,15 @@ def test_pairs_that_agree_with_the_verdict_are_a_note_with_their_numbers():
     (found,) = at_rates(STUDY, comparison(*BETTER), half=-0.05, double=-0.2)
     assert found.severity == "note"
     assert found.evidence["noise_of_one_pair"] == pytest.approx(4.302653 * 0.001 * math.sqrt(4 / 3), rel=1e-5)
-    assert found.evidence["differences"] == pytest.approx({"0.5": -0.05, "2": -0.2})
+    assert found.evidence["differences"] == pytest.approx(
+        {"0.5 x": -0.05, "2 x": -0.2, "each arm's best of these rates": -0.1}
+    )
     assert found.evidence["turned_at"] == []
 
 
 def test_a_pair_that_speaks_against_a_better_is_a_doubt_at_its_factor():
     (found,) = at_rates(STUDY, comparison(*BETTER), half=0.02, double=-0.2)
-    assert (found.severity, found.arm, found.evidence["turned_at"]) == ("doubt", "idea", [0.5])
+    assert (found.severity, found.arm, found.evidence["turned_at"]) == ("doubt", "idea", ["0.5 x"])
 
 
 def test_a_pair_against_the_verdict_within_the_noise_of_one_pair_turns_nothing():
@@ -74,13 +77,24 @@ def test_where_higher_is_better_the_signs_are_the_other_way_round():
 def test_a_diverged_run_of_the_probe_is_said_and_not_counted():
     (found,) = at_rates(STUDY, comparison(*BETTER), statuses=("done", "diverged"), half=-0.1, double=-0.1)
     assert "at 2 x a run diverged" in found.message
-    assert list(found.evidence["differences"]) == ["0.5"]
+    assert list(found.evidence["differences"]) == ["0.5 x", "each arm's best of these rates"]
 
 
 def test_each_arm_at_its_best_of_the_rates_is_compared_too():
     # baseline: 3.1, 3.0 (shared), 3.2; idea: 3.05, 2.9 (shared), 2.8
     (found,) = at_rates(STUDY, comparison(*BETTER), half=-0.05, double=-0.4)
-    assert found.evidence["difference_with_each_arm_at_its_best"] == pytest.approx(2.8 - 3.0)
+    assert found.evidence["differences"]["each arm's best of these rates"] == pytest.approx(2.8 - 3.0)
+    assert found.severity == "note"
+
+
+def test_a_baseline_that_catches_up_at_its_own_best_rate_is_a_doubt():
+    # at 0.5 x the baseline has 2.80 and the idea 2.85; at the shared rate 3.0 and 2.9
+    rows = [
+        {"arm": "baseline", "factor": 0.5, "status": "done", "value": 2.80},
+        {"arm": "idea", "factor": 0.5, "status": "done", "value": 2.85},
+    ]
+    (found,) = find_rate_dependence(STUDY, {"idea": comparison(*BETTER)}, rows)
+    assert found.evidence["turned_at"] == ["0.5 x", "each arm's best of these rates"]
 
 
 def test_without_a_verdict_there_is_nothing_that_could_turn():
@@ -126,7 +140,6 @@ def test_the_error_of_the_slope_is_that_of_least_squares_within_seeds():
     arms = {"baseline": 100.0, "idea": 110.0}
     rows = sizes(-0.3, noise=0.01)
     (found,) = find_size_explanations(STUDY, {"idea": comparison(*BETTER)}, arms, rows, [])
-    np = pytest.importorskip("numpy")
     design = np.array([[math.log(r["parameters"]), *(r["seed"] == s for s in range(3))] for r in rows], dtype=float)
     values = np.array([r["value"] for r in rows])
     solution, residuals, *_ = np.linalg.lstsq(design, values, rcond=None)

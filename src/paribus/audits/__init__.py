@@ -7,7 +7,7 @@ from typing import Any
 _HOMES = {
     "ArmFacts": "matching",
     "CHECKS": "catalogue",
-    "Check": "catalogue",
+    "Check": "check",
     "Difference": "difference",
     "audit_arms": "design",
     "audit_design": "design",

@@ -192,7 +192,7 @@ def _rate_finding(
 ) -> Finding:
     name, unit, better = comparison.treatment, study["metric"]["unit"], study["metric"]["better"]
     sign = 1 if better == "lower" else -1
-    differences, turned, broken = {}, [], []
+    differences, broken = {}, []
     blur = _one_pair_blur(comparison)
     for factor, (before, after) in pairs.items():
         if any(row["status"] != "done" for row in (before, after)):
@@ -200,24 +200,27 @@ def _rate_finding(
                 f"at {factor:g} x a run {next(r['status'] for r in (before, after) if r['status'] != 'done')}"
             )
             continue
-        differences[factor] = after["value"] - before["value"]
-        if _turns(kind, sign * differences[factor], sign * comparison.mean, blur, study["margin"]):
-            turned.append(factor)
-    shown = [f"{difference:+.3g} at {factor:g} x" for factor, difference in differences.items()] + broken
-    best = _difference_at_best(comparison, pairs, sign)
+        differences[f"{factor:g} x"] = after["value"] - before["value"]
+    if differences:
+        differences["each arm's best of these rates"] = _difference_at_best(comparison, pairs, sign)
+    turned = [
+        where
+        for where, difference in differences.items()
+        if _turns(kind, sign * difference, sign * comparison.mean, blur, study["margin"])
+    ]
+    shown = [f"{difference:+.3g} at {where}" for where, difference in differences.items()] + broken
     said = "the verdict may turn with the rate" if turned else "no sign that the verdict would turn"
     return Finding(
         check="learning rate",
         severity="doubt" if turned else "note",
-        message=f"{name!r} was compared at the shared learning rate alone ({comparison.mean:+.3g} {unit}); one pair "
-        f"each gives {', '.join(shown)}, where chance alone moves a pair by up to {blur:.2g}: {said}",
+        message=f"{name!r} was compared at the shared learning rate alone ({comparison.mean:+.3g} {unit}); single "
+        f"pairs give {', '.join(shown)}, where chance alone moves a pair by up to {blur:.2g}: {said}",
         arm=name,
         evidence={
             "verdict": kind,
             "difference": comparison.mean,
             "noise_of_one_pair": blur,
-            "differences": {f"{factor:g}": value for factor, value in differences.items()},
-            "difference_with_each_arm_at_its_best": best,
+            "differences": differences,
             "turned_at": turned,
         },
         remedy="tune every arm with equal effort: Study(tuning=paribus.Tuning())",

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.judgement.times import SPEEDS
 from paribus.reports.numbers import MISSING, choose_decimals, is_known, write_count, write_digits, write_number
 from paribus.reports.tables import Table
 from paribus.reports.vocabulary import GROUPS
 from paribus.study import BASELINE
 
 _LEAST_DECIMALS = 3  # of a ratio
-_EQUAL = "equal within 2 %"
 _CLOCK = GROUPS["clock"].partition(",")[0]  # heading of the rows that a clock said
 
 
@@ -63,7 +63,7 @@ def _say(name: str, measured: Mapping[str, Any]) -> str:
     said = f"{name} takes {write_number(row['ratio'], decimals)} of the baseline's time per step"
     if row["interval"]:
         seen = f"interval {_write_interval(row['interval'], decimals)}, "
-        if row["kind"] == _EQUAL:
+        if row["kind"] == SPEEDS["equivalent"]:
             seen += f"equivalence interval {_write_interval(row['equivalence_interval'], decimals)}, "
         said += f" ({seen}{rounds})"
     else:
