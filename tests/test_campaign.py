@@ -10,7 +10,8 @@ from paribus.records import Finding, Record, Store, read_findings
 from paribus.registration import read_registration, register
 from paribus.runs import Environment, plan
 from paribus.specs import spec
-from toy_study import Part, make_study
+from paribus.trials import plan_trials
+from toy_study import RECIPE, Part, make_study
 
 
 class Bench:
@@ -98,7 +99,7 @@ def test_a_failed_treatment_stops_and_the_others_go_on(tmp_path):
     assert judged["failed_runs"] == [{"arm": "wide", "seed": 0, "error": None}]
     invalid = [finding["message"] for finding in judged["findings"] if finding["severity"] == "invalid"]
     assert len(invalid) == 1  # that it failed, and not that its partner is missing
-    assert "1 of 1 runs of 'wide' failed" in invalid[0]
+    assert "1 of 1 run of 'wide' failed" in invalid[0]
 
 
 def test_a_failure_ahead_of_the_pairs_does_not_stop_those_before_it(tmp_path):
@@ -184,6 +185,35 @@ def test_one_treatment_against_two_baselines_is_two_comparisons(tmp_path):
     register_in(tmp_path / "s")
     other = register_in(tmp_path / "s", question="Something else?", baseline=spec(Part, width=9))
     assert (other["attempt"], other["judged_before"]) == (1, [])
+
+
+def _tuned(plan, seeds):
+    """What a tuning reports that tried the runs of both arms on ``seeds``."""
+    curves = {arm: [{"digests": [plan.run(arm, seed).digest for seed in seeds]}] for arm in plan.study.arms}
+    return {"arms": {arm: {"curve": curve} for arm, curve in curves.items()}}
+
+
+@pytest.mark.parametrize(("seeds", "seen"), [((3,), ["toy"]), ((99,), [])])
+def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, seen, tmp_path):
+    bench = Bench(tmp_path / "s", make_study(question="Another?", first_seed=50))
+    later = plan(make_study(), bench.plan.environment)
+    data = {"title": "t", "digest": "d"}
+    folder = bench.store.study_folder("toy")
+    (folder / "registration.json").unlink()
+    register(bench.store, "toy", bench.plan, data, "evaluation", tuning=_tuned(later, seeds))
+    again = register(bench.store, "later", later, data, "evaluation")
+    assert (again["attempt"], again["judged_before"]) == (1 + len(seen), seen)
+
+
+def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
+    first = plan(make_study(), Environment("data", "cpu", "2.13.0"))
+    store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
+    register(store, "toy", first, data, "evaluation", trials=plan_trials(first))
+    faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
+    again = register(
+        store, "fast", plan(make_study(question="Fast?", training=faster), first.environment), data, "evaluation"
+    )
+    assert again["judged_before"] == ["toy"]
 
 
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):

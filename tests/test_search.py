@@ -49,7 +49,7 @@ def test_each_arm_gets_the_recipe_that_is_best_for_itself():
     assert rates(study) == best
     assert report["arms"]["wide"]["best"] == {"learning_rate": 2.0}
     assert report["arms"]["wide"]["edges"] == []
-    assert report["extended"] == 0
+    assert report["points_added"] == 0
 
 
 def test_every_arm_has_the_same_points_and_seeds_and_none_of_the_verdicts():
@@ -69,7 +69,7 @@ def test_a_grid_grows_for_all_arms_where_one_is_best_at_its_edge():
     best = {"baseline": 0.1, "wide": 0.8}
     study, report = tuned(make_study(tuning=Tuning(extensions=2)), lambda arm, rate, seed: loss(rate, best[arm]))
     assert rates(study) == pytest.approx(best)
-    assert report["extended"] == 2  # to 8, where 16 shows that 8 is no edge
+    assert report["points_added"] == 2  # 8, and 16, which shows that 8 is no edge
     assert {len(arm["curve"]) for arm in report["arms"].values()} == {7}
     assert report["arms"]["wide"]["edges"] == []
 
@@ -125,3 +125,35 @@ def test_trials_are_scored_on_the_validation_side_though_the_verdict_is_on_docum
     best, _ = tuned(study, lambda arm, rate, seed: loss(rate, 0.1), ran)
     assert {trial.arm.training.evaluation_side for trial in ran} == {"validation"}
     assert {arm.training.evaluation_side for arm in best.arms.values()} == {"confirm"}
+
+
+def test_an_edge_that_gains_less_than_a_tenth_of_the_margin_is_none():
+    for slope, edges in ((0.09, []), (0.11, ["learning_rate"])):
+        study = make_study(tuning=Tuning(extensions=0), margin=1.0)
+        _, report = tuned(study, lambda arm, rate, seed, slope=slope: -slope * math.log2(rate / 0.1))
+        assert report["arms"]["wide"]["edges"] == edges
+
+
+def test_a_value_beyond_the_grid_that_no_run_survives_ends_the_search_and_stays_an_edge():
+    def run(trials):
+        records = {}
+        for trial in trials:
+            rate = trial.arm.training.optimizer["lr"]
+            broken = rate > 0.5
+            metrics = {} if broken else {"val_loss": loss(rate, 100.0)}
+            error = "ValueError: too much" if broken else None
+            record = Record(trial.run.digest, trial.run.seed, "failed" if broken else "done", metrics, error=error)
+            records[trial.run.digest] = record
+        return records
+
+    study, report = tune(plan(make_study(tuning=Tuning()), HERE), run)
+    assert rates(study) == {"baseline": 0.4, "wide": 0.4}
+    assert report["arms"]["wide"]["edges"] == ["learning_rate"]
+    assert report["points_added"] == 0
+
+
+def test_the_report_names_every_run_of_every_trial():
+    ran = []
+    _, report = tuned(make_study(tuning=Tuning(seeds=2)), lambda arm, rate, seed: loss(rate, 0.1), ran)
+    told = {digest for arm in report["arms"].values() for row in arm["curve"] for digest in row["digests"]}
+    assert told == {trial.run.digest for trial in ran}

@@ -72,11 +72,12 @@ def test_the_sds_are_those_of_the_runs_that_lie_in_the_store(calibrated):
 def test_small_nulls_are_shortened_and_run_on_seeds_of_their_own(calibrated):
     store, found = calibrated
     small = found.data["small_nulls"]
-    assert (small["nulls"], small["pairs_each"], small["tokens"]) == (2, 3, 640)
+    assert (small["nudged_copies"]["nulls"], small["other_seeds"]["nulls"]) == (2, 1)
+    assert (small["pairs_each"], small["tokens"]) == (3, 640)
     runs = [read_json(folder / "run.json") for folder in (store / "runs").iterdir()]
     seeds = [run["seed"] for run in runs if run["training"]["tokens"] == 640]
     assert sorted(seeds) == sorted(2 * list(range(20_000, 20_006)))
-    assert small["false_at_zero"] <= small["allowed"]
+    assert small["other_seeds"]["holds"]
 
 
 def test_a_second_call_trains_nothing_and_says_the_same(calibrated, study):
@@ -100,9 +101,10 @@ def test_the_study_then_takes_its_baseline_runs_from_there_and_its_report_has_th
     assert report["null"] == found.data["null"]
 
 
-def test_no_comparison_at_all_is_refused(study, tmp_path):
-    with pytest.raises(StudyError, match="comparisons must be at least 1, got 0"):
-        calibrate(study, tmp_path / "s", comparisons=0)
+@pytest.mark.parametrize("comparisons", [0, 1, 2.5, "4", True])
+def test_too_few_comparisons_and_no_number_at_all_are_refused(comparisons, study, tmp_path):
+    with pytest.raises(StudyError, match=f"comparisons must be a whole number of at least 2, got {comparisons!r}"):
+        calibrate(study, tmp_path / "s", comparisons=comparisons)
 
 
 def test_two_finished_pairs_are_too_few_for_a_floor_and_a_diverged_one_does_not_count(tmp_path):

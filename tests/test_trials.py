@@ -62,7 +62,7 @@ def test_the_width_response_has_a_narrower_and_a_wider_baseline_on_the_first_see
 @pytest.mark.parametrize(("pattern", "said"), [("wdth", "did you mean 'width'"), ("inner", "whole number")])
 def test_a_width_that_the_baseline_does_not_have_is_named(pattern, said):
     with pytest.raises(StudyError, match=said):
-        planned(baseline=spec(Part, width=64), width_response=pattern)
+        make_study(baseline=spec(Part, width=64), width_response=pattern)
 
 
 def perform(ran, store):

@@ -55,7 +55,11 @@ def test_any_other_hyperparameter_is_a_path_of_the_recipe():
     ("optimizer", "point", "said"),
     [
         (NoRate, {"learning_rate": 2.0}, "NoRate has no learning rate"),
-        (Optimizer, {"optimiser.lr": 2.0}, "did you mean 'optimizer'"),
+        (Optimizer, {"optimiser.lr": 2.0}, "did you mean 'optimizer.lr'"),
+        (Optimizer, {"lr": 2.0}, "did you mean 'optimizer.lr'. 'learning_rate' multiplies every rate"),
+        (Optimizer, {"tokens": 2.0}, "'tokens' cannot be tuned: the arms keep equal tokens"),
+        (Optimizer, {"evaluation_side": 2.0}, "cannot be tuned"),
+        (Optimizer, {"optimizer": 2.0}, "name one below it"),
         (Optimizer, {"optimizer.le": 2.0}, "'lr'"),
         (Optimizer, {"schedule.warmup": 0.1}, "schedule is None, no spec"),
     ],
@@ -84,17 +88,20 @@ def test_values_that_cannot_be_tried_are_refused_with_a_sentence(fields, said):
         Tuning(**fields)
 
 
-def test_an_edge_is_the_smallest_or_largest_value_of_a_grid():
-    tuning = Tuning(over={"learning_rate": (0.5, 1.0, 2.0), "clip": (1.0, 2.0, 4.0)})
-    assert tuning.edges({"learning_rate": 1.0, "clip": 2.0}) == ()
-    assert tuning.edges({"learning_rate": 2.0, "clip": 1.0}) == ("learning_rate", "clip")
+def test_an_edge_is_the_smallest_or_largest_value_of_a_grid_and_0_is_none():
+    tuning = Tuning(over={"learning_rate": (0.5, 1.0, 2.0), "optimizer.weight_decay": (0.0, 0.1, 0.2)})
+    assert [tuning.is_edge("learning_rate", value) for value in (0.5, 1.0, 2.0)] == [True, False, True]
+    assert [tuning.is_edge("optimizer.weight_decay", value) for value in (0.0, 0.1, 0.2)] == [False, False, True]
 
 
-def test_of_drawn_points_the_outer_tenths_of_the_range_are_its_edge():
-    tuning = Tuning(over={"learning_rate": (0.01, 100.0)}, trials=4)
-    assert tuning.edges({"learning_rate": 1.0}) == ()
-    assert tuning.edges({"learning_rate": 0.02}) == ("learning_rate",)
-    assert tuning.edges({"learning_rate": 60.0}) == ("learning_rate",)
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_of_drawn_points_one_in_twenty_lies_at_an_edge(dimensions):
+    tuning = Tuning(
+        over=dict.fromkeys(("learning_rate", "clip", "optimizer.lr")[:dimensions], (0.01, 100.0)), trials=4096
+    )
+    at_an_edge = [any(tuning.is_edge(name, value) for name, value in point.items()) for point in tuning.points]
+    assert abs(sum(at_an_edge) / 4096 - 0.05) < 0.01
+    assert tuning.is_edge("learning_rate", 0.0101) and not tuning.is_edge("learning_rate", 1.0)
 
 
 def test_a_grid_grows_by_its_last_ratio_and_one_with_a_zero_by_its_last_difference():
@@ -104,7 +111,9 @@ def test_a_grid_grows_by_its_last_ratio_and_one_with_a_zero_by_its_last_differen
         1,
         4,
     )
-    assert Tuning(over={"clip": (0.0, 1.0, 3.0)}).extend("clip", True).over["clip"] == (0, 1, 3, 5)
+    assert Tuning(over={"clip": (0.0, 0.1, 0.2)}).extend("clip", True).over["clip"] == (0.0, 0.1, 0.2, 0.3)
+    grown = Tuning(over={"optimizer.steps": (2, 3)}).extend("optimizer.steps", True).over["optimizer.steps"]
+    assert grown == (2, 3, 4) and isinstance(grown[-1], int)
 
 
 def test_a_study_refuses_to_tune_on_a_seed_of_its_verdict():

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from paribus.bench import Bench, set_up
 from paribus.campaign import Observe
 from paribus.errors import StudyError
@@ -57,18 +59,21 @@ def calibrate(
 
     Args:
         comparisons: so many small A/A comparisons besides, each of ``max_seeds`` pairs at a tenth of the tokens, judged
-            by the study's own rule: how often does it call the baseline better or worse than itself?
+            by the study's own rule: how often does it call the baseline better or worse than itself? Once with the
+            nudged copies on equal seeds, and, half as many, with the baseline itself on other seeds.
 
+    A study that tunes is calibrated with the recipe of its file.
     Raises ParibusError for a study, corpus or store that cannot be used, and StudyError where a run fails.
     """
+    if comparisons is not None and (type(comparisons) is not int or comparisons < 2):
+        raise StudyError(f"comparisons must be a whole number of at least 2, got {comparisons!r}")
     asked = read_request(study, scale, data, max_seeds)
-    if comparisons is not None and comparisons < 1:
-        raise StudyError(f"comparisons must be at least 1, got {comparisons}")
     with set_up(asked, store, executor, device, devices, observe) as bench:
         made = plan(bench.study, bench.environment)
         bench.tell("the baseline against itself: initial weights moved by one unit in the last place")
         found: dict[str, Any] = {"format": FORMAT, "name": asked.name, "metric": asdict(bench.study.metric)}
         found["null"] = _calibrate_floor(bench, made)
+        found["tunes"] = bench.study.tuning is not None
         if comparisons:
             bench.tell(f"{comparisons} small A/A comparisons")
             found["small_nulls"] = _run_small_nulls(bench, comparisons)
@@ -105,21 +110,30 @@ def _calibrate_floor(bench: Bench, made: Plan) -> dict[str, Any]:
 
 
 def _run_small_nulls(bench: Bench, comparisons: int) -> dict[str, Any]:
-    """A/A comparisons of a shortened baseline and its nudged copy, every pair on a seed of its own."""
+    """A/A comparisons of a shortened baseline, with its nudged copy and with itself; every pair on seeds of its own."""
     study = _shortened(bench.study)
     made = plan(study, bench.environment)
     n_max, arm = study.max_seeds, study.arms[BASELINE]
     first = study.first_seed + NULL_SEEDS
     pairs = [
-        [Trial(made.trial("baseline, short", arm, seed, nudged=nudged), arm) for nudged in (False, True)]
+        [
+            Trial(made.trial("baseline, short", arm, seed), arm),
+            Trial(made.trial("baseline, short, nudged", arm, seed, nudged=True), arm),
+        ]
         for seed in range(first, first + comparisons * n_max)
     ]
     records = bench.run([trial for pair in pairs for trial in pair], made)
-    values = [[_value(study, records[trial.run.digest]) for trial in pair] for pair in pairs]
-    differences = [after - before for before, after in values]
-    split = [differences[start : start + n_max] for start in range(0, len(differences), n_max)]
-    counted = count_false_verdicts(split, Rule.of_study(study))
-    return {**counted.to_json(), "tokens": study.training.tokens, "pairs_each": n_max, "first_seed": first}
+    values = np.array([[_value(study, records[trial.run.digest]) for trial in pair] for pair in pairs])
+    plain, nudged = values.T.reshape(2, comparisons, n_max)
+    even = comparisons // 2 * 2
+    rule = Rule.of_study(study)
+    return {
+        "tokens": study.training.tokens,
+        "pairs_each": n_max,
+        "first_seed": first,
+        "nudged_copies": count_false_verdicts(nudged - plain, rule).to_json(),
+        "other_seeds": count_false_verdicts(plain[1:even:2] - plain[:even:2], rule).to_json(),
+    }
 
 
 def _shortened(study: Study) -> Study:

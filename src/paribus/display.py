@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from rich.text import Text
 
 from paribus.campaign import Observe
 from paribus.reports.differences import list_edits
+from paribus.reports.vocabulary import SHARED
 from paribus.study import BASELINE
 
+_WIDTH = 79
 VERDICT_STYLE = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow", "invalid": "bold red"}
 
 
@@ -154,37 +157,54 @@ def result_text(result: Any) -> str:
     for name, row in sorted(report["treatments"].items(), key=lambda item: not item[1]["primary"]):
         lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
     lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
+    if timing := report.get("timing"):
+        rows = timing["measured"]["treatments"].items()
+        lines += [f"time per step of {name}: {row['kind']}{_ratio_text(row)}" for name, row in rows]
     severities = [finding["severity"] for finding in report["findings"]]
     lines.append("findings: " + ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note")))
     return "\n".join([*lines, f"report: {result.page}"])
 
 
+def _ratio_text(row: Mapping[str, Any]) -> str:
+    if row["ratio"] is None or row["interval"] is None:
+        return ""
+    low, high = row["interval"]
+    return f", {row['ratio']:.3f} of the baseline's ({low:.3f} to {high:.3f})"
+
+
 def null_text(calibrated: Any) -> str:
     """A ``Calibration``: the noise of the baseline, what this budget can settle in it, and counted false verdicts."""
     null, unit = calibrated.data["null"], calibrated.data["metric"]["unit"]
-    table = [["paired sd", "", "no difference", "one margin", "two margins", "smallest margin"]]
-    for name, sd in null["sds"].items():
-        cells = [
-            f"{_largest_chance(row):.0%} {_largest_kind(row)}, {row['pairs']:.1f} pairs" for row in null["powers"][name]
-        ]
-        table.append([name, f"{sd:.2g}", *cells, f"{null['smallest_margins'][name]:.2g}"])
     lines = [
         f"the baseline over {null['n_seeds']} seeds: sd {_with_interval(null, 'seed_sd')} {unit}",
-        f"the same with weights nudged by rounding, paired: sd {_with_interval(null, 'floor_sd')} {unit}",
+        f"with weights nudged by rounding, paired: sd {_with_interval(null, 'floor_sd')} {unit}",
         "",
-        f"what up to {null['n_max']} pairs can settle at margin {null['margin']:.3g} {unit}, by simulation:",
-        *_columns(table),
-        "",
-        *null["sentences"],
+        f"what up to {null['n_max']} pairs settle at the margin {null['margin']:.3g} {unit}, by simulation:",
     ]
+    for name, sd in null["sds"].items():
+        lines.append(f"  paired sd {sd:.2g}, {SHARED[name]}; smallest margin {null['smallest_margins'][name]:.2g}")
+        table = [[f"    true gain {row['gain']:.3g}", *_likeliest(row)] for row in null["powers"][name]]
+        lines += _columns(table)
+    lines += ["", *(line for sentence in null["sentences"] for line in textwrap.wrap(sentence, _WIDTH))]
+    if calibrated.data["tunes"]:
+        lines += textwrap.wrap(
+            "The study tunes: this is the noise at the recipe of its file, not of what is chosen.", _WIDTH
+        )
     if small := calibrated.data.get("small_nulls"):
         lines += [
             "",
-            f"{small['nulls']} small A/A comparisons ({small['pairs_each']} pairs of {small['tokens']:,} tokens each): "
-            f"{small['false_at_zero']} false verdicts at margin 0, {small['false_at_margin']} at the study's; "
-            f"at most {small['allowed']} are explained by the promised error rate",
+            f"small A/A comparisons, {small['pairs_each']} pairs of {small['tokens']:,} tokens each, at margin 0:",
         ]
+        lines += [_count_text(words, small[key]) for key, words in _NULLS.items()]
     return "\n".join([*lines, f"written to {calibrated.file}"])
+
+
+_NULLS = {"nudged_copies": "with its nudged copy", "other_seeds": "with itself on other seeds"}
+
+
+def _count_text(words: str, counted: Mapping[str, Any]) -> str:
+    n, allowed = counted["nulls"], counted["allowed"]
+    return f"  {words}: {counted['false_at_zero']} of {n} called better or worse (by chance up to {allowed})"
 
 
 def _with_interval(null: Mapping[str, Any], key: str) -> str:
@@ -192,12 +212,9 @@ def _with_interval(null: Mapping[str, Any], key: str) -> str:
     return f"{null[key]:.2g} (90 %: {low:.2g} to {high:.2g})"
 
 
-def _largest_kind(row: Mapping[str, float]) -> str:
-    return max(("better", "equivalent", "undecided"), key=row.__getitem__)
-
-
-def _largest_chance(row: Mapping[str, float]) -> float:
-    return row[_largest_kind(row)]
+def _likeliest(row: Mapping[str, float]) -> list[str]:
+    kind = max(("better", "equivalent", "undecided"), key=row.__getitem__)
+    return [kind, f"{row[kind]:.0%}", f"after {row['pairs']:.1f} pairs"]
 
 
 def check_text(checked: Any) -> str:
@@ -224,6 +241,7 @@ def check_text(checked: Any) -> str:
         f"data: {data}",
         f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
         f"{plan['training_flops']:.2g} FLOPs",
+        *_beside_lines(plan),
         f"margin: {study.margin} {study.metric.unit}",
         "",
         *_findings_lines([finding.to_json() for finding in checked.findings], ("invalid", "doubt", "note")),
@@ -231,10 +249,21 @@ def check_text(checked: Any) -> str:
     return "\n".join(lines if checked.findings else [*lines, "no findings"])
 
 
+def _beside_lines(plan: Mapping[str, float]) -> list[str]:
+    said = {
+        "tuning_runs": "to tune the arms, more where the grid grows",
+        "rate_probe_runs": "at other learning rates, where a verdict could turn",
+        "width_runs": "of the baseline at other widths",
+    }
+    parts = [f"{plan[key]} {words}" for key, words in said.items() if plan[key]]
+    return [f"beside the pairs: {'; '.join(parts)}"] if parts else []
+
+
 def status_text(state: Mapping[str, Any]) -> str:
     """A ``lab.status``: per study the runs of every arm and the treatments so far."""
     if not state["studies"]:
-        return f"{state['store']} holds no study yet"
+        beside = f"; runs of a tuning or of --null that are finished: {state['finished_runs']}"
+        return f"{state['store']} holds no registered study yet" + (beside if state["finished_runs"] else "")
     lines = []
     for name, study in state["studies"].items():
         lines += [f"{name}: {study['question']}"]

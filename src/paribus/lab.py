@@ -19,10 +19,10 @@ from paribus.request import read_request
 from paribus.runs import plan
 from paribus.study import BASELINE, Study
 from paribus.study_files import built_in_studies, read_study
+from paribus.trials import WIDTHS, is_asked_for, plan_trials, read_trials
 
 if TYPE_CHECKING:
     from paribus.bench import Bench
-    from paribus.trials import Trial
 
 TIMES = "timing.json"
 
@@ -48,11 +48,10 @@ def run(
     says so. ``timing`` adds a comparison of the arms' times in interleaved blocks, on this machine alone.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
-    from paribus.audits import audit_design
+    from paribus.audits import audit_design, find_odd_schedules
     from paribus.bench import set_up
     from paribus.reports import FORMS, write_report
     from paribus.search import tune
-    from paribus.trials import plan_trials
 
     asked = read_request(study, scale, data, max_seeds, confirm)
     with set_up(asked, store, executor, device, devices, observe) as bench:
@@ -66,6 +65,7 @@ def run(
             bench.tell("tuning")
             best, tuned = tune(made, lambda trials, made=made: bench.run(trials, made))
             made = plan(best, bench.environment)
+            findings += [found for found in find_odd_schedules(best) if found not in findings]
         trials = plan_trials(made)
         source = {"title": bench.corpus.title, "digest": bench.corpus.digest}
         registration = register(
@@ -75,14 +75,18 @@ def run(
         campaign = Campaign(bench.store, made, registration, asked.file, findings, observe)
         bench.execute(campaign.next_job, campaign.observe, campaign.wanted)
         judged = judge(store, registration["name"])
-        if beside := _choose_trials(trials, judged):
+        verdicts = {name: row["verdict"]["kind"] for name, row in judged["treatments"].items() if row["verdict"]}
+        null = judged["study"]["null"]
+        beside = [
+            t for kind in ("rates", "widths") for t in trials[kind] if is_asked_for(kind, t.about, verdicts, null)
+        ]
+        if beside and judged["complete"]:
             bench.tell("would the verdict turn? runs at other learning rates and widths")
             bench.run(beside, made)
             judged = judge(store, registration["name"])
         folder = bench.store.study_folder(registration["name"])
         paths = {form: write_report(judged, folder, form) for form in FORMS}
         if timing:
-            bench.tell("timing the arms in turn, on this machine alone")
             _time_arms(bench, made.study, folder)
             judged = judge(store, registration["name"])
             paths = {form: write_report(judged, folder, form) for form in FORMS}
@@ -115,8 +119,7 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     Raises StoreError when there is no such study or a file is damaged, JudgementError when its registration
     was changed.
     """
-    from paribus.audits import audit_records, audit_trials
-    from paribus.trials import read_trials
+    from paribus.audits import audit_records, audit_times, audit_trials
 
     place = Store.open(store)
     registration = read_registration(place, name)
@@ -124,11 +127,14 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     comparisons = compare_records(registration, finished)
     records = _keep_judged(finished, comparisons)
     findings = read_findings(place.study_folder(name) / "findings.json")
-    timing = read_json(file) if (file := place.study_folder(name) / TIMES).exists() else None
-    findings += audit_records(registration["study"], records, place.read_steps, timing)
-    trials, null = read_trials(place, registration), read_null(place, registration)
+    findings += audit_records(registration["study"], records, place.read_steps)
+    trials, null = _read_asked_trials(place, registration, comparisons, findings), read_null(place, registration)
     findings += audit_trials(registration, comparisons, records, trials, null, findings)
-    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning"), "timing": timing}
+    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning")}
+    if (times := place.study_folder(name) / TIMES).exists():
+        measured = read_json(times)["measured"]
+        doubts = [finding.to_json() for finding in audit_times(registration["study"], measured)]
+        beside["timing"] = {"measured": {**measured, "findings": doubts}}
     judged = {**_describe(registration, records, comparisons, findings), **beside}
     write_json(place.study_folder(name) / "verdicts.json", judged)
     return judged
@@ -154,7 +160,10 @@ def study_names(store: str | Path) -> list[str]:
 
 
 def status(store: str | Path) -> dict[str, Any]:
-    """What is done, diverged, failed and started per study, and how far its verdicts are. Imports no user code."""
+    """What is done, diverged, failed and started per study, and how far its verdicts are. Imports no user code.
+
+    ``finished_runs`` counts those beside the pairs too; ``nulls`` names the calibrations.
+    """
     place = Store.open(store)
     studies = {}
     for name in place.study_names():
@@ -178,7 +187,9 @@ def status(store: str | Path) -> dict[str, Any]:
         findings = read_findings(place.study_folder(name) / "findings.json")
         rows = summarize(compare_records(registration, records), findings)
         studies[name] = {"question": registration["study"]["question"], "runs": runs, "treatments": rows}
-    return {"format": FORMAT, "store": str(store), "studies": studies}
+    finished = len(list(place.folder.glob("runs/*/result.json")))
+    nulls = sorted(path.stem for path in place.folder.glob("nulls/*.json"))
+    return {"format": FORMAT, "store": str(store), "finished_runs": finished, "nulls": nulls, "studies": studies}
 
 
 def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None) -> Checked:
@@ -221,12 +232,24 @@ class Checked:
 
     @property
     def plan(self) -> dict[str, float]:
-        """What the study costs at most: pairs, runs, training tokens and floating-point operations."""
+        """What the study costs at most: pairs, runs, training tokens and floating-point operations.
+
+        Runs beside the pairs are counted apart: of the tuning (before its grid grows), at other rates, at other widths.
+        """
         per_seed = {name: arm.training.trained_tokens for name, arm in self.study.arms.items()}
         flops = sum(tokens * self.arms[name].flops["training_flops_per_token"] for name, tokens in per_seed.items())
         pairs = self.study.max_seeds
         tokens = pairs * sum(per_seed.values())
-        return {"pairs": pairs, "runs": pairs * len(per_seed), "tokens": tokens, "training_flops": pairs * flops}
+        tuning = self.study.tuning
+        return {
+            "pairs": pairs,
+            "runs": pairs * len(per_seed),
+            "tokens": tokens,
+            "training_flops": pairs * flops,
+            "tuning_runs": len(tuning.points) * tuning.seeds * len(per_seed) if tuning else 0,
+            "rate_probe_runs": 0 if tuning else len(self.study.rate_probe) * (1 + len(self.study.primary)),
+            "width_runs": len(WIDTHS) * self.study.min_seeds if self.study.width_response else 0,
+        }
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -283,20 +306,37 @@ def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
     return bool(condemned & {None, BASELINE}) or condemned >= set(study.primary)
 
 
-def _choose_trials(trials: Mapping[str, Sequence[Trial]], judged: Mapping[str, Any]) -> list[Trial]:
-    """Trials that have something to say: at other rates where a verdict could turn, at other widths once one fell."""
-    verdicts = {name: row["verdict"]["kind"] for name, row in judged["treatments"].items() if row["verdict"]}
-    firm = {name for name, kind in verdicts.items() if kind in ("better", "worse", "equivalent")}
-    turnable = firm - set(judged["study"]["null"])
-    rates = [t for t in trials["rates"] if turnable and t.about["arm"] in {BASELINE, *turnable}]
-    return rates + (list(trials["widths"]) if judged["complete"] and firm else [])
+def _read_asked_trials(
+    place: Store, registration: Mapping[str, Any], comparisons: Mapping[str, Comparison], findings: Sequence[Finding]
+) -> dict[str, list[dict[str, Any]]]:
+    """The trials that were made for this study: others of the store may have made the same runs."""
+    verdicts = {name: decide(comparisons[name], findings) for name in registration["study"]["primary"]}
+    kinds = {name: verdict and verdict.kind for name, verdict in verdicts.items()}
+    if None in kinds.values():
+        return {}
+    null = registration["study"]["null"]
+    found = read_trials(place, registration)
+    asked = {kind: [row for row in rows if is_asked_for(kind, row, kinds, null)] for kind, rows in found.items()}
+    return {kind: rows for kind, rows in asked.items() if rows}
 
 
 def _time_arms(bench: Bench, study: Study, folder: Path) -> None:
+    """Time the arms once, and again only where the machine was busy: times chosen among several have no error rate."""
     from paribus.execution.timing import measure_times
 
-    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)
-    write_json(folder / TIMES, measured)
+    tries = []
+    if (file := folder / TIMES).exists():
+        known = read_json(file)["measured"]
+        if not known["busy"]:
+            bench.tell(f"the arms were timed already; {file} holds their times")
+            return
+        tries = [
+            *known.get("busy_before", ()),
+            {"rejected_rounds": known["rejected_rounds"], "rounds": known["rounds"]},
+        ]
+    bench.tell("timing the arms in turn, on this machine alone")
+    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)["measured"]
+    write_json(file, {"measured": {**measured, "busy_before": tries}})
 
 
 def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Records:

@@ -36,10 +36,10 @@ def register(
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
-    same evaluation documents that ask the same question or compare the same pairs of runs as a primary treatment;
-    ``judged_before`` names the latter. ``trials`` are the runs beside the pairs that may be made, ``tuning`` what was
-    tried before the recipes were chosen. ``findings`` of the design are written beside it, with one more where runs
-    were judged before.
+    same evaluation documents that ask the same question or saw the same pairs of runs as a primary treatment has, in a
+    comparison, a rate probe or a tuning; ``judged_before`` names the latter. ``trials`` are the runs beside the pairs
+    that may be made, ``tuning`` what was tried before the recipes were chosen. ``findings`` of the design are written
+    beside it, with one more where runs were seen before.
     """
     study = plan.study
     content = {
@@ -57,7 +57,7 @@ def register(
     if registration is None:
         asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
         judged = _pairs_of(content, study.primary)
-        shared = [o["name"] for o in asked if _pairs_of(o, o["runs"].keys() - {BASELINE}) & judged]
+        shared = [o["name"] for o in asked if _have_seen(o, judged)]
         same = [o["name"] for o in asked if _words(o["study"]["question"]) == _words(study.question)]
         content |= {
             "format": FORMAT,
@@ -79,6 +79,15 @@ def _pairs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[tuple[st
     return {pair for arm in arms for pair in zip(runs[BASELINE], runs[arm], strict=True)}
 
 
+def _have_seen(other: Mapping[str, Any], pairs: set[tuple[str, str]]) -> bool:
+    """Whether an earlier registration compared one of these ``pairs`` of runs, or tried both of its runs."""
+    tuning = other.get("tuning") or {"arms": {}}
+    tried = {digest for arm in tuning["arms"].values() for row in arm["curve"] for digest in row.get("digests", ())}
+    tried |= {row["digest"] for row in other.get("trials", {}).get("rates", ())}
+    compared = _pairs_of(other, other["runs"].keys() - {BASELINE})
+    return bool(compared & pairs) or any(tried.issuperset(pair) for pair in pairs)
+
+
 def _words(question: str) -> list[str]:
     return re.findall(r"\w+", question.lower())
 
@@ -95,7 +104,7 @@ def _repeated_looks(names: Sequence[str]) -> list[Finding]:
         Finding(
             check="repeated look",
             severity="doubt",
-            message=f"runs of this study were judged before, as {', '.join(map(repr, names))}: "
+            message=f"runs of this study were judged, tuned or probed before, in {', '.join(map(repr, names))}: "
             "the error rate holds for the first look at them",
             evidence={"judged_before": list(names)},
             remedy="`paribus run STUDY --confirm` judges fresh seeds on documents that were held back",

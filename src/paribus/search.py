@@ -14,6 +14,9 @@ from paribus.study import BASELINE, Arm, Study
 from paribus.trials import Trial
 from paribus.tuning import Point, Tuning, set_hyperparameters
 
+WORTH_MORE = 0.1
+"""Of the margin: how much better than all inner values an edge must be before the best may lie beyond it."""
+
 RunTrials = Callable[[Sequence[Trial]], Mapping[str, Record]]
 """Runs what is missing of some trials; records by digest."""
 
@@ -28,23 +31,25 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
     study, tuning = plan.study, plan.study.tuning
     curves = _try_all(plan, tuning, run)
     for _ in range(tuning.extensions):
-        beyond = _directions(study, tuning, curves)
-        if not beyond:
+        try:
+            grown = _extend(study, tuning, curves)
+            if grown == tuning:
+                break
+            curves = _try_all(plan, grown, run)
+        except StudyError:  # no recipe takes the new value: what was tried stays, and its edge is a finding
             break
-        for name, upwards in beyond:
-            tuning = tuning.extend(name, upwards)
-        curves = _try_all(plan, tuning, run)
-    best = {arm: _best(study, arm, curve) for arm, curve in curves.items()}
+        tuning = grown
+    best = {arm: _best(study, arm, curve)["point"] for arm, curve in curves.items()}
     report = {
         **tuning.to_json(),
         "run_seeds": list(tuning.run_seeds),
-        "extended": sum(len(values) - len(study.tuning.over[name]) for name, values in tuning.over.items()),
+        "points_added": len(tuning.points) - len(study.tuning.points),
         "arms": {
-            arm: {"curve": curve, "best": best[arm]["point"], "edges": list(tuning.edges(best[arm]["point"]))}
+            arm: {"curve": curve, "best": best[arm], "edges": _edges(study, tuning, arm, curve)}
             for arm, curve in curves.items()
         },
     }
-    return _with_recipes(study, {arm: row["point"] for arm, row in best.items()}), report
+    return _with_recipes(study, best), report
 
 
 def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[str, Any]]]:
@@ -76,7 +81,12 @@ def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> 
             raise StudyError(f"tuning: the run of {trial.run.arm!r} (seed {record.seed}) failed: {why}")
     values = [record.metrics.get(study.metric.key) if record.status == "done" else None for record in records]
     whole = all(value is not None for value in values)
-    return {"point": dict(trials[0].about["point"]), "values": values, "value": fmean(values) if whole else None}
+    return {
+        "point": dict(trials[0].about["point"]),
+        "digests": [trial.run.digest for trial in trials],
+        "values": values,
+        "value": fmean(values) if whole else None,
+    }
 
 
 def _best(study: Study, arm: str, curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -87,15 +97,29 @@ def _best(study: Study, arm: str, curve: Sequence[Mapping[str, Any]]) -> Mapping
     return min(curve, key=lambda row: math.inf if row["value"] is None else sign * row["value"])
 
 
-def _directions(
-    study: Study, tuning: Tuning, curves: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> list[tuple[str, bool]]:
-    """The edges of the grid at which some arm is best: hyper-parameter, and whether it is the upper one."""
+def _extend(study: Study, tuning: Tuning, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tuning:
+    """The grid with one value more at every edge at which some arm is best; points drawn at random are no grid."""
     if tuning.trials is not None:
-        return []  # points drawn between two ends are not a grid that could grow
-    points = [_best(study, arm, curve)["point"] for arm, curve in curves.items()]
-    ends = {(name, point[name] == tuning.over[name][-1]) for point in points for name in tuning.edges(point)}
-    return sorted(ends)
+        return tuning
+    edges = set()
+    for arm, curve in curves.items():
+        point = _best(study, arm, curve)["point"]
+        edges |= {(name, point[name] == tuning.over[name][-1]) for name in _edges(study, tuning, arm, curve)}
+    for name, upwards in sorted(edges):
+        tuning = tuning.extend(name, upwards)
+    return tuning
+
+
+def _edges(study: Study, tuning: Tuning, arm: str, curve: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Hyper-parameters whose best value is at the edge, and better than all inner ones by what could matter."""
+    best, sign = _best(study, arm, curve), 1 if study.metric.better == "lower" else -1
+    edges = []
+    for name in tuning.over:
+        inner = [r["value"] for r in curve if not tuning.is_edge(name, r["point"][name]) and r["value"] is not None]
+        gain = min((sign * value for value in inner), default=math.inf) - sign * best["value"]
+        if tuning.is_edge(name, best["point"][name]) and gain > WORTH_MORE * study.margin:
+            edges.append(name)
+    return edges
 
 
 def _with_recipes(study: Study, points: Mapping[str, Point]) -> Study:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from paribus.errors import StudyError
-from paribus.specs import Change, Spec
+from paribus.errors import SpecError, StudyError
+from paribus.specs import Change, Spec, describe
 from paribus.tuning import Tuning, set_hyperparameters
 
 BASELINE = "baseline"
 MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
+_NOWHERE = -1  # a width that no model has
 
 
 @dataclass(frozen=True)
@@ -315,14 +317,34 @@ class Study:
                     f"tuning runs on seed {shared[0]}, which is one of the verdict's ({verdict.start} to "
                     f"{verdict.stop - 1}): what was chosen on a seed cannot be judged on it; set Tuning(first_seed=...)"
                 )
-            for arm in self.arms.values():
-                set_hyperparameters(arm.training, self.tuning.points[0])
+            for arm, point in itertools.product(self.arms.values(), self.tuning.points):
+                set_hyperparameters(arm.training, point)
         factors = self.rate_probe
         numbers = isinstance(factors, tuple) and all(isinstance(f, int | float) and f > 0 and f != 1 for f in factors)
         if not numbers:
             raise StudyError(f"rate_probe is a tuple of positive factors other than 1, such as (0.5, 2), got {factors}")
-        if self.width_response is not None and not isinstance(self.width_response, str):
-            raise StudyError(f'width_response is a path pattern such as "*.mlp.d_ff", got {self.width_response!r}')
+        if self.width_response is not None:
+            self._check_width()
+
+    def _check_width(self) -> None:
+        pattern = self.width_response
+        if not isinstance(pattern, str):
+            raise StudyError(f'width_response is a path pattern such as "*.mlp.d_ff", got {pattern!r}')
+        try:
+            widths = self.response_widths
+        except SpecError as error:
+            raise StudyError(f"width_response: {error}") from None
+        if len(widths) != 1 or not all(isinstance(w, int) and not isinstance(w, bool) and w > 1 for w in widths):
+            raise StudyError(
+                f"width_response {pattern!r} is to name one width, a whole number above 1; "
+                f"{', '.join(map(describe, widths))} stands there"
+            )
+
+    @property
+    def response_widths(self) -> list[Any]:
+        """What stands at ``width_response`` in the baseline, each value once."""
+        marked = self.baseline.replace(self.width_response, _NOWHERE)
+        return list(dict.fromkeys(change.before for change in self.baseline.diff(marked)))
 
     def _check_metric(self) -> None:
         if not isinstance(self.metric, Metric):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from paribus.errors import StudyError
+from paribus.errors import ParibusError, StudyError
 from paribus.study import Study
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -117,7 +117,9 @@ def _find(reference: str) -> Path:
 
 
 def _own_traceback(error: BaseException, path: Path) -> str:
-    """The traceback from the study file on, without our own frames above it."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """The traceback from the study file on, without our own frames above it; of an error of ours, none below either."""
+    frames, own = traceback.extract_tb(error.__traceback__), Path(__file__).parent
+    if isinstance(error, ParibusError):
+        frames = [f for f in frames if own not in Path(f.filename).parents or BUILT_IN in Path(f.filename).parents]
     first = next((i for i, frame in enumerate(frames) if Path(frame.filename) == path.resolve()), len(frames))
     return "".join([*traceback.format_list(frames[first:][-4:]), *traceback.format_exception_only(error)]).rstrip()

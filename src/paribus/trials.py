@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from paribus.campaign import Observe, make_job
-from paribus.errors import SpecError, StudyError
 from paribus.execution.worker import Job
 from paribus.records import Record, Store
 from paribus.runs import Plan, Run
-from paribus.specs import describe
-from paribus.study import BASELINE, Arm, Study
+from paribus.study import BASELINE, Arm
 from paribus.tuning import LEARNING_RATE, learning_rates, set_hyperparameters
 
 NULL_PAIRS = 5
@@ -44,7 +42,6 @@ def plan_trials(plan: Plan) -> dict[str, tuple[Trial, ...]]:
 
     ``rates``: one pair at each factor of ``rate_probe``. ``null``: the baseline with nudged weights.
     ``widths``: the baseline narrower and wider, where ``width_response`` asks for it.
-    Raises StudyError for a width that the baseline does not have.
     """
     return {
         "rates": tuple(_plan_rates(plan)),
@@ -56,6 +53,20 @@ def plan_trials(plan: Plan) -> dict[str, tuple[Trial, ...]]:
         ),
         "widths": tuple(_plan_widths(plan)),
     }
+
+
+def is_asked_for(kind: str, about: Mapping[str, Any], verdicts: Mapping[str, str | None], null: Sequence[str]) -> bool:
+    """Whether a trial has something to say: at another rate where a verdict could turn, at another width once all fell.
+
+    ``verdicts`` are the kinds of the primary treatments', None where one has none yet.
+    """
+    firm = {name for name, verdict in verdicts.items() if verdict in ("better", "worse", "equivalent")}
+    if kind == "rates":
+        turnable = firm.difference(null)
+        return bool(turnable) and about["arm"] in {BASELINE, *turnable}
+    if kind == "widths":
+        return bool(firm) and None not in verdicts.values()
+    return True
 
 
 def run_trials(
@@ -121,7 +132,7 @@ def _plan_widths(plan: Plan) -> list[Trial]:
     study = plan.study
     if study.width_response is None:
         return []
-    baseline, width = study.arms[BASELINE], _width(study)
+    baseline, (width,) = study.arms[BASELINE], study.response_widths
     trials = []
     for wide in sorted({max(1, round(factor * width)) for factor in WIDTHS} - {width}):
         arm = baseline.replace(model=baseline.model.replace(study.width_response, wide))
@@ -129,18 +140,3 @@ def _plan_widths(plan: Plan) -> list[Trial]:
             run = plan.trial(f"baseline, width {wide}", arm, seed)
             trials.append(Trial(run, arm, {"width": wide}))
     return trials
-
-
-def _width(study: Study) -> int:
-    pattern = study.width_response
-    try:
-        changes = study.baseline.diff(study.baseline.replace(pattern, 1))
-    except SpecError as error:
-        raise StudyError(f"width_response: {error}") from None
-    values = {change.before for change in changes}
-    if len(values) != 1 or not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-        said = ", ".join(map(describe, values)) or "1"
-        raise StudyError(
-            f"width_response {pattern!r} is to name one width, a whole number above 1; {said} stands there"
-        )
-    return values.pop()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LEARNING_RATE = "learning_rate"
 """The hyper-parameter that multiplies every learning rate of the optimizer."""
 
+_TUNABLE = ("optimizer", "schedule", "clip")
+
 Point = Mapping[str, float]
 """Hyper-parameter to the value that is tried."""
 
@@ -30,13 +32,15 @@ class Tuning:
 
     Args:
         over: hyper-parameter to its values, ascending. "learning_rate" multiplies every learning rate of the
-            optimizer; any other name is a path of the recipe, such as "optimizer.weight_decay", and takes the value.
+            optimizer; "clip", or a path below "optimizer" or "schedule", such as "optimizer.weight_decay", takes the
+            value. Nothing else can be tuned: the arms keep equal tokens, batches and evaluation.
         trials: None for every combination of the values, or so many quasi-random points (Sobol 1967), log-uniform
             between the smallest and the largest value.
         seeds: runs of each trial; their mean decides.
         first_seed: the trials run on ``first_seed, first_seed + 1, ...``, none of which is a seed of the verdict.
         extensions: how often a grid whose best value for some arm stands at its edge grows there by one value, for
-            all arms. A best value that is still at the edge is a finding.
+            all arms: by the last ratio of its values, or their last difference where one is not positive. It never
+            grows below 0. A best value that is still at the edge is a finding.
 
     Raises StudyError for values that cannot be tried.
     """
@@ -97,28 +101,27 @@ class Tuning:
     def extend(self, name: str, upwards: bool) -> Tuning:
         """This grid with one more value of ``name`` beyond its edge, as far again as the last step went.
 
-        Positive values grow by their last ratio, others by their last difference.
+        Positive values grow by their last ratio, others by their last difference; whole numbers stay whole.
         """
         values = self.over[name]
         last, before = (values[-1], values[-2]) if upwards else (values[0], values[1])
-        positive = values[0] > 0
-        new = last * last / before if positive else 2 * last - before
+        new = last * last / before if values[0] > 0 else 2 * last - before
+        new = round(new) if all(isinstance(value, int) for value in values) else float(f"{new:.12g}")
         grown = (*values, new) if upwards else (new, *values)
         return dataclasses.replace(self, over={**self.over, name: grown})
 
-    def edges(self, point: Point) -> tuple[str, ...]:
-        """The hyper-parameters whose value at ``point`` is the smallest or the largest of the grid.
+    def is_edge(self, name: str, value: float) -> bool:
+        """Whether ``value`` is the smallest or the largest that was tried, and the best may lie beyond it.
 
-        Of quasi-random points none lies on an edge; those in the outer tenth of the range (in logs) count.
+        0 is no edge below: nothing lies beyond it. Of quasi-random points those in an outer band of the range (in
+        logs) count, so narrow that 5 % of all points lie in one for some hyper-parameter.
         """
-        return tuple(name for name in self.over if self._is_edge(name, point[name]))
-
-    def _is_edge(self, name: str, value: float) -> bool:
         low, high = self.over[name][0], self.over[name][-1]
         if self.trials is None:
-            return value in (low, high)
+            return value == high or (value == low and low != 0)
+        band = (1 - 0.95 ** (1 / len(self.over))) / 2
         place = math.log(value / low) / math.log(high / low)
-        return not 0.1 <= place <= 0.9
+        return not band <= place <= 1 - band
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name, as plain values."""
@@ -163,13 +166,18 @@ def _scale_learning_rates(training: Training, factor: float) -> Training:
 
 def _put(training: Training, path: str, value: float) -> Training:
     field_name, _, rest = path.partition(".")
-    known = [f.name for f in dataclasses.fields(training)]
-    if field_name not in known:
-        close = difflib.get_close_matches(field_name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(known)}"
-        raise StudyError(f"no hyper-parameter {path!r}: the recipe has no {field_name!r}; {hint}")
+    if field_name not in _TUNABLE:
+        if field_name in {f.name for f in dataclasses.fields(training)}:
+            raise StudyError(f"{path!r} cannot be tuned: the arms keep equal tokens, batches and evaluation")
+        known = [LEARNING_RATE, *_TUNABLE, *(f"optimizer.{name}" for name in training.optimizer.resolved())]
+        close = [name for name in known if name.endswith(f".{path}")] or difflib.get_close_matches(path, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "it is a path below optimizer or schedule, or clip"
+        also = f" {LEARNING_RATE!r} multiplies every rate" if field_name == "lr" else ""
+        raise StudyError(f"no hyper-parameter {path!r}; {hint}{also}")
     if not rest:
-        return training.replace(**{field_name: value})
+        if field_name != "clip":
+            raise StudyError(f'{path!r} has no value of its own; name one below it, such as "{path}.weight_decay"')
+        return training.replace(clip=value)
     inner = getattr(training, field_name)
     if not isinstance(inner, Spec):
         raise StudyError(f"no hyper-parameter {path!r}: the recipe's {field_name} is {inner!r}, no spec")

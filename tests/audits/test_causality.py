@@ -6,6 +6,7 @@ from torch import nn
 
 from paribus.audits.causality import EXACT, find_leaks
 from paribus.audits.surroundings import plain_settings
+from paribus.nn import PreNorm
 from paribus.nn.contract import build_model
 from paribus.specs import spec
 
@@ -190,6 +191,57 @@ def test_a_dead_slice_of_a_stack_is_noted_by_number_and_count(corpus):
     assert (found.severity, found.site) == ("note", "blocks.1.mlp")
     assert found.evidence["slices"] == {"blocks.1.mlp.maps": [1]}
     assert found.evidence["parameters"] == 32 * 32
+
+
+# The place where a gradient stops.
+
+
+class DetachedMixer(nn.Module):
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.mix = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.mix(x).detach()
+
+
+class DetachedNorm(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x):
+        return (x * self.weight).detach()
+
+
+class DetachedBranch(PreNorm):
+    """What the mixer says is detached, by the block."""
+
+    def forward(self, x):
+        x = x + self.mixer(self.mixer_norm(x)).detach()
+        return x + self.mlp(self.mlp_norm(x))
+
+
+def test_the_users_part_is_blamed_for_dead_parameters_and_not_the_norm_before_it(corpus):
+    found = the("dead parameters", audit_specs(make_study(arm=BASELINE.replace("*mixer", spec(DetachedMixer))), corpus))
+    assert (found.severity, found.site) == ("doubt", "blocks.0.mixer")
+    assert found.evidence["tensors"][0] == "blocks.0.mixer_norm.weight"
+    assert found.message.endswith("and 4 more")  # of weight and bias of a norm and a map, in two blocks
+
+
+def test_the_users_part_is_blamed_for_all_that_is_silent_before_it(corpus):
+    found = the(
+        "dead parameters", audit_specs(make_study(arm=BASELINE.replace("final_norm", spec(DetachedNorm))), corpus)
+    )
+    assert found.site == "final_norm"
+    assert any(name.startswith("blocks.0.mlp.") for name in found.evidence["tensors"])
+
+
+def test_where_all_dead_parts_are_ours_the_last_of_the_first_block_is_blamed(corpus):
+    block = BASELINE["blocks.0"]
+    arm = BASELINE.replace("blocks.?", spec(DetachedBranch, **dict(block.arguments)))
+    found = the("dead parameters", audit_specs(make_study(arm=arm), corpus))
+    assert found.site == "blocks.0.mixer"
 
 
 def test_settings_moved_inside_are_told_and_put_back():

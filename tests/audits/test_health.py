@@ -75,6 +75,15 @@ def test_parameters_that_never_move_are_doubted_at_the_innermost_site_where_the_
     assert found.evidence["share_unmoved"] == {"blocks.0.mlp": 0.25}
 
 
+def test_what_is_wrong_with_the_whole_model_is_told_of_the_model():
+    whole = {"sites": {"": {"unmoved": 0.5}}}
+    (found,) = find_unmoved_parameters(STUDY, make_records(baseline=[whole]))
+    assert found.site == "model" and found.evidence["share_unmoved"] == {"model": 0.5}
+    assert "at the model never moved from their initial values in 1 run" in found.message
+    (found,) = odd(baseline=[sites(1.0, site="")] * 2, arm=[sites(50.0, site="")] * 2)
+    assert found.site == found.evidence["sites"][0]["site"] == "model"
+
+
 def test_parameters_that_never_move_in_the_baseline_either_are_noted_in_both():
     records = make_records(baseline=[still(0.5)] * 2, arm=[still(0.5)] * 2)
     assert [(f.arm, f.severity) for f in find_unmoved_parameters(STUDY, records)] == [

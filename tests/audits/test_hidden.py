@@ -5,8 +5,11 @@ import torch.nn.functional as F
 from small_studies import BASELINE, TRAINING, audit_specs, make_study, of, the, worst
 from torch import nn
 
-from paribus.nn import MLP, Attention, GatedMLP, LinearAttention, MoE, NoisyTopK, RMSNorm, Transformer
+from paribus.audits.observation import APART, measure_objective
+from paribus.audits.probes import randomize
+from paribus.nn import MLP, Attention, GatedMLP, LinearAttention, MoE, NoisyTopK, RMSNorm, Transformer, llama
 from paribus.nn.balance import LoadBalance
+from paribus.nn.contract import build_model
 from paribus.specs import spec
 
 
@@ -78,6 +81,25 @@ class TwoLosses(Transformer):
 class SameLoss(Transformer):
     def loss(self, tokens, targets):
         return F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
+
+
+class Smoothed(Transformer):
+    smoothing = 0.1
+
+    def loss(self, tokens, targets):
+        return F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten(), label_smoothing=self.smoothing)
+
+
+class HardlySmoothed(Smoothed):
+    smoothing = 0.01
+
+
+class SmallPartition(Transformer):
+    """With a z-loss, 1e-4 times the squared logarithm of the sum of all exponentials."""
+
+    def loss(self, tokens, targets):
+        logits = self(tokens).flatten(0, 1)
+        return F.cross_entropy(logits, targets.flatten()) + 1e-4 * logits.logsumexp(-1).square().mean()
 
 
 class SetsThreads(nn.Module):
@@ -158,7 +180,60 @@ def test_weights_in_another_type_are_doubted_and_an_exact_table_is_not(corpus):
     assert hidden("types", corpus, arm=BASELINE.replace("*mlp", spec(HalfTable))) == []
 
 
+class FineMLP(planted.CoarseMLP):
+    def forward(self, x):
+        return self.mix(x).double().sigmoid().type_as(x)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (None, planted.CoarseMLP, "computes in bfloat16 where the baseline's are float32, in 2 places"),
+        (planted.CoarseMLP, None, "computes in float32 where the baseline's are bfloat16, in 2 places"),
+        (planted.CoarseMLP, FineMLP, "computes in float64 where the baseline's are bfloat16, in 2 places"),
+        (planted.CoarseMLP, planted.CoarseMLP, None),
+    ],
+)
+def test_the_types_of_both_arms_are_told_whichever_has_the_odd_one(before, after, words, corpus):
+    baseline, arm = (BASELINE.replace("*mlp", spec(part)) if part else BASELINE for part in (before, after))
+    found = hidden("types", corpus, baseline, arm=arm.replace("*norm", spec(RMSNorm)))
+    assert [(f.severity, f.site) for f in found] == [("doubt", "blocks.0.mlp")] * (words is not None)
+    assert all(words in f.message for f in found)
+
+
+def test_one_place_is_one_place(corpus):
+    (found,) = hidden(
+        "types",
+        corpus,
+        spec(Transformer, **dict(BASELINE.replace("final_norm", spec(DoubleWeights)).arguments)),
+        arm=BASELINE,
+    )
+    assert "keeps weights in float32 where the baseline's are float64, in 1 place: final_norm.weight" in found.message
+
+
 # Objectives.
+
+
+@pytest.mark.parametrize("base", [BASELINE, llama(d_model=64, n_layers=3, n_heads=4)])
+@pytest.mark.parametrize("length", [24, 128])
+def test_smoothed_labels_show_their_share_at_any_size(base, length):
+    def gap(cls):
+        model = build_model(spec(cls, **dict(base.arguments)), 0, vocab_size=257, seq_len=length)
+        randomize(model, 0)
+        return measure_objective(model, 257, length).gap
+
+    # Smoothing adds s (U - H), U the loss of a token drawn at random. Half of the targets cost about U, and half, being
+    # the likeliest of 257, nearly nothing: H = U / 2.
+    assert gap(Smoothed) == pytest.approx(0.1, rel=0.2)
+    assert gap(HardlySmoothed) == pytest.approx(0.01, rel=0.2)
+    assert gap(SmallPartition) > 10 * APART
+    assert gap(SameLoss) < APART / 10
+
+
+@pytest.mark.parametrize("cls", [Smoothed, HardlySmoothed, SmallPartition])
+def test_a_little_beside_the_cross_entropy_is_doubted(cls, corpus):
+    (found,) = hidden("objective", corpus, arm=spec(cls, **dict(BASELINE.arguments)))
+    assert found.severity == "doubt"
 
 
 def test_a_loss_that_is_not_the_cross_entropy_is_doubted_and_one_that_is_is_not(corpus):
@@ -184,8 +259,8 @@ def test_an_auxiliary_loss_at_a_change_is_noted_with_its_size(corpus):
 
 def test_another_kernel_is_noted_with_both_sets(corpus):
     (found,) = hidden("kernels", corpus, arm=BASELINE.replace("*norm", spec(RMSNorm)))
-    assert found.severity == "note"
-    assert set(found.evidence["baseline"]) - set(found.evidence["arm"]) == {"layer norm"}
+    assert found.severity == "note" and "in 1 fused kernel: " in found.message
+    assert set(found.evidence["baseline"]) - set(found.evidence["treatment"]) == {"layer norm"}
     assert hidden("kernels", corpus, arm=BASELINE.replace("*mlp.d_ff", 96)) == []
 
 

@@ -120,7 +120,7 @@ def test_swiglu_at_equal_width_is_doubted_with_its_numbers(corpus):
     found = the("parameters and FLOPs", findings)
     more = 2 * 32 * 128
     assert found.severity == "doubt"
-    assert found.evidence["parameters, arm"] - found.evidence["parameters, baseline"] == more
+    assert found.evidence["parameters, treatment"] - found.evidence["parameters, baseline"] == more
     assert found.evidence["parameters, relative"] == more / found.evidence["parameters, baseline"]
     assert found.evidence["training FLOPs per token, relative"] > 0.05
 

@@ -1,11 +1,10 @@
 import math
 
 import pytest
-import torch
-import torch.nn.functional as F
 from small_studies import BASELINE, TRAINING, make_study
 from torch import nn
 
+from paribus.audits.observation import APART, Objective
 from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
 from paribus.errors import TrainingError
 from paribus.nn import RMSNorm
@@ -60,6 +59,10 @@ def test_schedules_that_decay_are_not_suspected(schedule):
         (points(0.5, 0), "note", "largest factor is 0.5"),
         (points(2, 0), "note", "largest factor is 2"),
         (points(0, 0.5, 1, 0), "note", "66% of the 100 steps go by"),
+        (points(0, 1), "note", "99% of the 100 steps go by"),
+        (points(0, 0.999, 1), "note", "50% of the 100 steps go by"),
+        (points(0.995, 1), "note", "never decays"),
+        (points(0, 1, 1, 1, 1), "note", "never decays: the last of 100 steps has 1.00"),
     ],
 )
 def test_an_odd_schedule_is_told_once_for_all_arms(schedule, severity, words):
@@ -106,27 +109,17 @@ def test_a_schedule_that_breaks_in_the_middle_is_refused_before_training():
         require_recipe(TRAINING.replace(schedule=spec(Breaks)), nn.Linear(2, 2))
 
 
-class Bigram(nn.Module):
-    def __init__(self, smoothing=0.0):
-        super().__init__()
-        self.table, self.smoothing = nn.Embedding(7, 7), smoothing
-        self.drop = nn.Dropout(0.5)
-
-    def forward(self, tokens):
-        return self.drop(self.table(tokens))
-
-    def loss(self, tokens, targets):
-        logits = self(tokens).flatten(0, 1)
-        return F.cross_entropy(logits, targets.flatten(), label_smoothing=self.smoothing)
-
-
 @pytest.mark.parametrize(
-    ("metric", "smoothing", "is_told"),
-    [(TRAIN_LOSS, 0.1, True), (TRAIN_LOSS, 0.0, False), (VAL_LOSS, 0.1, False)],
+    ("metric", "goal", "is_told"),
+    [
+        (TRAIN_LOSS, Objective(5 * (1 + 2 * APART), 5.0, {}), True),
+        (TRAIN_LOSS, Objective(5 * (1 + APART / 2), 5.0, {}), False),
+        (TRAIN_LOSS, Objective(None, None, {"blocks.0.mlp.balance": 0.5}), False),
+        (TRAIN_LOSS, None, False),
+        (VAL_LOSS, Objective(6.0, 5.0, {}), False),
+    ],
 )
-def test_a_loss_of_its_own_is_told_where_it_is_what_the_study_is_judged_on(metric, smoothing, is_told):
-    study, model = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), metric=metric), Bigram(smoothing).eval()
-    state = torch.random.get_rng_state()
-    found = list(find_mixed_metric(study, "arm", model, vocab_size=7, length=5))
+def test_a_loss_of_its_own_is_told_where_it_is_what_the_study_is_judged_on(metric, goal, is_told):
+    study = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), metric=metric)
+    found = list(find_mixed_metric(study, "arm", goal))
     assert [(f.check, f.severity, f.arm) for f in found] == [("metric", "doubt", "arm")] * is_told
-    assert torch.equal(torch.random.get_rng_state(), state) and not model.training

@@ -2,7 +2,7 @@
 
 from small_studies import BASELINE, make_study, slow
 
-from paribus.audits.times import find_untrusted_times
+from paribus.audits.times import audit_times
 from paribus.nn import RMSNorm
 from paribus.specs import spec
 
@@ -31,11 +31,7 @@ def make_timing(busy=False, first=0.02, spread=1.02, rejected=0, **treatments):
 
 
 def find(timing):
-    return list(find_untrusted_times(STUDY, timing))
-
-
-def test_without_times_there_is_nothing_to_say():
-    assert find(None) == []
+    return list(audit_times(STUDY, timing["measured"]))
 
 
 def test_quiet_times_are_not_suspected():
@@ -69,10 +65,3 @@ def test_the_same_code_timed_slower_than_itself_is_doubted():
 
 def test_the_same_model_under_another_recipe_is_other_code():
     assert find(make_timing(slow=row("slower", 1.21, 1.1, 1.33))) == []
-
-
-def test_the_audit_of_records_takes_the_times_along():
-    from paribus.audits import audit_records
-
-    found = audit_records(STUDY, {}, {}, make_timing(first=0.5, rms=row("undecided")))
-    assert [finding.check for finding in found if finding.check == "timing"] == ["timing"]

@@ -35,7 +35,7 @@ def tuned(**changes):
         "baseline": {"curve": curve(4.1, 4.0, 4.2), "best": {"learning_rate": 1.0}, "edges": []},
         "ScaleNorm": {"curve": curve(4.3, 4.1, None), "best": {"learning_rate": 1.0}, "edges": []},
     }
-    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "extended": 0, "arms": arms} | changes
+    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "points_added": 0, "arms": arms} | changes
 
 
 def test_without_runs_beside_the_pairs_there_is_no_such_section():
@@ -59,13 +59,26 @@ def test_the_picture_of_a_tuned_rate_leaves_out_what_diverged_and_has_equal_fact
     assert picture in page_of(tuning=tuned()).pictures
 
 
-def test_two_tuned_hyperparameters_have_a_table_and_no_picture():
-    point = {"learning_rate": 1.0, "clip": 2.0}
-    arm = {"curve": [{"point": point, "value": 4.0, "values": [4.0]}], "best": point, "edges": []}
+def test_of_two_tuned_hyperparameters_the_picture_shows_the_rate_at_the_best_of_the_other():
+    points = [({"learning_rate": rate, "clip": clip}, rate + clip) for rate in (0.5, 1.0) for clip in (1.0, 2.0)]
+    rows = [{"point": point, "value": value, "values": [value]} for point, value in points]
+    arm = {"curve": rows, "best": rows[0]["point"], "edges": []}
     over = {"learning_rate": [0.5, 1.0], "clip": [1.0, 2.0]}
     section = the("Tuning", page_of(tuning=tuned(over=over, arms={"baseline": arm, "ScaleNorm": arm})))
-    assert section.pictures == ()
-    assert section.tables[0].rows[0][:2] == ("1.00", "2.00")
+    (picture,) = section.pictures
+    assert [(series.x, series.y) for series in picture.series] == 2 * [((0.5, 1.0), (1.5, 2.0))]
+    assert [row[:2] for row in section.tables[0].rows][:2] == [("0.500", "1.00"), ("0.500", "2.00")]
+
+
+def test_a_trial_that_blew_up_hides_neither_the_digits_nor_the_curves_of_the_others():
+    arms = tuned()["arms"] | {
+        "ScaleNorm": {"curve": curve(4.3, 4.1, 7e10), "best": {"learning_rate": 1.0}, "edges": []}
+    }
+    section = the("Tuning", page_of(tuning=tuned(arms=arms)))
+    assert [row[2] for row in section.tables[0].rows][:2] == ["4.300", "4.100 (chosen)"]
+    (picture,) = section.pictures
+    assert picture.series[1].x == (0.5, 1.0)
+    assert "1 trial far worse" in picture.caption
 
 
 def test_a_tuned_study_does_not_say_that_no_arm_was_tuned():
@@ -95,7 +108,7 @@ def test_other_rates_stand_beside_the_shared_one_with_the_differences_at_each():
 def test_the_noise_of_the_baseline_is_told_with_its_intervals_and_the_power_of_the_budget():
     null = calibrate_null([4.0, 4.1, 4.2], [4.001, 4.099, 4.2], Rule(margin=0.02), "nats/token").to_json()
     section = the("The baseline against itself", page_of(null=null))
-    assert section.sentences[0].startswith("The baseline has an sd of 0.10 (90 % interval ")
+    assert section.sentences[0].startswith("The baseline has an sd of 0.1 (90 % interval ")
     assert section.sentences[2:] == tuple(null["sentences"])
     (table,) = section.tables
     assert len(table.rows) == 3
@@ -107,5 +120,5 @@ def test_both_pages_show_the_sections():
     widths = [{"width": 80, "seed": 0, "status": "done", "value": 4.125, "parameters": 1000.0}]
     page = page_of(tuning=tuned(), trials={"rates": rates, "widths": widths}, null=None)
     for text in (write_markdown(page), write_html(page)):
-        for shown in ("Tuning", "Other learning rates", "Size response", "4.250 (-0.250)", "(chosen)", "tuning"):
+        for shown in ("Tuning", "Other learning rates", "Size response", "(-0.25", "(chosen)", "tuning"):
             assert shown in text

@@ -12,8 +12,10 @@ _HOMES = {
     "audit_arms": "design",
     "audit_design": "design",
     "audit_records": "outcome",
+    "audit_times": "times",
     "audit_trials": "sensitivity",
     "compare_specs": "difference",
+    "find_odd_schedules": "recipe",
     "measure_arms": "matching",
 }
 __all__ = sorted(_HOMES)

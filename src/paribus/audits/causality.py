@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.paths import site_of
 from paribus.audits.probes import (
     buffers_kept,
     constant_noise,
@@ -20,7 +21,6 @@ from paribus.audits.probes import (
     forward_exactly,
     randomize,
 )
-from paribus.audits.sites import site_of
 from paribus.nn.precision import float64_arithmetic
 from paribus.records import Finding
 from paribus.specs import Spec

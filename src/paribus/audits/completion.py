@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from paribus.audits.wording import write_count
 from paribus.records import Finding, Record
 from paribus.study import BASELINE
 from paribus.training.schedule import Constant, Cosine, Linear, WarmupStableDecay
@@ -55,7 +56,7 @@ def _failures(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
         yield Finding(
             check="seeds",
             severity="invalid",
-            message=f"{len(failed)} of {len(runs)} runs of {arm!r} failed; seed {seed}: {why}",
+            message=f"{len(failed)} of {write_count(len(runs), 'run')} of {arm!r} failed; seed {seed}: {why}",
             arm=arm,
             evidence={"failed": {str(seed): why for seed, why in failed.items()}, "runs": len(runs)},
             remedy="mend the cause and run again; a failed run is done anew, the others are kept",
@@ -68,7 +69,8 @@ def _divergences(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
         yield Finding(
             check="seeds",
             severity="note",
-            message=f"{len(diverged)} of {len(runs)} runs of {arm!r} diverged (seeds {_listed(diverged)})",
+            message=f"{len(diverged)} of {write_count(len(runs), 'run')} of {arm!r} diverged (seeds "
+            f"{_listed(diverged)})",
             arm=arm,
             evidence={"diverged": diverged, "runs": len(runs)},
             remedy="a diverged run is a result; at a lower learning rate it would be another study",
@@ -113,7 +115,8 @@ def _too_few_steps(arm: str, short: dict[int, int], planned: int) -> Finding:
     return Finding(
         check="schedule",
         severity="doubt",
-        message=f"{len(short)} runs of {arm!r} did not take the {planned} steps planned; seed {seed} took {steps}",
+        message=f"{write_count(len(short), 'run')} of {arm!r} did not take the {write_count(planned, 'step')} planned; "
+        f"seed {seed} took {steps}",
         arm=arm,
         evidence={"planned": planned, "steps": {str(seed): count for seed, count in short.items()}},
         remedy="delete the folders of these runs and run again",

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.paths import lies_under, site_of
 from paribus.audits.probes import Probe, draw_tokens, forward
-from paribus.audits.sites import is_ours, parts_of, site_of
+from paribus.audits.sites import is_ours, parts_of
+from paribus.audits.wording import list_some, write_count
 from paribus.errors import ParibusError
 from paribus.nn.checks import CHECKED_SLOTS, Check, check_part
 from paribus.records import Finding
@@ -21,7 +23,6 @@ from paribus.specs import Spec
 from paribus.study import BASELINE
 
 _LARGEST = 5_000_000  # parameters of a whole model of the user's, whose sizes are not small ones
-_SHOWN = 4
 _VARIED = 16  # different numbers in a tensor; fewer are a constant, a mask or an identity
 
 _DOUBTED = ("has the right gradient", "is deterministic", "resets the same")
@@ -64,12 +65,11 @@ def find_unsteady_start(arm: str, probe: Probe, seed: int) -> Iterator[Finding]:
     if not names or (trained.isdisjoint(names) and _say_the_same(model, again, probe.vocab_size, probe.length)):
         return
     site = site_of(names[0].rpartition(".")[0], spec)
-    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     yield Finding(
         check="conformance",
         severity="invalid",
-        message=f"{len(names)} of {len(left)} tensors of {arm!r} differ between two constructions with seed {seed}: "
-        f"{listed}",
+        message=f"{len(names)} of {write_count(len(left), 'tensor')} of {arm!r} differ between two constructions with "
+        f"seed {seed}: {list_some(names)}",
         arm=arm,
         site=site or "model",
         evidence={"differing": len(names), "of": len(left), "tensors": names},
@@ -87,11 +87,11 @@ def _seedless(arm: str, model: nn.Module, other: nn.Module, spec: Spec) -> Itera
     ]
     if names:
         site = site_of(names[0].rpartition(".")[0], spec)
-        listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         yield Finding(
             check="conformance",
             severity="note",
-            message=f"{len(names)} of {len(others)} parameters of {arm!r} start the same with every seed: {listed}",
+            message=f"{len(names)} of {write_count(len(others), 'parameter')} of {arm!r} start the same with every "
+            f"seed: {list_some(names)}",
             arm=arm,
             site=site or "model",
             evidence={"seedless": len(names), "of": len(others), "tensors": names},
@@ -171,7 +171,7 @@ def _foreign_parts(model: nn.Module, spec: Spec) -> dict[str, Spec]:
 
 def _is_fed_as_in_suite(path: str, parts: Mapping[str, nn.Module]) -> bool:
     """A norm of heads, or a part inside a part of the user's, may be fed anything."""
-    owners = [part for owner, part in parts.items() if path and (not owner or path.startswith(f"{owner}."))]
+    owners = [part for owner, part in parts.items() if owner != path and lies_under(path, owner)]
     return all(is_ours(type(owner)) and owner.paribus_slot in ("block", "model") for owner in owners)
 
 
@@ -198,7 +198,8 @@ def _unfit(arm: str, use: _Use, severity: str, checks: list[Check], total: int) 
     return Finding(
         check="conformance",
         severity=severity,
-        message=f"{_named(arm, use)} fails {len(checks)} of {total} checks alone, at small sizes: {failed}",
+        message=f"{_named(arm, use)} fails {len(checks)} of {write_count(total, 'check')} alone, at small sizes: "
+        f"{failed}",
         arm=arm,
         site=use.sites[0] or "model",
         evidence={"slot": use.slot, "sites": list(use.sites), "failed": {c.name: c.detail for c in checks}},
@@ -219,7 +220,7 @@ def _untried(arm: str, use: _Use, why: str) -> Finding:
 
 
 def _named(arm: str, use: _Use) -> str:
-    count = f"{len(use.sites)} site" + ("s" if len(use.sites) > 1 else "")
+    count = write_count(len(use.sites), "site")
     return f"{use.part.cls.__name__} as {use.slot} of {arm!r} ({count}, first {use.sites[0] or 'model'})"
 
 

@@ -99,11 +99,11 @@ def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) ->
                 require_logits(model, vocab_size, length)
             require_recipe(arm.training, model)
             seen[name] = observe(probe, arm.training)
-            yield from find_mixed_metric(study, name, model, vocab_size, length)
             yield from find_unsteady_start(name, probe, study.first_seed)
             with naming_site(model, vocab_size):
                 yield from find_dead_parameters(name, model, vocab_size, length)
             goals[name] = measure_objective(model, vocab_size, length)
+            yield from find_mixed_metric(study, name, goals[name])
             model.double()
             leaks = list(find_leaks(name, model, arm.model, vocab_size, length))
             yield from leaks

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from paribus.audits.factors import find_joined_factors, listed, site_of
+from paribus.audits.factors import find_joined_factors
+from paribus.audits.paths import site_of
+from paribus.audits.wording import list_some, write_count
 from paribus.records import Finding
 from paribus.specs import Change, Spec, describe
 from paribus.study import Study
@@ -43,7 +45,7 @@ def compare_specs(study: Study, arm: str) -> Difference:
     model = study.baseline.diff(study.arms[arm].model)
     recipe = study.training.diff(study.arms[arm].training)
     before = {"": study.baseline, **study.baseline.sites()}
-    sites = tuple(dict.fromkeys(site_of(change.path, before) for change in model))
+    sites = tuple(dict.fromkeys(site_of(change.path, study.baseline) for change in model))
     classes = {before[path].cls for path in sites}
     n_alike = sum(site.cls in classes for site in before.values())
     return Difference(arm, model, recipe, sites, n_alike)
@@ -80,7 +82,8 @@ def _some_sites(difference: Difference) -> Finding:
     return Finding(
         check="sites changed",
         severity="note",
-        message=f"{difference.arm!r} changes {n} of {m} sites of this kind: {listed(difference.sites)}",
+        message=f"{difference.arm!r} changes {n} of {write_count(m, 'site')} of this kind: "
+        f"{list_some(difference.sites)}",
         arm=difference.arm,
         site=difference.sites[0] if n == 1 else None,
         evidence={"sites_changed": n, "sites_alike": m, "sites": list(difference.sites)},
@@ -107,11 +110,11 @@ def _moved_along(study: Study, difference: Difference) -> Iterator[Finding]:
                 said = f"from {describe(pair[0])} to {describe(pair[1])}"
                 found.setdefault(name, {}).setdefault(said, []).append(change.path)
     for name, moves in sorted(found.items()):
-        moved = [f"{said} at {len(sites)} site{'s' if len(sites) > 1 else ''}" for said, sites in moves.items()]
+        moved = [f"{said} at {write_count(len(sites), 'site')}" for said, sites in moves.items()]
         yield Finding(
             check="several differences",
             severity="note",
-            message=f"{difference.arm!r} also changes {name} {listed(moved)}",
+            message=f"{difference.arm!r} also changes {name} {list_some(moved)}",
             arm=difference.arm,
             evidence={"argument": name, "sites": {said: len(sites) for said, sites in moves.items()}},
             remedy=f"write the baseline's {name} into the new spec, unless the change is meant",
@@ -128,7 +131,7 @@ def _undeclared(study: Study, difference: Difference) -> Iterator[Finding]:
         yield Finding(
             check="undeclared difference",
             severity="doubt",
-            message=f"{difference.arm!r} differs in {len(stray)} undeclared places: {listed(stray)}",
+            message=f"{difference.arm!r} differs in {write_count(len(stray), 'undeclared place')}: {list_some(stray)}",
             arm=difference.arm,
             site=stray[0].path,
             evidence={"undeclared": [str(change) for change in stray], "declared": list(patterns or ())},

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from paribus.audits.course import CURVE_OF_METRIC
+from paribus.audits.wording import write_count
 from paribus.records import Finding, Record
 from paribus.training.statistics import TREND_WINDOW
 
@@ -104,8 +105,8 @@ def _unfounded(
     return Finding(
         check="evidence",
         severity="invalid",
-        message=f"{len(wrong)} of {len(done)} records of {arm!r} say what their evidence does not: {key} of seed "
-        f"{seed} is {_number(said)} in the record, and {_number(found)} by {source}{best}",
+        message=f"{len(wrong)} of {write_count(len(done), 'record')} of {arm!r} say what their evidence does not: "
+        f"{key} of seed {seed} is {_number(said)} in the record, and {_number(found)} by {source}{best}",
         arm=arm,
         evidence={
             "records": {

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
+from paribus.audits.paths import site_of
+from paribus.audits.wording import list_some
 from paribus.errors import SpecError
 from paribus.records import Finding
 from paribus.specs import Change, Spec, describe
 from paribus.study import BASELINE, Arm, Study
 
-SHOWN = 4  # things spelled out in a message
 WRITTEN = 80  # characters of a value in code
 
 
@@ -53,7 +54,7 @@ def find_joined_factors(study: Study, arm: str) -> Iterator[Finding]:
         check="several differences",
         severity="note",
         message=f"{arm!r} differs{beside} in {len(factors)} things at once: "
-        f"{listed(factor.said for factor in factors)}; {said}",
+        f"{list_some(factor.said for factor in factors)}; {said}",
         arm=arm,
         evidence={
             "n_kinds": len(factors),
@@ -81,7 +82,7 @@ def split_factors(before: Arm, after: Arm) -> tuple[Factor, ...]:
         if isinstance(change.before, Spec) and isinstance(change.after, Spec):
             said = f"{change.before.cls.__name__} -> {change.after.cls.__name__}"
         else:
-            owner = site_of(change.path.rpartition(".")[0], sites)
+            owner = site_of(change.path.rpartition(".")[0], before.model)
             argument = change.path[len(owner) + 1 if owner else 0 :]
             said = f"{sites[owner].cls.__name__}.{argument}: {describe(change.before)} -> {describe(change.after)}"
         found.setdefault(said, []).append(change)
@@ -105,20 +106,6 @@ def write_edit(name: str, before: Arm, factor: Factor) -> str:
             if set(before.model.diff(before.model.replace(pattern, value))) == set(factor.changes):
                 return f'{name}.replace("{pattern}", {written})'
     return name + "".join(f'.replace("{path}", {written})' for path in paths)
-
-
-def site_of(path: str, sites: Mapping[str, Spec]) -> str:
-    """The innermost of ``sites`` that is at ``path`` or holds it."""
-    while path not in sites:
-        path = path.rpartition(".")[0]
-    return path
-
-
-def listed(things: Any) -> str:
-    """The first few, and how many more."""
-    shown = [str(thing) or "model" for thing in things]
-    more = f", and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return ", ".join(shown[:SHOWN]) + more
 
 
 def _choose_origin(study: Study, arm: str) -> tuple[str, tuple[Factor, ...]]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
-from paribus.audits.pairing import changed_sites, lies_under
+from paribus.audits.pairing import changed_sites
+from paribus.audits.paths import lies_under
+from paribus.audits.wording import write_count
 from paribus.records import Finding, Record
 from paribus.study import BASELINE
 
@@ -40,7 +42,7 @@ def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapp
     """Trainable tensors that ended with the bits they began with, in every run of an arm."""
     still = {arm: _still(_done(records.get(arm, {}))) for arm in study["arms"]}
     for arm, sites in still.items():
-        inner = [site for site in sites if not any(_is_inside(other, site) for other in sites)]
+        inner = [site for site in sites if not any(other != site and lies_under(other, site) for other in sites)]
         if not inner:
             continue
         site = max(inner, key=lambda path: sites[path])
@@ -49,10 +51,14 @@ def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapp
             check="unmoved parameters",
             severity="doubt" if moved else "note",
             message=f"{sites[site]:.0%} of the parameters of {arm!r} at {site or 'the model'} never moved from their "
-            f"initial values in {len(_done(records[arm]))} runs" + (", the baseline's there did" if moved else ""),
+            f"initial values in {write_count(len(_done(records[arm])), 'run')}"
+            + (", the baseline's there did" if moved else ""),
             arm=arm,
-            site=site,
-            evidence={"share_unmoved": {path: sites[path] for path in inner}, "runs": len(_done(records[arm]))},
+            site=site or "model",
+            evidence={
+                "share_unmoved": {path or "model": sites[path] for path in inner},
+                "runs": len(_done(records[arm])),
+            },
             remedy="find what undoes or loses their updates; if they are constants, set requires_grad to False",
         )
 
@@ -82,7 +88,8 @@ def _odd_sites(
     plans = study["arms"]
     changed = changed_sites(plans[BASELINE]["model"], plans[arm]["model"])
     same_recipe = plans[BASELINE]["training"] == plans[arm]["training"]
-    untouched = [place for place in gaps if same_recipe and not lies_under(place[0], changed)]
+    is_changed = {site: any(lies_under(site, above) for above in changed) for site, _ in gaps}
+    untouched = [place for place in gaps if same_recipe and not is_changed[place[0]]]
     far = [place for place in untouched if n_pairs > 1 and _ratio(*gaps[place]) > FAR_OUT]
     site, key = max(far or gaps, key=lambda place: _ratio(*gaps[place]))
     there, here = gaps[site, key]
@@ -91,14 +98,14 @@ def _odd_sites(
         check="site norms",
         severity="doubt" if far else "note",
         message=f"after training the {_MEASURED[key]} of {arm!r} at {site or 'the model'} have {times} the baseline's "
-        f"size, {here:.2g} against {there:.2g}; {len({place[0] for place in gaps})} sites are off by more than "
-        f"{OUT_OF_LINE:.0f} in each of {n_pairs} pairs",
+        f"size, {here:.2g} against {there:.2g}; off by more than {OUT_OF_LINE:.0f} in each of "
+        f"{write_count(n_pairs, 'pair')}: {write_count(len(is_changed), 'site')}",
         arm=arm,
-        site=site,
+        site=site or "model",
         evidence={
             "sites": [
-                {"site": site, "what": key, "treatment": here, "baseline": there, "changed": lies_under(site, changed)}
-                for (site, key), (there, here) in gaps.items()
+                {"site": at or "model", "what": what, "treatment": mine, "baseline": theirs, "changed": is_changed[at]}
+                for (at, what), (theirs, mine) in gaps.items()
             ],
             "pairs": n_pairs,
         },
@@ -114,10 +121,11 @@ def _collapse(arm: str, collapsed: Mapping[str, list[int]], loads: Loads) -> Fin
     return Finding(
         check="routing",
         severity="doubt" if 2 * len(seeds) >= runs else "note",
-        message=f"the router of {arm!r} at {site} has collapsed in {len(seeds)} of {runs} runs: one expert of "
-        f"{len(load)} takes {max(load):.0%} of the assignments (seed {seeds[0]})",
+        message=f"the router of {arm!r} at {site or 'the model'} has collapsed in {len(seeds)} of "
+        f"{write_count(runs, 'run')}: one expert of {len(load)} takes {max(load):.0%} of the assignments "
+        f"(seed {seeds[0]})",
         arm=arm,
-        site=site,
+        site=site or "model",
         evidence={
             "collapsed": collapsed,
             "largest_share": {str(seed): max(loads[site][seed]) for seed in seeds},
@@ -139,10 +147,10 @@ def _idle(arm: str, idle: Mapping[str, Mapping[int, int]], loads: Loads, scored:
     return Finding(
         check="routing",
         severity="doubt" if is_enough and share(site) > DEAD_SHARE else "note",
-        message=f"{counts:.3g} of {n_experts} experts of {arm!r} at {site} got none of {scored:,} scored tokens, "
-        f"on average over {len(idle[site])} runs",
+        message=f"{counts:.3g} of {n_experts} experts of {arm!r} at {site or 'the model'} got none of "
+        f"{write_count(scored, 'scored token')}, on average over {write_count(len(idle[site]), 'run')}",
         arm=arm,
-        site=site,
+        site=site or "model",
         evidence={
             "idle_experts": {path: {str(seed): n for seed, n in of_seed.items()} for path, of_seed in idle.items()},
             "experts": {path: len(next(iter(of_seed.values()))) for path, of_seed in loads.items()},
@@ -216,7 +224,3 @@ def _treatments(study: Mapping[str, Any]) -> list[str]:
 
 def _done(runs: Mapping[int, Record]) -> dict[int, Record]:
     return {seed: record for seed, record in sorted(runs.items()) if record.status == "done"}
-
-
-def _is_inside(site: str, outer: str) -> bool:
-    return site != outer and (not outer or site.startswith(f"{outer}."))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from paribus.audits.difference import compare_specs
-from paribus.audits.observation import Objective, Observed, find_noise
-from paribus.audits.sites import is_ours, site_of
+from paribus.audits.observation import APART, Objective, Observed, find_noise
+from paribus.audits.paths import lies_under, site_of
+from paribus.audits.sites import is_ours
+from paribus.audits.wording import list_some, write_count
 from paribus.records import Finding
 from paribus.specs import Spec
 from paribus.study import BASELINE, Study
 
-APART = 1e-4  # relative; between a model's own loss and the cross-entropy of its logits
-_SHOWN = 4
-
 _SPLIT = "train it in an arm of its own, which differs from the baseline in this alone, or give it to both arms"
+
+
+Edit = list[tuple[str, Any]]
+"""Paths of numbers in a spec, and what to put there, all at once."""
 
 
 def find_hidden_differences(
@@ -43,8 +46,8 @@ def _noise(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[
             yield Finding(
                 check="hidden difference",
                 severity=severity,
-                message=f"{arm!r} draws noise in training at {len(sites)} sites where the baseline has none: "
-                f"{_listed(sites)}",
+                message=f"{arm!r} draws noise in training at {write_count(len(sites), 'site')} where the baseline has "
+                f"none: {list_some(sites)}",
                 arm=arm,
                 site=sites[0] or "model",
                 evidence={"what": "noise", "sites": sites, "sites_baseline": len(set(there.noisy))},
@@ -56,7 +59,8 @@ def _noise(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[
         yield Finding(
             check="hidden difference",
             severity="note" if here.noisy else "doubt",
-            message=f"{arm!r} draws no noise in training at {len(lost)} sites where the baseline does: {_listed(lost)}",
+            message=f"{arm!r} draws no noise in training at {write_count(len(lost), 'site')} where the baseline does: "
+            f"{list_some(lost)}",
             arm=arm,
             site=lost[0] or "model",
             evidence={"what": "noise", "sites": lost, "sites_arm": len(set(here.noisy))},
@@ -66,7 +70,7 @@ def _noise(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[
         yield Finding(
             check="hidden difference",
             severity="doubt",
-            message=f"{arm!r} draws noise in evaluation too, at {len(still)} sites: {_listed(still)}",
+            message=f"{arm!r} draws noise in evaluation too, at {write_count(len(still), 'site')}: {list_some(still)}",
             arm=arm,
             site=still[0] or "model",
             evidence={"what": "noise in evaluation", "sites": still},
@@ -86,12 +90,12 @@ def _routes(seen: Observed, site: str) -> bool:
     """Whether the noise of a site is a router's: drawn in a router's slot, or where something is chosen by it."""
     if seen.slots.get(site) == "router":
         return True
-    below = [path for path in seen.noisy if path == site or path.startswith(f"{site}.")]
+    below = [path for path in seen.noisy if lies_under(path, site)]
     return bool(below) and all(path in seen.choosing for path in below)
 
 
-def _silent_sites(seen: Observed, edits: Iterable[list[tuple[str, Any]]]) -> set[str]:
-    """Sites whose noise is gone when numbers of the spec are replaced, one of the lists of ``edits`` at a time."""
+def _silent_sites(seen: Observed, edits: Iterable[Edit]) -> set[str]:
+    """Sites whose noise is gone when numbers of the spec are replaced, one of ``edits`` at a time."""
     noisy, silent = {site_of(path, seen.spec) for path in seen.noisy}, set()
     for rates in edits:
         quiet = seen.spec
@@ -103,18 +107,18 @@ def _silent_sites(seen: Observed, edits: Iterable[list[tuple[str, Any]]]) -> set
     return silent
 
 
-def _lowered(study: Study, arm: str) -> list[list[tuple[str, Any]]]:
+def _lowered(study: Study, arm: str) -> list[Edit]:
     """The numbers that the treatment changes in the baseline's spec."""
     changes = compare_specs(study, arm).model
     return [[(c.path, c.after) for c in changes if _is_number(c.before) and _is_number(c.after)]]
 
 
-def _rates(study: Study, arm: str, spec: Spec) -> list[list[tuple[str, Any]]]:
+def _rates(study: Study, arm: str, spec: Spec) -> list[Edit]:
     """Arguments that the change or the model spells out, and what takes them back; those of one name together.
 
     What the model spells out, it may hand down to a new part, which then has the noise that it is told to have.
     """
-    together: dict[tuple[str, Any], list[tuple[str, Any]]] = {}
+    together: dict[tuple[str, Any, Any], Edit] = {}
     for name, value in spec.arguments:
         if isinstance(value, float) and 0 < value < 1:
             together[name, value, 0.0] = [(name, 0.0)]
@@ -139,30 +143,41 @@ def _is_number(value: Any) -> bool:
 
 
 def _types(arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
+    """Types of the arm that the baseline has nowhere; and, where there are none, types that only the baseline has."""
     for what, mine, theirs in (
         ("keeps weights", here.types, there.types),
         ("computes", here.computed, there.computed),
     ):
-        usual = set(theirs.values())
-        if other := {path: dtype for path, dtype in mine.items() if dtype not in usual}:
-            path, dtype = next(iter(other.items()))
-            yield Finding(
-                check="hidden difference",
-                severity="doubt",
-                message=f"{arm!r} {what} in {dtype.removeprefix('torch.')} where the baseline's are float32, in "
-                f"{len(other)} places: {_listed(other)}",
-                arm=arm,
-                site=site_of(path.rpartition(".")[0] if what == "keeps weights" else path, here.spec) or "model",
-                evidence={"what": "types", "types": other},
-                remedy=f"leave the type to the recipe's precision; else {_SPLIT}",
-            )
+        places = {path: dtype for path, dtype in mine.items() if dtype not in theirs.values()}
+        spec = here.spec
+        if not places:
+            places = {path: dtype for path, dtype in theirs.items() if dtype not in mine.values()}
+            spec = there.spec
+        if not places:
+            continue
+        owner = next(iter(places)).rpartition(".")[0] if what == "keeps weights" else next(iter(places))
+        yield Finding(
+            check="hidden difference",
+            severity="doubt",
+            message=f"{arm!r} {what} in {_types_at(places, mine)} where the baseline's are "
+            f"{_types_at(places, theirs)}, in {write_count(len(places), 'place')}: {list_some(places)}",
+            arm=arm,
+            site=site_of(owner, spec) or "model",
+            evidence={"what": "types", "types": places},
+            remedy=f"leave the type to the recipe's precision; else {_SPLIT}",
+        )
+
+
+def _types_at(paths: Iterable[str], types: Mapping[str, str]) -> str:
+    """What is not among ``types`` is float32."""
+    return " and ".join(sorted({types.get(path, "float32").removeprefix("torch.") for path in paths}))
 
 
 def _objective(
     study: Study, arm: str, seen: Mapping[str, Observed], goals: Mapping[str, Objective | None]
 ) -> Iterator[Finding]:
     here, there = goals[arm], goals[BASELINE]
-    if (apart := _own_objective(here)) > APART and _own_objective(there) <= APART:
+    if here is not None and here.gap > APART and (there is None or there.gap <= APART):
         ours = is_ours(seen[arm].spec.cls)
         yield Finding(
             check="hidden difference",
@@ -171,7 +186,7 @@ def _objective(
             f"{here.cross_entropy:.4f}, and the baseline on the cross-entropy",
             arm=arm,
             site="model",
-            evidence={"what": "objective", "own": here.own, "cross_entropy": here.cross_entropy, "relative": apart},
+            evidence={"what": "objective", "own": here.own, "cross_entropy": here.cross_entropy, "relative": here.gap},
             remedy=f"the objective is a second factor: {_SPLIT}",
         )
     changed = compare_specs(study, arm).sites
@@ -186,20 +201,13 @@ def _objective(
                 yield Finding(
                     check="hidden difference",
                     severity=severity,
-                    message=f"{arm!r} {verb} {len(told)} auxiliary losses of together {sum(told.values()):.3g} at "
-                    f"random weights: {_listed(told)}",
+                    message=f"{arm!r} {verb} {write_count(len(told), 'auxiliary loss')} of together "
+                    f"{sum(told.values()):.3g} at random weights: {list_some(told)}",
                     arm=arm,
                     site=first or "model",
                     evidence={"what": "auxiliary losses", "terms": told},
                     remedy=f"to know what the loss does by itself, {_SPLIT}",
                 )
-
-
-def _own_objective(goal: Objective | None) -> float:
-    """How far a model's own loss is from the cross-entropy of its logits, relatively."""
-    if goal is None or goal.own is None:
-        return 0.0
-    return abs(goal.own - goal.cross_entropy) / abs(goal.cross_entropy)
 
 
 def _terms_apart(mine: Objective | None, other: Objective | None) -> dict[str, float]:
@@ -213,8 +221,8 @@ def _terms_apart(mine: Objective | None, other: Objective | None) -> dict[str, f
 
 def _lies_in(site: str, changed: tuple[str, ...], slots: Mapping[str, str]) -> bool:
     """Whether a site is at, under or right above a change; a change of the whole model counts for its mixtures."""
-    near = any(c and (site == c or site.startswith(f"{c}.") or c.startswith(f"{site}.")) for c in changed)
-    routed = any(path.startswith(f"{site}.") and slot == "router" for path, slot in slots.items())
+    near = any(c and (lies_under(site, c) or lies_under(c, site)) for c in changed)
+    routed = any(path != site and lies_under(path, site) and slot == "router" for path, slot in slots.items())
     return near or ("" in changed and routed)
 
 
@@ -229,41 +237,32 @@ def _kernels(arm: str, seen: Observed, baseline: Observed) -> Iterator[Finding]:
         yield Finding(
             check="hidden difference",
             severity="note",
-            message=f"{arm!r} differs from the baseline in {len(here ^ there)} fused kernels: {'; '.join(told)}; "
-            "times compare code, not parts",
+            message=f"{arm!r} differs from the baseline in {write_count(len(here ^ there), 'fused kernel')}: "
+            f"{'; '.join(told)}; times compare code, not parts",
             arm=arm,
-            evidence={"what": "kernels", arm: sorted(here), BASELINE: sorted(there)},
+            evidence={"what": "kernels", "treatment": sorted(here), "baseline": sorted(there)},
             remedy="compare tokens and losses; for a claim about speed, give both arms kernels of one kind",
         )
 
 
 def _global_state(arm: str, seen: Mapping[str, Observed]) -> Iterator[Finding]:
-    here, there = seen[arm], seen[BASELINE] if arm != BASELINE else None
-    found: list[tuple[str, Mapping[str, str]]] = []
-    for said, read in _MOVERS:
-        if moved := {k: v for k, v in read(here).items() if there is None or read(there).get(k) != v}:
-            found.append((said, moved))
-    for said, moved in found:
+    here, there = seen[arm], seen[BASELINE]
+    yield from _moved(arm, "the construction", here.built, {} if arm == BASELINE else there.built)
+    yield from _moved(arm, "a forward pass", _moved_in_pass(here), {} if arm == BASELINE else _moved_in_pass(there))
+
+
+def _moved(arm: str, said: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Finding]:
+    if moved := {name: change for name, change in here.items() if there.get(name) != change}:
         yield Finding(
             check="hidden difference",
             severity="doubt",
-            message=f"{said} of {arm!r} moves {len(moved)} settings of the whole process: "
-            + _listed(f"{name}: {change}" for name, change in moved.items()),
+            message=f"{said} of {arm!r} moves {write_count(len(moved), 'setting')} of the whole process: "
+            + list_some(f"{name}: {change}" for name, change in moved.items()),
             arm=arm,
-            evidence={"what": "global state", "moved": dict(moved)},
+            evidence={"what": "global state", "moved": moved},
             remedy="set nothing that other arms in the same process hear; draw from torch's default generator unseeded",
         )
 
 
-_MOVERS: tuple[tuple[str, Callable[[Observed], Mapping[str, str]]], ...] = (
-    ("the construction", lambda seen: seen.built),
-    (
-        "a forward pass",
-        lambda seen: {**seen.passed, **({"torch's generator": "seeded anew"} if seen.reseeded else {})},
-    ),
-)
-
-
-def _listed(things: Iterable[Any]) -> str:
-    shown = [str(thing) or "model" for thing in things]
-    return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
+def _moved_in_pass(seen: Observed) -> dict[str, str]:
+    return {**seen.passed, **({"torch's generator": "seeded anew"} if seen.reseeded else {})}

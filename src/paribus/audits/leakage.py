@@ -6,7 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paribus.data.leakage import NGRAM_BYTES, measure_overlap, measure_vocabulary, measure_windows
+from paribus.data.leakage import (
+    NGRAM_BYTES,
+    measure_overlap,
+    measure_repetition,
+    measure_vocabulary,
+    measure_windows,
+)
 from paribus.data.tokens import Corpus
 from paribus.errors import DataError
 from paribus.records import Finding
@@ -25,25 +31,46 @@ USED, OFTEN = 0.99, 0.05
 
 
 def find_leaked_text(study: Study, corpus: Corpus) -> Iterator[Finding]:
-    """Documents on both sides, and passages that the scored side shares with the training side."""
+    """Documents on both sides, and passages that the scored side shares with the training side.
+
+    In data of a user's own the training documents may hold much of each other: pictures have empty grounds, music has
+    rests. There the excess over that counts; a Text keeps to the plain share.
+    """
     side = study.training.evaluation_side
     overlap = measure_overlap(corpus)
     found = overlap["sides"][side]
     yield from _copied_documents(corpus, side, overlap)
-    share, n_tokens = found["shared_share"], overlap["n"]
-    severity = "invalid" if share > HOPELESS else "doubt" if share > HIGH else "note"
+    repetition = measure_repetition(corpus, side, overlap["n"]) if corpus.is_own else None
+    passages = _shared_passages(corpus, side, overlap, repetition)
+    yield passages
+    if passages.severity == "invalid":
+        return
+    if repetition:
+        yield from _near_copies(side, found, repetition)
+    yield from _overlapping_windows(corpus, side)
+
+
+def _shared_passages(
+    corpus: Corpus, side: str, overlap: Mapping[str, Any], repetition: Mapping[str, Any] | None
+) -> Finding:
+    found, n_tokens = overlap["sides"][side], overlap["n"]
     length = f"{NGRAM_BYTES} bytes" if not corpus.is_own else f"{n_tokens} tokens"
-    said = f"{share:.1%} of the {side} passages of {length} stand in the training text too"
-    yield Finding(
+    excess, evidence, compared = found["shared_share"], {**found, "passage_tokens": n_tokens}, ""
+    if repetition:
+        by_chance = repetition["by_chance"]
+        excess = max(0.0, found["shared_share"] - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
+        evidence |= {"train_shared_share": repetition["train_shared_share"], "excess": excess}
+        if repetition["train_shared_share"] > HIGH:
+            compared = f"; of those of a training document {repetition['train_shared_share']:.1%} stand in another one"
+    severity = "invalid" if excess > HOPELESS else "doubt" if excess > HIGH else "note"
+    said = f"{found['shared_share']:.1%} of the {side} passages of {length} stand in the training text too{compared}"
+    return Finding(
         check="train/validation overlap",
         severity=severity,
         message=said if found["ngrams"] else f"0 of the {side} documents are as long as a passage of {length}",
-        evidence={**found, "passage_tokens": n_tokens, "doubt_above": HIGH, "invalid_above": HOPELESS},
+        evidence={**evidence, "doubt_above": HIGH, "invalid_above": HOPELESS},
         remedy="" if severity == "note" else "split by document, near duplicates on one side; never split windows",
     )
-    if severity != "invalid":
-        yield from _near_copies(corpus, side, found)
-        yield from _overlapping_windows(corpus, side)
 
 
 def _copied_documents(corpus: Corpus, side: str, overlap: Mapping[str, Any]) -> Iterator[Finding]:
@@ -69,17 +96,19 @@ def _copied_documents(corpus: Corpus, side: str, overlap: Mapping[str, Any]) -> 
     )
 
 
-def _near_copies(corpus: Corpus, side: str, found: Mapping[str, Any]) -> Iterator[Finding]:
-    """Documents that are mostly training text, where they are few beside the rest. Text keeps them on one side."""
-    near = found["mostly_shared_documents"] - found["long_duplicates"]
-    if corpus.is_own and near > RARE * found["documents"] and found["shared_share"] <= HIGH:
+def _near_copies(side: str, found: Mapping[str, Any], repetition: Mapping[str, Any]) -> Iterator[Finding]:
+    """Documents that are mostly one training document: altered copies. Text keeps them on one side."""
+    n = repetition["documents"]
+    near = repetition["near_copies"] - min(found["long_duplicates"], repetition["near_copies"])
+    if near > RARE * n:
+        severity = "invalid" if near > HOPELESS * n else "doubt" if near > NEAR * n else "note"
         yield Finding(
             check="train/validation overlap",
-            severity="doubt" if near > NEAR * found["documents"] else "note",
-            message=f"{near} of the {found['documents']} {side} documents are in training in more than half of their "
-            "passages, without being copies",
-            evidence=dict(found),
-            remedy="put near duplicates on one side",
+            severity=severity,
+            message=f"{near} of the {n} {side} documents looked at have more than half of their passages from one training "
+            "document each, without being copies",
+            evidence={**found, **repetition, "doubt_above": NEAR, "invalid_above": HOPELESS},
+            remedy="put near duplicates on one side" if severity != "note" else "",
         )
 
 

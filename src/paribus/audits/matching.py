@@ -14,6 +14,7 @@ from paribus.audits.difference import Difference, compare_specs, is_declared
 from paribus.audits.probes import blaming
 from paribus.audits.sites import naming_site
 from paribus.audits.state import counting_calls, measure_state
+from paribus.audits.wording import write_count
 from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
 from paribus.specs import Spec
@@ -96,7 +97,7 @@ def find_matches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Findin
             message=f"{name!r} has {arm.width} = {', '.join(map(str, widths))}, solved for equal {what}: "
             f"{_pair(here, there)} of the baseline ({here / there - 1:+.3%})",
             arm=name,
-            evidence={"match": arm.match, "width": arm.width, "solved": widths, name: here, BASELINE: there},
+            evidence={"match": arm.match, "width": arm.width, "solved": widths, "treatment": here, "baseline": there},
             remedy="none; the next width below and above are further away",
         )
 
@@ -125,7 +126,7 @@ def find_mismatches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Fin
                 arm=name,
                 evidence={
                     **{f"{what}, relative": gap for what, gap in gaps.items()},
-                    **{f"{what}, {name}": here for what, (here, _) in quantities.items()},
+                    **{f"{what}, treatment": here for what, (here, _) in quantities.items()},
                     **{f"{what}, baseline": there for what, (_, there) in quantities.items()},
                 },
                 remedy="match the sizes, such as d_ff; or ask the question at equal cost, and say which cost",
@@ -143,10 +144,10 @@ def find_other_states(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[F
         yield Finding(
             check="state size",
             severity="note",
-            message=f"{name!r} keeps {_pair(here, there)} numbers of a sequence of {study.training.seq_len} tokens "
-            f"while decoding{gap}",
+            message=f"{name!r} keeps {_pair(here, there)} numbers of a sequence of "
+            f"{write_count(study.training.seq_len, 'token')} while decoding{gap}",
             arm=name,
-            evidence={name: here, BASELINE: there, "seq_len": study.training.seq_len},
+            evidence={"treatment": here, "baseline": there, "seq_len": study.training.seq_len},
             remedy="say at which memory the question is asked",
         )
 
@@ -175,7 +176,7 @@ def find_other_amounts(study: Study) -> Iterator[Finding]:
             site=causes[0],
             evidence={
                 **{f"{what}, relative": gap for what, gap in gaps.items()},
-                **{f"{what}, {name}": mine for what, (mine, _) in amounts.items()},
+                **{f"{what}, treatment": mine for what, (mine, _) in amounts.items()},
                 **{f"{what}, baseline": base for what, (_, base) in amounts.items()},
             },
             remedy=f"train all arms alike, or declare it: changes={{{name!r}: ({', '.join(map(repr, causes))},)}}",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,11 +17,12 @@ from paribus.audits.surroundings import plain_settings
 from paribus.nn.contract import build_model, roles
 from paribus.specs import Spec
 from paribus.study import Training
-from paribus.training.loop import gather_auxiliary, model_loss
+from paribus.training.loop import cross_entropy, gather_auxiliary, model_loss
 from paribus.training.optim import build_optimizer
 
 _ROWS = 3
 _FEW = 64  # numbers below which a standard deviation says little
+APART = 1e-4  # relative; from where on a model's own loss is not the cross-entropy of its logits
 
 _aten = torch.ops.aten
 
@@ -97,20 +97,27 @@ class Objective:
     cross_entropy: float | None
     auxiliary: Mapping[str, float]
 
+    @property
+    def gap(self) -> float:
+        """How far the model's own loss is from the cross-entropy, relatively; 0 where it has none."""
+        if self.own is None or self.cross_entropy is None:
+            return 0.0
+        return abs(self.own - self.cross_entropy) / abs(self.cross_entropy)
+
 
 def observe(probe: Probe, training: Training) -> Observed:
     """Look at the model of ``probe``, which has its real initial weights, in one to three short forward passes."""
     model = probe.model
     tokens = draw_tokens(probe.vocab_size, _ROWS, probe.length, seed=0)
     with plain_settings() as passed:
-        seen, _, ends = _pass(model.train(), tokens, noise=0)
-        noisy, reseeded, still = (), False, _Seen(())
-        if seen.noisy or ends[0] != ends[1]:
-            _, again, other = _pass(model, tokens, noise=1)
-            reseeded = ends[1] == other[1]
-            if reseeded or not torch.equal(seen.logits, again):
-                noisy = tuple(dict.fromkeys(seen.noisy))
-            still, *_ = _pass(model.eval(), tokens, noise=0)
+        seen = _pass(model.train(), tokens, noise=0)
+        noisy, still_noisy, reseeded = {}, {}, False
+        if seen.noisy or seen.states[0] != seen.states[1]:
+            again = _pass(model, tokens, noise=1)
+            reseeded = seen.states[1] == again.states[1]
+            if reseeded or not torch.equal(seen.logits, again.logits):
+                noisy = seen.noisy
+            still_noisy = _pass(model.eval(), tokens, noise=0).noisy
             model.train()
     return Observed(
         spec=probe.spec,
@@ -122,8 +129,8 @@ def observe(probe: Probe, training: Training) -> Observed:
         settings=_settings(model, training),
         types={name: str(p.dtype) for name, p in model.named_parameters() if p.dtype is not torch.float32},
         computed=seen.computed,
-        noisy=noisy,
-        still_noisy=tuple(dict.fromkeys(still.noisy)),
+        noisy=tuple(noisy),
+        still_noisy=tuple(still_noisy),
         choosing=tuple(path for path in noisy if path in seen.choosing),
         kernels=tuple(sorted(seen.kernels)),
         built=probe.moved,
@@ -135,49 +142,55 @@ def observe(probe: Probe, training: Training) -> Observed:
 def find_noise(spec: Spec, vocab_size: int, length: int) -> tuple[str, ...]:
     """Paths of the modules that draw noise in training in a model of ``spec``, whether it matters or not."""
     model = build_model(spec, 0, vocab_size=vocab_size, seq_len=length)
-    seen, *_ = _pass(model.train(), draw_tokens(vocab_size, _ROWS, length, seed=0), noise=0)
-    return tuple(dict.fromkeys(seen.noisy))
+    return tuple(_pass(model.train(), draw_tokens(vocab_size, _ROWS, length, seed=0), noise=0).noisy)
 
 
 def measure_objective(model: nn.Module, vocab_size: int, length: int) -> Objective | None:
-    """What ``model``, at the weights it has, is trained on; None where that is the cross-entropy and nothing else."""
+    """What ``model``, at the weights it has, is trained on; None where that is the cross-entropy and nothing else.
+
+    Every second target is the token that the model holds likeliest. Targets drawn at random alone would move what is
+    smoothed by their sampling noise only: their expected logit is the mean one.
+    """
     owns, has_terms = hasattr(model, "loss"), any(hasattr(module, "aux") for module in model.modules())
     if not owns and not has_terms:
         return None
     tokens = draw_tokens(vocab_size, _ROWS, length + 1, seed=0)
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    own = entropy = None
+    inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
+    model.train()
+    entropy = None
     with torch.no_grad(), buffers_kept(model):
-        with fixed_noise(0):
-            said = model_loss(model.train(), inputs, targets)
-            terms = {name.lstrip("."): term.item() for name, term in gather_auxiliary(model).items()}
         if owns:
-            own = said.item()
             with fixed_noise(0):
-                entropy = F.cross_entropy(model(inputs).float().flatten(0, 1), targets.flatten()).item()
-    return Objective(own, entropy, terms)
+                logits = model(inputs)
+            targets[:, ::2] = logits.argmax(-1)[:, ::2]
+            entropy = cross_entropy(logits, targets).item()
+        with fixed_noise(0):
+            own = model_loss(model, inputs, targets).item()
+            terms = {name.lstrip("."): term.item() for name, term in gather_auxiliary(model).items()}
+    return Objective(own if owns else None, entropy, terms)
 
 
 @dataclass
 class _Seen:
-    """What one forward pass shows."""
+    """What one forward pass shows; ``states`` are those of torch's generator before and after it."""
 
-    logits: Any
-    noisy: list[str] = field(default_factory=list)
+    logits: Tensor | None = None
+    states: tuple[bytes, bytes] = (b"", b"")
+    noisy: dict[str, None] = field(default_factory=dict)
     choosing: set[str] = field(default_factory=set)
     kernels: set[str] = field(default_factory=set)
     computed: dict[str, str] = field(default_factory=dict)
     loudness: dict[str, float] = field(default_factory=dict)
 
 
-def _pass(model: nn.Module, tokens: Tensor, noise: int) -> tuple[_Seen, Tensor, tuple[bytes, bytes]]:
-    """What a pass shows, its logits, and the state of torch's generator before and after it."""
-    seen, open_calls = _Seen(None), [""]
+def _pass(model: nn.Module, tokens: Tensor, noise: int) -> _Seen:
+    seen, open_calls = _Seen(), [""]
     with torch.no_grad(), buffers_kept(model), fixed_noise(noise):
         before = _generator_state()
         with _hooked(model, seen, open_calls), _Operations(seen, open_calls, tokens):
             seen.logits = model(tokens)
-        return seen, seen.logits, (before, _generator_state())
+        seen.states = before, _generator_state()
+    return seen
 
 
 def _generator_state() -> bytes:
@@ -230,7 +243,7 @@ class _Operations(TorchDispatchMode):
         if packet in _CHOOSING:
             seen.choosing.add(path)
         if torch.Tag.nondeterministic_seeded in func.tags and not _drops_nothing(func, args, kwargs):
-            seen.noisy.append(path)
+            seen.noisy[path] = None
         if isinstance(out, Tensor) and self._is_activation(out) and out.dtype is not torch.float32:
             seen.computed.setdefault(path, str(out.dtype).removeprefix("torch."))
         return out

@@ -11,7 +11,6 @@ from paribus.audits.course import find_clipping, find_falling_losses, find_spike
 from paribus.audits.evidence import find_unfounded_numbers
 from paribus.audits.health import find_idle_experts, find_odd_sites, find_unmoved_parameters
 from paribus.audits.pairing import find_unpaired
-from paribus.audits.times import find_untrusted_times
 from paribus.records import Finding, Record
 
 Records = Mapping[str, Mapping[int, Record]]
@@ -21,13 +20,10 @@ Steps = Callable[[str], list[dict[str, Any]]] | Mapping[str, list[dict[str, Any]
 """Digest of a run to the lines of its ``steps.jsonl``; ``Store.read_steps`` is one."""
 
 
-def audit_records(
-    study: Mapping[str, Any], records: Records, steps: Steps, timing: Mapping[str, Any] | None = None
-) -> tuple[Finding, ...]:
+def audit_records(study: Mapping[str, Any], records: Records, steps: Steps) -> tuple[Finding, ...]:
     """Everything that can be wrong with a comparison and shows only in what the runs left behind.
 
-    ``study`` is ``Study.to_json()`` as it was registered; nothing is imported on its word. ``timing`` is
-    what ``measure_times`` wrote, where the arms were timed.
+    ``study`` is ``Study.to_json()`` as it was registered; nothing is imported on its word.
     """
     read = steps if callable(steps) else steps.__getitem__
     return (
@@ -39,7 +35,6 @@ def audit_records(
         *find_price_in_tokens(study, records),
         *find_clipping(study, records),
         *find_spikes(records),
-        *find_untrusted_times(study, timing),
         *find_odd_sites(study, records),
         *find_unmoved_parameters(study, records),
         *find_idle_experts(study, records),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.audits.paths import lies_under
+from paribus.audits.wording import list_some, write_count
 from paribus.records import Finding, Record
 from paribus.study import BASELINE
 
-SHOWN = 4
 _RECIPE_OF_BATCHES = ("tokens", "batch_tokens", "seq_len")
 
 
@@ -54,29 +55,23 @@ def changed_sites(before: Any, after: Any, path: str = "") -> set[str]:
     return set() if before == after else {path}
 
 
-def lies_under(name: str, sites: set[str]) -> bool:
-    """Whether a path is one of ``sites`` or below one."""
-    return any(site == "" or name == site or name.startswith(f"{site}.") for site in sites)
-
-
 def _weights(arm: str, pairs: Pairs, changed: set[str]) -> Iterator[Finding]:
     shared, differing = 0, {}
     for seed, (one, other) in pairs.items():
         left, right = one.get("initial_weights", {}), other.get("initial_weights", {})
-        names = [name for name in left if name in right and not lies_under(name, changed)]
+        names = [n for n in left if n in right and not any(lies_under(n, site) for site in changed)]
         shared = max(shared, len(names))
         if unequal := [name for name in names if left[name] != right[name]]:
             differing[seed] = unequal
     if differing:
         seed, names = max(differing.items(), key=lambda item: len(item[1]))
-        listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
         yield Finding(
             check="initial weights",
             severity="doubt",
-            message=f"{len(names)} of {shared} tensors that {arm!r} shares with the baseline start differently "
-            f"(seed {seed}): {listed}",
+            message=f"{len(names)} of {write_count(shared, 'tensor')} that {arm!r} shares with the baseline start "
+            f"differently (seed {seed}): {list_some(names)}",
             arm=arm,
-            site=names[0].rpartition(".")[0],
+            site=names[0].rpartition(".")[0] or "model",
             evidence={"shared": shared, "differing": len(names), "seeds": list(differing), "tensors": names},
             remedy="draw weights in reset_parameters(), from torch's default generator, by path and shape alone",
         )
@@ -91,7 +86,7 @@ def _batches(arm: str, pairs: Pairs, study: Mapping[str, Any]) -> Iterator[Findi
         yield Finding(
             check="batches",
             severity="note",
-            message=f"{arm!r} and the baseline cannot see the same {len(pairs)} sequences of batches: "
+            message=f"{arm!r} and the baseline cannot see the same {write_count(len(pairs), 'sequence')} of batches: "
             f"their recipes differ in {', '.join(reasons)}",
             arm=arm,
             evidence={"seeds": seeds, "recipe": reasons},
@@ -101,7 +96,8 @@ def _batches(arm: str, pairs: Pairs, study: Mapping[str, Any]) -> Iterator[Findi
     yield Finding(
         check="batches",
         severity="invalid",
-        message=f"in {len(seeds)} of {len(pairs)} pairs {arm!r} was trained on other batches than the baseline",
+        message=f"in {len(seeds)} of {write_count(len(pairs), 'pair')} {arm!r} was trained on other batches than the "
+        "baseline",
         arm=arm,
         evidence={"seeds": seeds, "pairs": len(pairs)},
         remedy="delete the folders of these runs and run again",
@@ -113,7 +109,8 @@ def _held_out(arm: str, pairs: Pairs) -> Iterator[Finding]:
         yield Finding(
             check="held-out tokens",
             severity="invalid",
-            message=f"in {len(seeds)} of {len(pairs)} pairs {arm!r} was scored on other tokens than the baseline",
+            message=f"in {len(seeds)} of {write_count(len(pairs), 'pair')} {arm!r} was scored on other tokens than the "
+            "baseline",
             arm=arm,
             evidence={"seeds": seeds, "pairs": len(pairs)},
             remedy="score all arms on the same windows: same corpus, same seq_len",
@@ -127,8 +124,8 @@ def _environment(arm: str, pairs: Pairs) -> Iterator[Finding]:
             yield Finding(
                 check="environment",
                 severity="doubt",
-                message=f"in {len(seeds)} of {len(pairs)} pairs {arm!r} ran with other {key} than the baseline: "
-                f"{other.get(key)} against {one.get(key)}",
+                message=f"in {len(seeds)} of {write_count(len(pairs), 'pair')} {arm!r} ran with other {key} than the "
+                f"baseline: {other.get(key)} against {one.get(key)}",
                 arm=arm,
                 evidence={"seeds": seeds, "pairs": len(pairs), "baseline": one.get(key), "treatment": other.get(key)},
                 remedy="run both members of a pair in one environment",

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.paths import lies_under
 from paribus.audits.probes import draw_tokens, fixed_noise, randomize
+from paribus.audits.sites import is_ours, parts_of
+from paribus.audits.wording import list_some
 from paribus.records import Finding
 from paribus.training.loop import gather_auxiliary, model_loss
 
 _BATCHES = 3
 _ROWS = 4
-_SHOWN = 4
 
 
 def find_dead_parameters(arm: str, model: nn.Module, vocab_size: int, length: int) -> Iterator[Finding]:
@@ -36,6 +38,7 @@ def find_dead_parameters(arm: str, model: nn.Module, vocab_size: int, length: in
         yield _finding(
             "doubt",
             arm,
+            _blame(model, silent),
             silent,
             sizes,
             f"get no gradient on {_BATCHES} batches",
@@ -44,7 +47,8 @@ def find_dead_parameters(arm: str, model: nn.Module, vocab_size: int, length: in
     if stacks:
         yield _idle_slices(arm, model, stacks, sizes)
     if frozen:
-        yield _finding("note", arm, frozen, sizes, "are frozen", "say so in the report: they are never trained")
+        site = frozen[0].rpartition(".")[0]
+        yield _finding("note", arm, site, frozen, sizes, "are frozen", "say so in the report: they are never trained")
 
 
 def _reached(model: nn.Module, vocab_size: int, length: int, draw: int) -> dict[str, Tensor]:
@@ -70,30 +74,44 @@ def _slices(p: Tensor, value: bool) -> Tensor:
 
 def _idle_slices(arm: str, model: nn.Module, stacks: dict[str, list[int]], sizes: dict[str, int]) -> Finding:
     lengths = {name: len(p) for name, p in model.named_parameters() if name in stacks}
-    told = [f"{name}[{', '.join(map(str, slices[:_SHOWN]))}]" for name, slices in stacks.items()]
-    listed = ", ".join(told[:_SHOWN]) + (f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else "")
+    told = [f"{name}[{list_some(slices)}]" for name, slices in stacks.items()]
     count = sum(sizes[name] // lengths[name] * len(slices) for name, slices in stacks.items())
     return Finding(
         check="dead parameters",
         severity="note",
         message=f"{count:,} of the {sum(sizes.values()):,} parameters of {arm!r} are slices of a stack that get no "
-        f"gradient on {_BATCHES} batches: {listed}",
+        f"gradient on {_BATCHES} batches: {list_some(told)}",
         arm=arm,
-        site=next(iter(stacks)).rpartition(".")[0],
+        site=next(iter(stacks)).rpartition(".")[0] or "model",
         evidence={"parameters": count, "of": sum(sizes.values()), "slices": stacks},
         remedy="see whether these experts can be chosen at all; a rare one may only have had no token here",
     )
 
 
-def _finding(severity: str, arm: str, names: list[str], sizes: dict[str, int], what: str, remedy: str) -> Finding:
+def _blame(model: nn.Module, names: list[str]) -> str:
+    """The first part of the user's that holds some of the dead tensors ``names``; else the last in the first block.
+
+    What stops a gradient silences all that feeds it, such as the norm before it, so the last to be silent is nearest.
+    """
+    parts = parts_of(model)
+    dead = list(dict.fromkeys(max((p for p in parts if lies_under(name, p)), key=len) for name in names))
+    if foreign := [path for path in dead if not is_ours(type(parts[path]))]:
+        return foreign[0]
+    blocks = [path for path, part in parts.items() if part.paribus_slot == "block"]
+    of_block = ([path for path in dead if lies_under(path, block)] for block in blocks)
+    return next(filter(None, of_block), dead)[-1]
+
+
+def _finding(
+    severity: str, arm: str, site: str, names: list[str], sizes: dict[str, int], what: str, remedy: str
+) -> Finding:
     count, total = sum(sizes[name] for name in names), sum(sizes.values())
-    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return Finding(
         check="dead parameters",
         severity=severity,
-        message=f"{count:,} of the {total:,} parameters of {arm!r} {what}: {listed}",
+        message=f"{count:,} of the {total:,} parameters of {arm!r} {what}: {list_some(names)}",
         arm=arm,
-        site=names[0].rpartition(".")[0],
+        site=site or "model",
         evidence={"parameters": count, "of": total, "tensors": names},
         remedy=remedy,
     )

@@ -69,7 +69,7 @@ def find_rate_dependence(
 
 def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
     """A best value at the edge of what was tried; else what was tried and what was chosen."""
-    n_trials = {len(arm["curve"]) for arm in tuning["arms"].values()}
+    n_trials = max(len(arm["curve"]) for arm in tuning["arms"].values())
     for name, arm in tuning["arms"].items():
         if arm["edges"]:
             said = ", ".join(f"{key} {arm['best'][key]:.3g}" for key in arm["edges"])
@@ -92,9 +92,9 @@ def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
     yield Finding(
         check="tuning",
         severity="note",
-        message=f"each of the {len(tuning['arms'])} arms was tuned with {max(n_trials)} trials on seeds "
-        f"{', '.join(map(str, tuning['run_seeds']))}; chosen was {said}",
-        evidence={"trials": max(n_trials), "seeds": tuning["run_seeds"]},
+        message=f"each of the {len(tuning['arms'])} arms was tuned with {n_trials} trials on seed"
+        f"{'s' * (len(tuning['run_seeds']) > 1)} {', '.join(map(str, tuning['run_seeds']))}; chosen was {said}",
+        evidence={"trials": n_trials, "seeds": tuning["run_seeds"]},
     )
 
 

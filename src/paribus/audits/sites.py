@@ -10,17 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from paribus.errors import ParibusError, PartError
-from paribus.specs import Spec
 
 _KEEP_THEIR_SHAPE = ("norm", "mixer", "mlp", "block")
-
-
-def site_of(path: str, spec: Spec) -> str:
-    """The innermost site of ``spec`` at or above the module ``path``; "" is the model itself."""
-    sites = spec.sites()
-    while path and path not in sites:
-        path = path.rpartition(".")[0]
-    return path
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:

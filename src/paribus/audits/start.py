@@ -7,13 +7,14 @@ from typing import Any
 
 from paribus.audits.difference import compare_specs
 from paribus.audits.observation import Observed
-from paribus.audits.sites import is_ours, site_of
+from paribus.audits.paths import lies_under, site_of
+from paribus.audits.sites import is_ours
+from paribus.audits.wording import write_count
 from paribus.records import Finding
 from paribus.study import BASELINE, Study
 
 TOO_WIDE = 1.5  # ratio of standard deviations
 TOO_LOUD = 3.0  # ratio of what two parts return, root mean square
-_SHOWN = 4
 
 
 def find_other_scales(study: Study, seen: Mapping[str, Observed]) -> Iterator[Finding]:
@@ -40,8 +41,8 @@ def find_other_groups(study: Study, seen: Mapping[str, Observed]) -> Iterator[Fi
             yield Finding(
                 check="optimizer groups",
                 severity="doubt",
-                message=f"{len(other)} tensors of {arm!r} are trained with other settings than the baseline's of equal "
-                f"path and shape, such as {name}: {', '.join(settings)}",
+                message=f"{arm!r} trains {write_count(len(other), 'tensor')} with other settings than the baseline's "
+                f"of equal path and shape, such as {name}: {', '.join(settings)}",
                 arm=arm,
                 site=site_of(name.rpartition(".")[0], study.arms[arm].model) or "model",
                 evidence={"tensors": other},
@@ -69,15 +70,20 @@ def _deviations(study: Study, arm: str, changed: tuple[str, ...], seen: Mapping[
     }
     model = study.arms[arm].model
     own_model = model.cls is not study.baseline.cls and not is_ours(model.cls)
-    stray = {n: r for n, r in ratios.items() if own_model or not _lies_below(site_of(_owner(n), model), changed)}
+
+    def is_stray(name: str) -> bool:
+        site = site_of(_owner(name), model)
+        return own_model or not any(lies_under(site, above) for above in changed)
+
+    stray = {name: ratio for name, ratio in ratios.items() if is_stray(name)}
     for severity, told in (("doubt", stray), ("note", {n: r for n, r in ratios.items() if n not in stray})):
         if told:
             name, ratio = max(told.items(), key=lambda item: max(item[1], 1 / item[1]))
             yield Finding(
                 check="initial scale",
                 severity=severity,
-                message=f"{len(told)} tensors of {arm!r} start at another scale than the baseline's of equal path and "
-                f"shape, {name} with {ratio:.2f} times its standard deviation",
+                message=f"{arm!r} starts {write_count(len(told), 'tensor')} at another scale than the baseline's of "
+                f"equal path and shape, {name} with {ratio:.2f} times its standard deviation",
                 arm=arm,
                 site=site_of(_owner(name), model) or "model",
                 evidence={"ratios": told, "allowed": TOO_WIDE},
@@ -98,8 +104,9 @@ def _loudness(arm: str, changed: tuple[str, ...], seen: Mapping[str, Observed]) 
         yield Finding(
             check="initial scale",
             severity="note",
-            message=f"{len(ratios)} changed parts of {arm!r} start louder or quieter than the baseline's, {path} with "
-            f"{ratio:.2f} times its root mean square ({here[path]:.2g} against {there[path]:.2g})",
+            message=f"{arm!r} starts louder or quieter than the baseline in "
+            f"{write_count(len(ratios), 'changed part')}, {path} with {ratio:.2f} times its root mean square "
+            f"({here[path]:.2g} against {there[path]:.2g})",
             arm=arm,
             site=path,
             evidence={"ratios": ratios, "allowed": TOO_LOUD},
@@ -109,7 +116,3 @@ def _loudness(arm: str, changed: tuple[str, ...], seen: Mapping[str, Observed]) 
 
 def _owner(name: str) -> str:
     return name.rpartition(".")[0]
-
-
-def _lies_below(site: str, changed: tuple[str, ...]) -> bool:
-    return any(not c or site == c or site.startswith(f"{c}.") for c in changed)

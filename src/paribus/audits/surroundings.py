@@ -13,10 +13,6 @@ def _set_deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def _matmul() -> Any:
-    return torch.backends.cuda.matmul
-
-
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Any]] = {
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),

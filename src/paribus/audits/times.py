@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.audits.wording import write_count
 from paribus.records import Finding
 from paribus.study import BASELINE
 
 START_UP = 5.0  # times a later step: what the first step may take
 
 
-def find_untrusted_times(study: Mapping[str, Any], timing: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """What speaks against the times that ``measure_times`` wrote; nothing where none were taken.
+def audit_times(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
+    """What speaks against the times that ``measure_times`` took: reasons to doubt a speed, none to doubt a verdict.
 
     ``study`` is ``Study.to_json()`` as it was registered.
     """
-    if timing is None:
-        return
-    measured = timing["measured"]
     if measured["busy"]:
         yield _busy(measured)
     yield from _start_up(measured["arms"])
@@ -32,7 +30,8 @@ def _busy(measured: Mapping[str, Any]) -> Finding:
         check="timing",
         severity="doubt",
         message=f"the machine was busy while the arms were timed, so no speed is claimed: {sum(rejected.values())} of "
-        f"{total} rounds were rejected, and a fixed computation took up to {reference['spread']:.2f} of its usual time",
+        f"{write_count(total, 'round')} were rejected, and a fixed computation took up to {reference['spread']:.2f} of "
+        "its usual time",
         evidence={
             "rejected": dict(rejected),
             "rounds": total,

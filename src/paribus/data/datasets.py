@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import itertools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,6 @@ from paribus.errors import DataError
 from paribus.specs import reference
 
 _OFFERED = SIDES[:2]
-_AGAIN = 8  # documents of each side that are asked for twice
 _LIKELY = {
     "documents": ("docs", "sequences", "samples", "examples", "get_documents"),
     "vocab_size": ("n_vocab", "vocab", "vocabulary_size"),
@@ -64,6 +62,9 @@ class Dataset:
 
 def read_dataset(source: Any) -> Dataset:
     """Read every document of ``source`` and look at each.
+
+    Every document is asked for twice, and the second reading compared by digest: reading takes the time of two calls of
+    ``documents`` a side, and 32 bytes of memory a document.
 
     Raises DataError for a class without the contract above, ids outside the vocabulary, arrays that are not 1-D or not
     whole numbers, documents of fewer than 2 tokens, sides of fewer than 2 documents, and documents that change.
@@ -168,13 +169,33 @@ def _require_document(title: str, side: str, index: int, ids: Any, size: int, se
 def _require_steady(source: Any, side: str, documents: list[np.ndarray]) -> None:
     """Workers read the documents for themselves: what is drawn anew each time would be other data in each."""
     title = type(source).__name__
-    again = [np.asarray(ids) for ids in itertools.islice(source.documents(side), _AGAIN)]
-    first = documents[:_AGAIN]
-    if len(again) != len(first) or not all(map(np.array_equal, again, first)):
+    keys, again = list(map(_key, documents)), list(_keys_again(source, side))
+    if again == keys:
+        return
+    # Of two readings of unequal length where one begins the other, the first that one lacks.
+    first = next((i for i, pair in enumerate(zip(keys, again, strict=False)) if pair[0] != pair[1]), None)
+    if first is None:
+        first = min(len(keys), len(again))
+        what = f"{len(again)} documents, {len(keys)} the first time; document {first} is the first that one call lacks"
+    else:
+        what = f"document {first} is the first that differs"
+    raise DataError(
+        f"{title}.documents({side!r}) gives other documents the second time it is called: {what}. Every worker calls it "
+        "anew: seed the generator inside documents(), and return a list or a new generator"
+    )
+
+
+def _keys_again(source: Any, side: str) -> Iterator[bytes]:
+    """The digests of a second reading, one document in memory at a time; b"" for what is no list of whole numbers."""
+    title = type(source).__name__
+    try:
+        for ids in source.documents(side):
+            array = np.asarray(ids)
+            yield _key(array.astype(np.int64)) if array.ndim == 1 and array.dtype.kind in "iu" else b""
+    except Exception as error:
         raise DataError(
-            f"{title}.documents({side!r}) gives other documents the second time it is called; seed what it draws "
-            "inside the call, and return a list or a new generator"
-        )
+            f"{title}.documents({side!r}) fails the second time it is called: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _measure(title: str, decode: Callable[[list[int]], str], documents: list[np.ndarray]) -> list[np.ndarray]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from paribus.reports.numbers import MISSING, choose_decimals, is_known, write_count, write_digits, write_number
 from paribus.reports.numbers import write_signed as signed
 from paribus.reports.pictures import Lines, Picture, Series, shorten
 from paribus.reports.tables import Table
-from paribus.reports.vocabulary import name_metric
+from paribus.reports.vocabulary import SHARED, name_metric
 from paribus.study import BASELINE
 
-_CHANCES = {"equivalent": "equivalent", "better": "better", "undecided": "undecided"}
-_SDS = {
-    "best": "as close as a nudged copy",
-    "middle": "between the two",
-    "worst": "shares nothing with the baseline",
-}
+_CHANCES = ("equivalent", "better", "undecided")
+_BLOWN_UP = 4.0  # times the distance from the best trial to the middle one
 
 
 @dataclass(frozen=True)
@@ -71,38 +68,59 @@ def _compose_tuning(judged: Mapping[str, Any], arms: Sequence[str]) -> Section:
             cells.append(f"{text} (chosen)" if tuning["arms"][arm]["best"] == point else text)
         rows.append((*(write_digits(point[key], 3) for key in keys), *cells))
     seeds = ", ".join(map(str, tuning["run_seeds"]))
-    grown = f", {tuning['extended']} of them added where a best one stood at the edge" if tuning["extended"] else ""
+    added = tuning["points_added"]
+    grown = f", {added} of them added where a best one stood at the edge" if added else ""
     sentence = (
         f"Every arm was tried at the same {write_count(len(points), 'point')}{grown}, on seed"
         f"{'s' * (len(tuning['run_seeds']) > 1)} {seeds}, which the verdict does not use. The runs of the verdict are "
         "fresh runs of what was chosen."
     )
     caption = f"Tuning: {name_metric(judged['study']['metric'])}"
-    pictures = (_picture_tuning(judged, arms),) if len(keys) == 1 else ()
+    pictures = (_picture_tuning(judged, arms, "learning_rate" if "learning_rate" in keys else keys[0]),)
     return Section("Tuning", (sentence,), (Table(caption, header, tuple(rows)),), pictures)
 
 
-def _picture_tuning(judged: Mapping[str, Any], arms: Sequence[str]) -> Lines:
-    tuning = judged["tuning"]
-    (key,) = tuning["over"]
-    series = []
-    for place, arm in enumerate(arms):
-        rows = sorted(tuning["arms"][arm]["curve"], key=lambda row: row["point"][key])
-        kept = [row for row in rows if is_known(row["value"])]
+def _picture_tuning(judged: Mapping[str, Any], arms: Sequence[str], key: str) -> Lines:
+    """Each arm at the best of the other hyper-parameters; trials that blew up are left out, and said."""
+    tuning, sign = judged["tuning"], 1 if judged["study"]["metric"]["better"] == "lower" else -1
+    rows = {arm: _best_at_each(tuning["arms"][arm]["curve"], key, sign) for arm in arms}
+    limit = _limit([sign * row["value"] for found in rows.values() for row in found])
+    series, left_out = [], 0
+    for place, (arm, found) in enumerate(rows.items()):
+        kept = [row for row in found if sign * row["value"] <= limit]
+        left_out += len(found) - len(kept)
         low, high = ([f(v for v in row["values"] if is_known(v)) for row in kept] for f in (min, max))
         x, y = ([row["point"][key] for row in kept], [row["value"] for row in kept])
         series.append(Series(shorten(arm), place, tuple(x), tuple(y), tuple(low), tuple(high)))
     best = "; ".join(f"{arm} is best at {tuning['arms'][arm]['best'][key]:.3g}" for arm in arms)
+    others = "" if len(tuning["over"]) == 1 else ", each at the best of the other values tried"
+    missing = f" {write_count(left_out, 'trial')} far worse than the others left out." if left_out else ""
     return Lines(
         name="tuning",
         title=f"Sensitivity to the {_name(key)}",
-        caption=f"A line per arm over what was tried; the band runs from the lowest to the highest seed. {best}.",
+        caption=f"A line per arm over what was tried{others}; the band runs from the lowest to the highest seed. "
+        f"{best}.{missing}",
         alt=f"{name_metric(judged['study']['metric'])} against {_name(key)}, a line per arm. {best}.",
         x_label=_label(key),
         y_label=name_metric(judged["study"]["metric"]),
         series=tuple(series),
         is_x_log=all(value > 0 for value in tuning["over"][key]),
     )
+
+
+def _best_at_each(curve: Sequence[Mapping[str, Any]], key: str, sign: int) -> list[Mapping[str, Any]]:
+    """The best row at every value of ``key``, in the order of these; diverged ones are left out."""
+    best: dict[float, Mapping[str, Any]] = {}
+    for row in curve:
+        value = row["point"][key]
+        if is_known(row["value"]) and (value not in best or sign * row["value"] < sign * best[value]["value"]):
+            best[value] = row
+    return [best[value] for value in sorted(best)]
+
+
+def _limit(values: Sequence[float]) -> float:
+    best, middle = min(values), median(values)
+    return middle + _BLOWN_UP * (middle - best)
 
 
 def _compose_rates(judged: Mapping[str, Any], rates: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> Section:
@@ -139,11 +157,11 @@ def _compose_rates(judged: Mapping[str, Any], rates: Sequence[Mapping[str, Any]]
 
 
 def _compose_widths(judged: Mapping[str, Any], widths: Sequence[Mapping[str, Any]]) -> Section:
-    done = [row for row in widths if is_known(row["value"])]
+    done = [row for row in [*widths, *_own_width(judged, {row["seed"] for row in widths})] if is_known(row["value"])]
     decimals = _decimals([row["value"] for row in done])
     rows = tuple(
-        (f"{row['width']:,}", f"{row['parameters']:,.0f}", str(row["seed"]), write_number(row["value"], decimals))
-        for row in sorted(done, key=lambda row: (row["width"], row["seed"]))
+        (str(row["width"]), f"{row['parameters']:,.0f}", str(row["seed"]), write_number(row["value"], decimals))
+        for row in sorted(done, key=lambda row: (row["parameters"], row["seed"]))
     )
     pattern = judged["study"]["width_response"]
     sentence = (
@@ -153,12 +171,24 @@ def _compose_widths(judged: Mapping[str, Any], widths: Sequence[Mapping[str, Any
     return Section("Size response", (sentence,), (Table("The baseline at other widths", header, rows),))
 
 
+def _own_width(judged: Mapping[str, Any], seeds: set[int]) -> list[dict[str, Any]]:
+    """The baseline's own runs on ``seeds``, as they are compared."""
+    longest = max((row["comparison"] for row in judged["treatments"].values()), key=lambda c: len(c["seeds"]))
+    parameters = judged["arms"][BASELINE]["metrics"]["parameters"]["mean"]
+    pairs = zip(longest["seeds"], longest["baseline"], strict=True)
+    return [
+        {"width": "its own", "parameters": parameters, "seed": seed, "value": value}
+        for seed, value in pairs
+        if seed in seeds
+    ]
+
+
 def _compose_null(null: Mapping[str, Any]) -> Section:
     unit = null["unit"]
 
     def spread(key: str) -> str:
-        low, high = (write_digits(end) for end in null[f"{key}_interval"])
-        return f"{write_digits(null[key])} (90 % interval {low} to {high}) {unit}"
+        low, high = null[f"{key}_interval"]
+        return f"{null[key]:.2g} (90 % interval {low:.2g} to {high:.2g}) {unit}"
 
     sentences = (
         f"The baseline has an sd of {spread('seed_sd')} over {null['n_seeds']} seeds.",
@@ -171,10 +201,10 @@ def _compose_null(null: Mapping[str, Any]) -> Section:
         cells = []
         for power in null["powers"][key]:
             kind = max(_CHANCES, key=lambda word, power=power: power[word])
-            cells.append(f"{100 * power[kind]:.0f} % {_CHANCES[kind]}, {power['pairs']:.1f} pairs")
-        rows.append((_SDS[key], write_digits(sd), *cells, write_digits(null["smallest_margins"][key])))
+            cells.append(f"{100 * power[kind]:.0f} % {kind}, {power['pairs']:.1f} pairs")
+        rows.append((SHARED[key], f"{sd:.2g}", *cells, f"{null['smallest_margins'][key]:.2g}"))
     header = (
-        "a treatment that is",
+        "what is compared",
         "paired sd",
         "no difference",
         "one margin better",
@@ -198,6 +228,7 @@ def _status(row: Mapping[str, Any] | None) -> str:
 
 
 def _decimals(values: Any) -> int | None:
-    """Three digits of the spread between the values."""
-    known = [value for value in values if is_known(value)]
-    return choose_decimals(max(known) - min(known), 3) if known else None
+    """Three digits of the spread around the middle: one trial that blew up must not hide the others."""
+    known = sorted(value for value in values if is_known(value))
+    inner = known[len(known) // 4 : len(known) - len(known) // 4]
+    return choose_decimals(max(inner) - min(inner), 3) if inner else None

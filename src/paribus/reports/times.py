@@ -21,7 +21,7 @@ class Times:
     """The times that were taken in interleaved blocks.
 
     Args:
-        sentences: one per treatment.
+        sentences: one per treatment, then what speaks against the times.
         how: how they were measured.
     """
 
@@ -37,7 +37,7 @@ def compose_times(judged: Mapping[str, Any], arms: Sequence[str]) -> Times | Non
     measured = judged["timing"]["measured"]
     timed = [arm for arm in arms if arm in measured["treatments"]]
     return Times(
-        sentences=tuple(_say(arm, measured) for arm in timed),
+        sentences=(*(_say(arm, measured) for arm in timed), *map(_warn, measured.get("findings", ()))),
         how=_tell_how(measured),
         table=_tabulate([BASELINE, *timed], measured),
     )
@@ -69,6 +69,10 @@ def _say(name: str, measured: Mapping[str, Any]) -> str:
     else:
         said += f" ({rounds}, no interval yet)"
     return f"{said}: {'no speed claim, the machine was busy' if measured['busy'] else row['kind']}."
+
+
+def _warn(finding: Mapping[str, Any]) -> str:
+    return f"{finding['severity'].capitalize()}: {finding['message']}."
 
 
 def _tell_how(measured: Mapping[str, Any]) -> str:

@@ -17,6 +17,14 @@ GROUPS = {
 """Tables of the report, in order."""
 
 
+SHARED = {
+    "best": "a treatment as close to the baseline as its nudged copy",
+    "middle": "between the two",
+    "worst": "a treatment that shares nothing with the baseline",
+}
+"""What a paired sd of a calibration stands for."""
+
+
 @dataclass(frozen=True)
 class Word:
     """A metric in words.

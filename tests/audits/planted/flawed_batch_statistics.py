@@ -16,4 +16,5 @@ class BatchNorm(nn.Module):
 
 
 study = make_study(BASELINE.replace("*.mlp_norm", pb.spec(BatchNorm)))
+ALSO = ("causality",)  # its statistics are over positions too
 CAUGHT = {"check": "row leakage", "severity": "invalid", "arm": "idea", "site": "blocks.0.mlp_norm"}

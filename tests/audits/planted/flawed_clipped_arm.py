@@ -1,4 +1,4 @@
-"""A gain of 60 makes every gradient of one arm hit the clip that the other never touches."""
+"""A gain of 30 makes every gradient of one arm hit the clip that the other never touches."""
 
 import torch
 from ground import BASELINE, TRAINING, make_study
@@ -10,7 +10,7 @@ import paribus as pb
 class LoudNorm(nn.Module):
     """RMSNorm with a temperature for the logits behind it."""
 
-    def __init__(self, dim: int, temperature: float = 60.0):
+    def __init__(self, dim: int, temperature: float = 30.0):
         super().__init__()
         self.gain = nn.Parameter(torch.full((dim,), temperature))
 
@@ -18,10 +18,16 @@ class LoudNorm(nn.Module):
         return self.gain * nn.functional.rms_norm(x, x.shape[-1:])
 
 
+baseline = BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm))
 study = make_study(
-    BASELINE.replace("final_norm", pb.spec(LoudNorm)),
-    BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)),
+    baseline.replace("final_norm", pb.spec(LoudNorm)),
+    baseline,
     training=TRAINING.replace(clip=5.0),
     changes={"idea": ("final_norm",)},
 )
-CAUGHT = {"check": "clipping", "severity": "note", "arm": "idea"}
+CAUGHT = {
+    "check": "clipping",
+    "severity": "note",
+    "arm": "idea",
+    "evidence": {"clipping_frequency": {"baseline": (0, 0.1), "idea": (0.9, 1)}, "clip": 5.0},
+}

@@ -1,24 +1,44 @@
-"""A router with a prior that grows along the experts: eight are paid for, the first takes every token."""
+"""A router with a prior that grows along the experts: four are paid for, the first takes every token."""
 
+import torch
 from ground import BASELINE, make_study
+from torch import nn
 
 import paribus as pb
 
 
-class PriorRouter(pb.nn.TopK):
-    """Top-1 with a prior that keeps the choice from flickering."""
+class PriorRouter(nn.Module):
+    """One expert per token, by its score less a prior that keeps the choice from flickering."""
+
+    top_k = 1
 
     def __init__(self, d_model: int, n_experts: int, strength: float = 10.0):
-        super().__init__(d_model, n_experts, top_k=1, normalize=False)
-        self.strength = strength
+        super().__init__()
+        self.gate = nn.Linear(d_model, n_experts, bias=False)
+        self.register_buffer("prior", strength * torch.arange(n_experts), persistent=False)
 
-    def _choose(self, scores):
-        prior = scores.new_ones(self.n_experts).cumsum(0)
-        return scores - self.strength * prior
+    def forward(self, x):
+        scores = self.gate(x).sigmoid()  # (B, T, E)
+        chosen = (scores - self.prior).argmax(-1, keepdim=True)  # (B, T, 1)
+        weights = scores.gather(-1, chosen).flatten()  # (N,)
+        tokens = torch.arange(len(weights), device=x.device)
+        return pb.nn.Routing(tokens, chosen.flatten(), weights, scores / scores.sum(-1, keepdim=True))
 
 
-MIXTURE = pb.spec(pb.nn.MoE, n_experts=8, experts=pb.spec(pb.nn.Experts, d_ff=32), router=pb.spec(pb.nn.TopK, top_k=1))
+MIXTURE = pb.spec(
+    pb.nn.MoE,
+    n_experts=4,
+    experts=pb.spec(pb.nn.Experts, d_ff=32),
+    router=pb.spec(pb.nn.TopK, top_k=1, normalize=False, score=pb.nn.sigmoid),
+    losses=(pb.spec(pb.nn.LoadBalance, weight=1.0),),
+)
 study = make_study(
     BASELINE.replace("*mlp", MIXTURE.replace("router", pb.spec(PriorRouter))), BASELINE.replace("*mlp", MIXTURE)
 )
-CAUGHT = {"check": "routing", "severity": "doubt", "arm": "idea", "site": "blocks.0.mlp"}
+CAUGHT = {
+    "check": "routing",
+    "severity": "doubt",
+    "arm": "idea",
+    "site": "blocks.0.mlp",
+    "evidence": {"largest_share": {"0": 1.0, "1": 1.0}, "effective_experts": {"0": 1.0, "1": 1.0}},
+}

@@ -37,6 +37,7 @@ CAUGHT = {"check": "timing", "severity": "note", "arm": "idea"}
 
 def spoil(store):
     """Time the arms, as ``paribus run --timing`` does, with short blocks."""
+    # Timed here through internals: a full `--timing` takes seconds.
     place = Store.open(store)
     (name,) = place.study_names()
     timing = measure_times(study, prepare_corpus(study)[0], block_seconds=0.02, most_rounds=3)

@@ -18,4 +18,5 @@ def spoil(store):
     (bad / "result.json").write_text(json.dumps({**record, "digest": bad.name, "seed": 1}))
 
 
+ALSO = ("initial weights", "batches")  # those of the other seed
 CAUGHT = {"check": "evidence", "severity": "invalid", "arm": "idea"}

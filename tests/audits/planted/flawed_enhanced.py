@@ -1,4 +1,4 @@
-"""The "enhanced" attention has a bias, wider values and stretched positions, all credited together. (Origin 7.)"""
+"""The "enhanced" attention is credited to its bias and its stretched positions; it has wider values too. (Origin 7.)"""
 
 from ground import BASELINE, make_study
 
@@ -12,7 +12,20 @@ enhanced = (
 )
 
 study = make_study(
-    treatments={"latent": BASELINE.replace("*.mixer", latent), "enhanced": BASELINE.replace("*.mixer", enhanced)},
-    changes={"latent": ("*.mixer",), "enhanced": ("*.mixer",)},
+    BASELINE.replace("*.mixer", enhanced),
+    BASELINE.replace("*.mixer", latent),
+    changes={"idea": ("*.mixer.bias", "*.mixer.position.scaling")},
 )
-CAUGHT = {"check": "several differences", "severity": "note", "arm": "enhanced"}
+CAUGHT = (
+    {
+        "check": "undeclared difference",
+        "severity": "doubt",
+        "arm": "idea",
+        "site": "blocks.0.mixer.value_dim",
+        "evidence": {
+            "undeclared": ["blocks.0.mixer.value_dim: 16 -> 24", "blocks.1.mixer.value_dim: 16 -> 24"],
+        },
+    },
+    {"check": "several differences", "severity": "note", "arm": "idea", "evidence": {"n_kinds": 3}},
+)
+ALSO = ("parameters and FLOPs",)  # the wider values again: +6 % FLOPs

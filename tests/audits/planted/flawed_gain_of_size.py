@@ -14,4 +14,5 @@ study = make_study(
     min_seeds=3,
     max_seeds=6,
 )
+ALSO = ("parameters and FLOPs",)  # twice the width is four times the matrices
 CAUGHT = {"check": "size response", "severity": "doubt", "arm": "idea"}

@@ -1,4 +1,4 @@
-"""A hash router with one bit too few: half of its experts can never be chosen."""
+"""Experts that take turns along the sequence, counted to half their number: the other half is never chosen."""
 
 import torch
 from ground import BASELINE, make_study
@@ -7,26 +7,39 @@ from torch import nn
 import paribus as pb
 
 
-class HashRouter(nn.Module):
-    """Experts by the signs of learned projections."""
+class TakeTurns(nn.Module):
+    """Position t goes to expert t mod E: an even load without a loss for it."""
+
+    top_k = 1
 
     def __init__(self, d_model: int, n_experts: int):
         super().__init__()
         self.n_experts = n_experts
-        n_bits = n_experts.bit_length() - 2  # 8 experts: 3 bits
-        self.gate = nn.Linear(d_model, n_bits)
+        self.gate = nn.Linear(d_model, n_experts, bias=False)
 
     def forward(self, x):
-        logits = self.gate(x)  # (B, T, bits)
-        powers = 2 ** torch.arange(logits.shape[-1], device=x.device)
-        experts = ((logits > 0) * powers).sum(-1).flatten()  # (N,)
-        confidence = logits.abs().sigmoid().prod(-1).flatten()  # (N,)
-        chosen = nn.functional.one_hot(experts, self.n_experts).view(*x.shape[:2], -1).to(x.dtype)
-        return pb.nn.Routing(torch.arange(len(experts), device=x.device), experts, confidence, chosen)
+        scores = self.gate(x).sigmoid()  # (B, T, E)
+        turns = torch.arange(x.shape[1], device=x.device) % (self.n_experts // 2)  # (T,)
+        experts = turns.expand(x.shape[0], -1)[..., None]  # (B, T, 1)
+        weights = scores.gather(-1, experts).flatten()  # (N,)
+        tokens = torch.arange(len(weights), device=x.device)
+        return pb.nn.Routing(tokens, experts.flatten(), weights, scores / scores.sum(-1, keepdim=True))
 
 
-MIXTURE = pb.spec(pb.nn.MoE, n_experts=8, experts=pb.spec(pb.nn.Experts, d_ff=32), router=pb.spec(pb.nn.TopK, top_k=1))
-study = make_study(
-    BASELINE.replace("*mlp", MIXTURE.replace("router", pb.spec(HashRouter))), BASELINE.replace("*mlp", MIXTURE)
+MIXTURE = pb.spec(
+    pb.nn.MoE,
+    n_experts=4,
+    experts=pb.spec(pb.nn.Experts, d_ff=32),
+    router=pb.spec(pb.nn.TopK, top_k=1, normalize=False, score=pb.nn.sigmoid),
+    losses=(pb.spec(pb.nn.LoadBalance, weight=1.0),),
 )
-CAUGHT = {"check": "routing", "severity": "doubt", "arm": "idea"}
+study = make_study(
+    BASELINE.replace("*mlp", MIXTURE.replace("router", pb.spec(TakeTurns))), BASELINE.replace("*mlp", MIXTURE)
+)
+CAUGHT = {
+    "check": "routing",
+    "severity": "doubt",
+    "arm": "idea",
+    "site": "blocks.0.mlp",
+    "evidence": {"idle_experts": {"blocks.0.mlp": {"0": 2, "1": 2}, "blocks.1.mlp": {"0": 2, "1": 2}}},
+}

@@ -28,5 +28,5 @@ class Memory(nn.Module):
         return self.out(torch.stack(states, 1))
 
 
-study = make_study(BASELINE.replace("*.mixer", pb.spec(Memory)))
+study = make_study(pb.Arm(BASELINE.replace("*.mixer", pb.spec(Memory)), match="flops", width="*.mlp.d_ff"))
 CAUGHT = {"check": "state between passes", "severity": "invalid", "arm": "idea", "site": "blocks.0.mixer"}

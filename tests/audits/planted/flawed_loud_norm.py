@@ -19,4 +19,4 @@ class SharpNorm(nn.Module):
 
 
 study = make_study(BASELINE.replace("final_norm", pb.spec(SharpNorm)), changes={"idea": ("final_norm",)})
-CAUGHT = {"check": "site norms", "severity": "doubt", "arm": "idea"}
+CAUGHT = {"check": "site norms", "severity": "doubt", "arm": "idea", "site": "model", "evidence": {"pairs": 2}}

@@ -18,4 +18,5 @@ study = make_study(
     pb.spec(LateLoss, **dict(BASELINE.arguments)),
     metric=pb.Metric("train_loss", "nats/token"),
 )
+ALSO = ("hidden difference",)  # a loss of its own is one, whatever the study is judged on
 CAUGHT = {"check": "metric", "severity": "doubt", "arm": "idea"}

@@ -19,5 +19,8 @@ idea = (
     .replace("*.mlp.losses", ())
     .replace("*norm", pb.spec(pb.nn.RMSNorm, eps=1e-6))
 )
-study = make_study(idea, baseline)
-CAUGHT = {"check": "several differences", "severity": "note", "arm": "idea"}
+study = make_study(idea, baseline, changes={"idea": ("*.router",)})
+CAUGHT = (
+    {"check": "undeclared difference", "severity": "doubt", "arm": "idea", "evidence": {"declared": ["*.router"]}},
+    {"check": "several differences", "severity": "note", "arm": "idea", "evidence": {"n_kinds": 3}},
+)

@@ -18,4 +18,10 @@ decayed = TRAINING.replace(optimizer=pb.spec(torch.optim.AdamW, lr=0.01, weight_
 study = make_study(
     BASELINE.replace("*.mlp", pb.spec(LightMLP, **dict(BASELINE["blocks.0.mlp"].arguments))), training=decayed
 )
-CAUGHT = {"check": "optimizer groups", "severity": "doubt", "arm": "idea"}
+CAUGHT = {
+    "check": "optimizer groups",
+    "severity": "doubt",
+    "arm": "idea",
+    "site": "blocks.0.mlp",
+    "evidence": {"tensors": {"blocks.0.mlp.up.weight": ["weight_decay 0.1 -> 0.0"]}},
+}

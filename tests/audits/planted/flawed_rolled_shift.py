@@ -19,5 +19,5 @@ class TokenShift(nn.Module):
         return gate.sigmoid() * value
 
 
-study = make_study(BASELINE.replace("*.mixer", pb.spec(TokenShift)))
+study = make_study(pb.Arm(BASELINE.replace("*.mixer", pb.spec(TokenShift)), match="flops", width="*.mlp.d_ff"))
 CAUGHT = {"check": "causality", "severity": "invalid", "arm": "idea", "site": "blocks.0.mixer"}

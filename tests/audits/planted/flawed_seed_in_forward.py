@@ -23,4 +23,5 @@ class RandomFeatures(nn.Module):
 
 
 study = make_study(BASELINE.replace("*.mlp", pb.spec(RandomFeatures)))
+ALSO = ("parameters and FLOPs",)  # a redrawn matrix is no parameter
 CAUGHT = {"check": "hidden difference", "severity": "doubt", "arm": "idea", "site": None}

@@ -29,4 +29,5 @@ class CapacityMoE(nn.Module):
 
 
 study = make_study(BASELINE.replace("*.mlp", pb.spec(CapacityMoE)))
+ALSO = ("conformance",)  # a capacity that rows share is one that positions share
 CAUGHT = {"check": "row leakage", "severity": "invalid", "arm": "idea", "site": "blocks.0.mlp"}

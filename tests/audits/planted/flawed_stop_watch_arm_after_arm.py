@@ -12,6 +12,7 @@ study = make_study(BASELINE, null=("idea",), rate_probe=())
 
 CAUGHT = {"check": "timing", "severity": "doubt", "arm": "idea"}
 
+# Written where paribus keeps its own times: no public call takes those of another clock.
 # minutes of three trainings each, the baseline's first
 MINUTES = {"baseline": [1.83, 1.79, 1.81], "idea": [1.22, 1.21, 1.23]}
 

@@ -29,6 +29,7 @@ def spoil(store):
     timed = time_steps(
         steps, Rule(margin=TIME_MARGIN), Instruments(reference=lambda: time.sleep(next(load))), block_seconds=0.01
     )
+    # Timed here through internals: a full `--timing` takes seconds.
     place = Store.open(store)
     (name,) = place.study_names()
     machine = {"device": "cpu", "device_name": "shared", "threads": torch.get_num_threads()}

@@ -6,4 +6,5 @@ import paribus as pb
 
 idea = pb.Arm(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm, eps=1e-5)), TRAINING.replace(tokens=2 * TRAINING.tokens))
 study = make_study(idea)
+ALSO = ("undeclared difference",)  # nobody says so either
 CAUGHT = {"check": "tokens and steps", "severity": "doubt", "arm": "idea", "site": "training.tokens"}

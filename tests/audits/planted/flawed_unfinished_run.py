@@ -13,4 +13,5 @@ def spoil(store):
     steps.write_text("".join(steps.read_text().splitlines(keepends=True)[:20]))
 
 
+ALSO = ("schedule",)  # it did not reach the end of its schedule either
 CAUGHT = {"check": "evidence", "severity": "invalid", "arm": "idea"}

@@ -22,4 +22,11 @@ class CompressedAttention(nn.Module):
 
 
 study = make_study(BASELINE.replace("*.mixer", pb.spec(CompressedAttention)))
-CAUGHT = {"check": "dead parameters", "severity": "doubt", "arm": "idea", "site": "blocks.0.mixer.compress"}
+ALSO = ("parameters and FLOPs",)  # they are counted
+CAUGHT = {
+    "check": "dead parameters",
+    "severity": "doubt",
+    "arm": "idea",
+    "site": "blocks.0.mixer",
+    "evidence": {"parameters": 2048},
+}
