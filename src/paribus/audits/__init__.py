@@ -7,7 +7,7 @@ from typing import Any
 _HOMES = {
     "ArmFacts": "matching",
     "CHECKS": "catalogue",
-    "Check": "check",
+    "Check": "checks",
     "Difference": "difference",
     "audit_arms": "design",
     "audit_design": "design",

@@ -1,6 +1,6 @@
 """Every check by name: what it sees, what it cannot see, and how bad its findings are. No torch."""
 
-from paribus.audits.check import Check
+from paribus.audits.checks import Check
 from paribus.audits.checks_after import AFTER
 from paribus.audits.checks_before import BEFORE
 

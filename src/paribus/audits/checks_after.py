@@ -1,6 +1,6 @@
 """The checks after training: from records. No torch."""
 
-from paribus.audits.check import Check
+from paribus.audits.checks import Check
 
 AFTER = (
     Check(

@@ -101,14 +101,14 @@ def _near_copies(side: str, found: Mapping[str, Any], repetition: Mapping[str, A
     n = repetition["documents"]
     near = repetition["near_copies"] - min(found["long_duplicates"], repetition["near_copies"])
     if near > RARE * n:
-        severity = "invalid" if near > HOPELESS * n else "doubt" if near > NEAR * n else "note"
+        severity = "doubt" if near > NEAR * n else "note"
         yield Finding(
             check="train/validation overlap",
             severity=severity,
             message=f"{near} of the {n} {side} documents looked at have more than half of their passages from one training "
             "document each, without being copies",
-            evidence={**found, **repetition, "doubt_above": NEAR, "invalid_above": HOPELESS},
-            remedy="put near duplicates on one side" if severity != "note" else "",
+            evidence={**found, **repetition, "doubt_above": NEAR},
+            remedy="put near duplicates on one side",
         )
 
 

@@ -30,8 +30,9 @@ COMMON, FEWEST_COMMON = 0.05, 3
 """A passage that stands in more than this share of the training documents, and in more than three, is common: an
 empty ground, a rest, a header. It says nothing of where a document comes from."""
 
-TELLING_BITS = 32
-"""What two windows have to agree in, by the bigrams of the training side; 100 equal tokens in a row hold few bits."""
+TELLING_BITS, THIRD_BITS = 32, 4
+"""What two windows have to agree in, by the bigrams of the training side, and in the first and the last third: 100
+equal tokens in a row hold few bits, and pictures begin and end with them."""
 _PRIOR = 64.0  # how many times a token must occur before its successors count more than the frequencies of all tokens
 
 
@@ -167,7 +168,7 @@ def measure_windows(corpus: Corpus, side: str) -> dict[str, Any]:
     continuing = 0
     for document, anchor, so_far, value in zip(documents, anchors, bits, head_hashes.tolist(), strict=True):
         agreed = (_agreement(document, train, place - anchor) for place in places.get(value, ()) if place >= anchor)
-        continuing += any(length <= tokens and so_far[tokens - 1] >= TELLING_BITS for tokens in agreed)
+        continuing += any(length <= tokens and _is_telling(so_far[:tokens]) for tokens in agreed)
     return {"documents": len(chosen), "continuing": continuing, "length": length}
 
 
@@ -207,6 +208,13 @@ def _agreement(document: np.ndarray, train: Side, place: int) -> int:
         return 0
     common = min(left, len(document))
     return common if bool((train.tokens[place : place + common] == document[:common]).all()) else 0
+
+
+def _is_telling(so_far: np.ndarray) -> bool:
+    """Whether tokens that hold so many bits, added up, are no accident: enough in all, and at both ends."""
+    third = max(1, len(so_far) // 3)
+    ends = so_far[third] - so_far[0], so_far[-1] - so_far[-1 - third]
+    return bool(so_far[-1] >= TELLING_BITS and min(ends) >= THIRD_BITS)
 
 
 def _first_telling(so_far: np.ndarray, length: int) -> int:
