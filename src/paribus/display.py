@@ -182,9 +182,9 @@ def null_text(calibrated: Any) -> str:
         f"what up to {null['n_max']} pairs settle at the margin {null['margin']:.3g} {unit}, by simulation:",
     ]
     for name, sd in null["sds"].items():
-        lines.append(f"  paired sd {sd:.2g}, {SHARED[name]}; smallest margin {null['smallest_margins'][name]:.2g}")
+        lines.append(f"  paired sd {sd:.2g}: {SHARED[name]}")
         table = [[f"    true gain {row['gain']:.3g}", *_likeliest(row)] for row in null["powers"][name]]
-        lines += _columns(table)
+        lines += [*_columns(table), f"    smallest margin that is settled: {null['smallest_margins'][name]:.2g}"]
     lines += ["", *(line for sentence in null["sentences"] for line in textwrap.wrap(sentence, _WIDTH))]
     if calibrated.data["tunes"]:
         lines += textwrap.wrap(

@@ -80,6 +80,43 @@ def test_a_few_near_copies_are_doubted_beside_many_clean_documents():
     assert [f.message[:28] for f in found] == ["2 of the 20 validation docum"]
 
 
+def with_ground(count, length, seed):
+    """Documents of 100 equal tokens, of which ``length`` in the middle are drawn."""
+    documents = np.zeros((count, 100), dtype=int)
+    documents[:, 50 - length // 2 : 50 + length // 2] = np.random.default_rng(seed).integers(1, 16, (count, length))
+    return list(documents)
+
+
+def test_what_training_documents_share_with_each_other_is_no_leak():
+    found = leaks(with_ground(200, 20, seed=0), with_ground(30, 20, seed=1))
+    assert worst(found) == []
+    (passages,) = (f for f in found if "passages of" in f.message)
+    assert passages.evidence["excess"] == 0
+    assert passages.evidence["shared_share"] > 0.15
+    assert "of those of a training document" in passages.message
+
+
+def test_the_excess_over_what_training_repeats_is_judged():
+    ground, apart = with_ground(200, 20, seed=0), draw(200, 60, seed=2)
+    mixed = [np.concatenate(pair) for pair in zip(ground, apart, strict=True)]
+    pieces = np.array(apart).reshape(-1, 30)[np.random.default_rng(4).permutation(400)[:60]].reshape(30, 60)
+    held_out = [np.concatenate(pair) for pair in zip(with_ground(30, 20, seed=1), pieces, strict=True)]
+    severities = {f.severity for f in leaks(mixed, held_out)}
+    assert severities & {"doubt", "invalid"}
+    assert worst(leaks(mixed, [np.concatenate(p) for p in zip(ground[:30], draw(30, 60, seed=3), strict=True)])) == []
+
+
+def test_altered_copies_on_both_sides_are_doubted_though_training_repeats_as_much():
+    rng = np.random.default_rng(0)
+    versions = np.repeat(np.array(draw(60, 200, 64)), 5, axis=0)
+    for version in versions:
+        version[rng.integers(0, 200, size=3)] = rng.integers(0, 64, size=3)
+    order = rng.permutation(300)
+    found = leaks(list(versions[order[40:]]), list(versions[order[:40]]), 64)
+    assert [f.severity for f in found] == ["note", "doubt"]
+    assert found[0].evidence["excess"] == 0
+
+
 def test_windows_shorter_than_a_passage_are_told_by_where_they_go_on():
     tokens = draw(1, 3_000, 256)[0]
     windows = [tokens[i : i + 14] for i in range(0, 2_980, 4)]

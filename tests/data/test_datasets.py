@@ -160,8 +160,48 @@ class Unseeded(Numbers):
 
 
 def test_documents_that_are_drawn_anew_each_time_are_refused():
-    with pytest.raises(DataError, match=r"other documents the second time.*seed what it draws"):
+    with pytest.raises(
+        DataError, match=r"other documents the second time.*document 0 is the first.*inside documents\(\)"
+    ):
         prepare(Unseeded())
+
+
+class ChangesAt(Numbers):
+    """Twenty documents a side, of which one is another at every call, or one more is there."""
+
+    def __init__(self, side, index, token=None):
+        super().__init__()
+        self.calls, self.changes = 0, (side, index, token)
+
+    def documents(self, side):
+        documents = [[i % 10, 1, 2] for i in range(20)]
+        self.calls += 1
+        changing, index, token = self.changes
+        if side == changing and self.calls > 2:  # each side was read once
+            documents[index : index + 1] = [] if token is None else [[token, 1, 2]]
+        return documents
+
+
+@pytest.mark.parametrize("side", ["train", "validation"])
+@pytest.mark.parametrize("index", [0, 7, 8, 13, 19])
+def test_a_document_that_changes_is_named_wherever_it_stands(side, index):
+    said = rf"documents\('{side}'\) gives other documents.*: document {index} is the first that differs.*seed the gen"
+    with pytest.raises(DataError, match=said):
+        prepare(ChangesAt(side, index, token=(index + 1) % 10))
+
+
+def test_a_document_that_is_missing_the_second_time_is_named():
+    with pytest.raises(DataError, match="19 documents, 20 the first time; document 19 is the first that one call"):
+        prepare(ChangesAt("train", 19))
+
+
+def test_a_second_call_that_fails_is_told_as_such():
+    class Once(Numbers):
+        def documents(self, side):
+            return self.given.pop(side)
+
+    with pytest.raises(DataError, match=r"documents\('train'\) fails the second time it is called: KeyError"):
+        prepare(Once())
 
 
 class Misnamed:

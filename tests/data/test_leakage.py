@@ -1,10 +1,14 @@
+import math
+
 import numpy as np
+import pytest
 from random_documents import write_documents
 
 from paribus.data.corpora import Text
 from paribus.data.leakage import (
     choose_length,
     measure_overlap,
+    measure_repetition,
     measure_vocabulary,
     measure_windows,
     rare_length,
@@ -144,6 +148,83 @@ def test_documents_that_begin_alike_are_no_windows():
 def test_a_pattern_too_short_to_be_rare_is_not_looked_for():
     copies = [np.tile(digits, 2) for digits in draw(200, 4, 4)]
     assert measure_windows(prepare(Given(4, copies, copies[:5])), "validation")["documents"] == 0
+
+
+def test_training_shares_with_itself_what_comparing_sets_of_strings_counts():
+    train, held_out = draw(60, 30, 3), draw(7, 30, 3, seed=1)
+    n = 5
+    found = measure_repetition(prepare(Given(3, [*train, train[4]], held_out)), "validation", n)
+    runs = [[tuple(ids[i : i + n]) for i in range(26)] for ids in train]  # the copy is no other document
+    others = [{run for j, of in enumerate(runs) if j != i for run in of} for i in range(60)]
+    shared = [sum(run in others[i] for run in of) / 26 for i, of in enumerate(runs)]
+    assert 0.5 < found["train_shared_share"] == pytest.approx(np.mean(shared)) < 1
+    # Documents of equal length: the standard error of a difference of two means, 60 and 7 of them.
+    expected = np.mean(shared) + 3 * np.std(shared) * math.sqrt(1 / 60 + 1 / 7)
+    assert found["by_chance"] == pytest.approx(min(1, expected))
+
+
+def test_random_documents_share_with_training_what_training_shares_with_itself():
+    for seed in range(20):
+        train, held_out = draw(200, 60, 4, seed), draw(40, 60, 4, seed + 100)
+        corpus = prepare(Given(4, train, held_out))
+        share = measure_overlap(corpus, 6)["sides"]["validation"]["shared_share"]
+        assert 0.5 < share <= measure_repetition(corpus, "validation", 6)["by_chance"]
+
+
+def test_a_near_copy_has_one_partner_and_common_passages_are_none():
+    train, ground = draw(100, 60), draw(1, 200, seed=5)[0]
+    altered = train[3].copy()
+    altered[20] = (altered[20] + 1) % 16  # 40 tokens beside it, 39 - 16 of the 44 runs of 17
+    found = measure_repetition(prepare(Given(16, train, [altered, *draw(9, 60, seed=1)])), "validation", 17)
+    assert (found["documents"], found["near_copies"], found["train_shared_share"]) == (10, 1, 0)
+    with_ground = [np.concatenate([ground, ids]) for ids in train]
+    held_out = [np.concatenate([ground, ids]) for ids in draw(10, 60, seed=1)]
+    found = measure_repetition(prepare(Given(16, with_ground, held_out)), "validation", 17)
+    assert found["near_copies"] == 0
+    assert found["train_shared_share"] == pytest.approx(
+        184 / 244, abs=0.01
+    )  # runs inside the ground, and by chance one more
+
+
+def test_half_of_the_passages_from_two_documents_each_is_no_near_copy():
+    train = draw(100, 60)
+    halves = [np.concatenate([train[i][:30], train[i + 1][:30]]) for i in range(0, 20, 2)]
+    assert measure_repetition(prepare(Given(16, train, halves)), "validation", 17)["near_copies"] == 0
+
+
+def test_equal_training_documents_are_one_for_the_passages_they_share():
+    found = measure_repetition(prepare(Given(16, draw(40, 60) * 3, draw(9, 60, seed=1))), "validation", 17)
+    assert found["train_shared_share"] == 0
+
+
+@pytest.mark.parametrize(("vocab_size", "window"), [(2, 128), (4, 64), (16, 40), (16, 512), (256, 16), (5000, 300)])
+@pytest.mark.parametrize("part", [0, 4, 2])  # a stride of one, a quarter, a half window
+def test_windows_at_any_stride_up_to_a_half_go_on(vocab_size, window, part):
+    tokens = draw(1, 12_000, vocab_size)[0]
+    stride = window // part if part else 1
+    windows = [tokens[i : i + window] for i in range(0, len(tokens) - window, stride)][:2_000]
+    order = np.random.default_rng(3).permutation(len(windows))
+    held_out = len(windows) // 8
+    given = Given(vocab_size, [windows[i] for i in order[held_out:]], [windows[i] for i in order[:held_out]])
+    found = measure_windows(prepare(given), "validation")
+    assert found["continuing"] > 0.6 * found["documents"] > 0
+
+
+def test_pictures_that_begin_and_end_in_empty_ground_go_on_nowhere():
+    def picture(rng):
+        ground = np.zeros((24, 24), dtype=int)
+        for _ in range(2):
+            (y, x), (h, w) = rng.integers(0, 16, size=2), rng.integers(3, 9, size=2)
+            ground[y : y + h, x : x + w] = rng.integers(1, 4)
+        return ground.ravel()
+
+    shares = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        corpus = prepare(Given(4, [picture(rng) for _ in range(300)], [picture(rng) for _ in range(40)]))
+        found = measure_windows(corpus, "validation")
+        shares.append(found["continuing"] / 40)
+    assert max(shares) <= 0.15
 
 
 def test_ids_that_training_lacks_are_counted():

@@ -47,7 +47,7 @@ def find_leaked_text(study: Study, corpus: Corpus) -> Iterator[Finding]:
         return
     if repetition:
         yield from _near_copies(side, found, repetition)
-    yield from _overlapping_windows(corpus, side)
+    yield from _overlapping_windows(corpus, side, found)
 
 
 def _shared_passages(
@@ -105,14 +105,14 @@ def _near_copies(side: str, found: Mapping[str, Any], repetition: Mapping[str, A
         yield Finding(
             check="train/validation overlap",
             severity=severity,
-            message=f"{near} of the {n} {side} documents looked at have more than half of their passages from one training "
-            "document each, without being copies",
+            message=f"{near} of the {n} {side} documents looked at have more than half of their passages from "
+            "one training document each, without being copies",
             evidence={**found, **repetition, "doubt_above": NEAR},
             remedy="put near duplicates on one side",
         )
 
 
-def _overlapping_windows(corpus: Corpus, side: str) -> Iterator[Finding]:
+def _overlapping_windows(corpus: Corpus, side: str, overlap: Mapping[str, Any]) -> Iterator[Finding]:
     found = measure_windows(corpus, side)
     share = found["continuing"] / max(1, found["documents"])
     if share > HIGH:
@@ -121,7 +121,13 @@ def _overlapping_windows(corpus: Corpus, side: str) -> Iterator[Finding]:
             severity="invalid" if share > HOPELESS else "doubt",
             message=f"{share:.0%} of the {side} documents begin with what a training document ends with, "
             f"{found['length']} tokens or more: windows that overlap in one text",
-            evidence={**found, "share": share, "doubt_above": HIGH, "invalid_above": HOPELESS},
+            evidence={
+                "shared_share": overlap["shared_share"],
+                **found,
+                "share": share,
+                "doubt_above": HIGH,
+                "invalid_above": HOPELESS,
+            },
             remedy="split the text before it is cut into windows",
         )
 

@@ -180,8 +180,8 @@ def _require_steady(source: Any, side: str, documents: list[np.ndarray]) -> None
     else:
         what = f"document {first} is the first that differs"
     raise DataError(
-        f"{title}.documents({side!r}) gives other documents the second time it is called: {what}. Every worker calls it "
-        "anew: seed the generator inside documents(), and return a list or a new generator"
+        f"{title}.documents({side!r}) gives other documents the second time it is called: {what}. Every worker calls "
+        "it anew: seed the generator inside documents(), and return a list or a new generator"
     )
 
 

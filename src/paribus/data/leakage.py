@@ -147,7 +147,7 @@ def measure_windows(corpus: Corpus, side: str) -> dict[str, Any]:
     starts = np.concatenate([[0], held_out.ends[:-1]])
     sizes = held_out.ends - starts - 1
     n, usual = choose_length(corpus), int(np.median(sizes)) if len(sizes) else 0
-    length = max(rare_length(corpus), min(n, math.ceil(usual / 2)))
+    length = max(math.ceil(rare_length(corpus) / 2), min(n, math.ceil(usual / 2)))  # in 32 bits at least
     chosen = np.flatnonzero(sizes > length)
     if (usual > 8 * n and not corpus.is_own) or not len(chosen):
         return {"documents": 0, "continuing": 0, "length": length}
