@@ -3,7 +3,12 @@ import math
 import pytest
 from small_studies import BASELINE, TRAINING, make_study, of, the
 
-from paribus.audits.health import find_idle_experts, find_odd_sites, find_unmoved_parameters
+from paribus.audits.health import (
+    find_idle_experts,
+    find_late_auxiliary_losses,
+    find_odd_sites,
+    find_unmoved_parameters,
+)
 from paribus.nn import RMSNorm
 from paribus.records import Record
 from paribus.specs import spec
@@ -160,3 +165,41 @@ def test_a_collapsed_site_is_not_told_twice():
 )
 def test_what_is_no_load_of_two_experts_or_more_is_passed_by(record):
     assert idle(arm=[record]) == []
+
+
+def late(**of_arm):
+    """Findings where every run of an arm has the auxiliary losses given, one a step; None is an absent one."""
+    lines = {
+        f"{arm}-{seed}": [
+            {"step": step, **({} if loss is None else {"auxiliary_loss": loss})} for step, loss in enumerate(losses, 1)
+        ]
+        for arm, runs in of_arm.items()
+        for seed, losses in enumerate(runs)
+    }
+    records = make_records(**{arm: [{}] * len(runs) for arm, runs in of_arm.items()})
+    return list(find_late_auxiliary_losses(STUDY, records, lines.__getitem__))
+
+
+NEVER, ALWAYS, LATE = [None] * 12, [0.1] * 12, [None] * 5 + [0.1] * 7
+
+
+@pytest.mark.parametrize("losses", [LATE, [0.0] * 5 + [0.1] * 7])
+def test_an_auxiliary_loss_that_sets_in_later_is_doubted_with_its_step(losses):
+    (found,) = late(baseline=[NEVER] * 2, arm=[losses] * 2)
+    assert (found.check, found.severity, found.arm) == ("late auxiliary loss", "doubt", "arm")
+    assert found.evidence["first_step"] == {"0": 6, "1": 6} and "in its first 5 steps" in found.message
+
+
+@pytest.mark.parametrize(
+    ("baseline", "arm"),
+    [
+        (NEVER, [ALWAYS] * 2),
+        (NEVER, [NEVER] * 2),
+        (LATE, [LATE] * 2),
+        (NEVER, [LATE, ALWAYS]),  # not in every run
+        (NEVER, [[0.0] * 4 + [0.1] * 8] * 2),  # as weights that start at 0 may do
+        (NEVER, [[0.1, *LATE[1:]]] * 2),
+    ],
+)
+def test_a_loss_from_the_start_or_never_or_as_the_baselines_is_not_told(baseline, arm):
+    assert late(baseline=[baseline] * 2, arm=arm) == []

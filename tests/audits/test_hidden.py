@@ -254,6 +254,77 @@ def test_an_auxiliary_loss_at_a_change_is_noted_with_its_size(corpus):
     assert "lacks 2 auxiliary losses" in found.message
 
 
+# Weights.
+
+
+class Shrinking(Transformer):
+    """A tenth of each weight is lost after each step."""
+
+    @torch.no_grad()
+    def after_step(self):
+        for p in self.parameters():
+            p *= 0.9
+
+
+class ClampedNorm(RMSNorm):
+    """A gain that is kept below 1."""
+
+    @torch.no_grad()
+    def after_step(self):
+        self.weight.clamp_(max=0.5)
+
+
+class Halved(Transformer):
+    """Evaluated at half of its embedding, for good."""
+
+    def eval(self):
+        with torch.no_grad():
+            self.embedding.weight *= 0.5
+        return super().eval()
+
+
+def as_model(cls, model):
+    return spec(cls, **dict(model.arguments))
+
+
+RMS = BASELINE.replace("*norm", spec(RMSNorm))
+
+
+def test_weights_that_the_model_moves_after_a_step_are_doubted_with_how_many_and_how_far(corpus):
+    (found,) = hidden("weights", corpus, arm=as_model(Shrinking, RMS))
+    assert (found.severity, found.arm) == ("doubt", "arm")
+    n_tensors = len(list(build_model(RMS, 0, vocab_size=257, seq_len=24).parameters()))
+    assert f"the weights of {n_tensors} tensors after each step, behind the optimizer" in found.message
+    assert all(size == pytest.approx(0.1, rel=1e-4) for size in found.evidence["moved"].values())
+
+
+def test_weights_that_move_for_evaluation_are_doubted(corpus):
+    (found,) = hidden("weights", corpus, arm=as_model(Halved, RMS))
+    assert found.severity == "doubt" and "1 tensor when it is evaluated" in found.message
+    assert found.evidence["moved"] == {"embedding.weight": pytest.approx(0.5)}
+
+
+def test_weights_that_the_baseline_alone_moves_are_doubted_and_those_of_both_are_not_told(corpus):
+    (found,) = hidden("weights", corpus, as_model(Shrinking, BASELINE), arm=RMS)
+    assert found.severity == "doubt" and "does not move the weights" in found.message
+    assert hidden("weights", corpus, as_model(Shrinking, BASELINE), arm=as_model(Shrinking, RMS)) == []
+
+
+def test_weights_that_move_are_a_note_in_the_part_that_changes_or_where_nothing_else_does(corpus):
+    (found,) = hidden("weights", corpus, arm=BASELINE.replace("*norm", spec(ClampedNorm)))
+    assert found.severity == "note" and found.site.endswith("norm")
+    (found,) = hidden("weights", corpus, arm=as_model(Shrinking, BASELINE))
+    assert found.severity == "note"
+
+
+def test_a_bias_of_a_router_is_a_buffer_and_no_moved_weight(corpus):
+    class Calm(MoE):
+        def after_step(self):
+            self.steps = 1
+
+    assert hidden("weights", corpus, arm=BASELINE.replace("*mlp", spec(Calm, n_experts=4))) == []
+
+
 # Kernels and settings.
 
 

@@ -81,9 +81,9 @@ def test_a_few_near_copies_are_doubted_beside_many_clean_documents():
 
 
 def with_ground(count, length, seed):
-    """Documents of 100 equal tokens, of which ``length`` in the middle are drawn."""
-    documents = np.zeros((count, 100), dtype=int)
-    documents[:, 50 - length // 2 : 50 + length // 2] = np.random.default_rng(seed).integers(1, 16, (count, length))
+    """Documents of 300 equal tokens, of which ``length`` in the middle are drawn."""
+    documents = np.zeros((count, 300), dtype=int)
+    documents[:, 150 - length // 2 : 150 + length // 2] = np.random.default_rng(seed).integers(1, 16, (count, length))
     return list(documents)
 
 
@@ -97,13 +97,20 @@ def test_what_training_documents_share_with_each_other_is_no_leak():
 
 
 def test_the_excess_over_what_training_repeats_is_judged():
-    ground, apart = with_ground(200, 20, seed=0), draw(200, 60, seed=2)
+    ground, apart = with_ground(200, 20, seed=0), draw(200, 200, seed=2)
     mixed = [np.concatenate(pair) for pair in zip(ground, apart, strict=True)]
-    pieces = np.array(apart).reshape(-1, 30)[np.random.default_rng(4).permutation(400)[:60]].reshape(30, 60)
+    pieces = np.array(apart).reshape(-1, 100)[np.random.default_rng(4).permutation(400)[:60]].reshape(30, 200)
     held_out = [np.concatenate(pair) for pair in zip(with_ground(30, 20, seed=1), pieces, strict=True)]
     severities = {f.severity for f in leaks(mixed, held_out)}
     assert severities & {"doubt", "invalid"}
-    assert worst(leaks(mixed, [np.concatenate(p) for p in zip(ground[:30], draw(30, 60, seed=3), strict=True)])) == []
+    assert (
+        worst(
+            leaks(
+                mixed, [np.concatenate(p) for p in zip(with_ground(30, 20, seed=5), draw(30, 200, seed=3), strict=True)]
+            )
+        )
+        == []
+    )
 
 
 def test_altered_copies_on_both_sides_are_doubted_though_training_repeats_as_much():

@@ -51,7 +51,8 @@ AFTER = (
         "after",
         ("doubt",),
         "Two runs of a pair with other versions of packages, on another kind of device, or by other code of paribus.",
-        "Two machines of one kind. Drivers.",
+        "Two machines of one kind. Drivers. Constants that a study file reads from environment variables or other "
+        "files.",
         "none",
     ),
     Check(
@@ -128,6 +129,15 @@ AFTER = (
         "it is more than a quarter of a site's in every run, and 8 tokens or more were scored for each expert.",
         "Parts of yours without a `load` in `diagnostics()`. Experts that are chosen and weigh nothing.",
         "none",
+    ),
+    Check(
+        "late auxiliary loss",
+        "after",
+        ("doubt",),
+        "A treatment whose auxiliary losses are absent or 0 in the first five steps or more of every run and not "
+        "later, where the baseline's are not so.",
+        "A loss that sets in within five steps, or beside another one. Terms inside a model's own `loss`.",
+        "reads steps.jsonl",
     ),
     Check(
         "timing",

@@ -76,7 +76,8 @@ BEFORE = (
         "the order moves in which noise is drawn.",
         "A leak that opens only in longer windows than 128 tokens (32 for large models), or only between two "
         "neighbours that none of 17 places separates. A custom `loss` that reads the targets. "
-        "A leak that needs rare tokens.",
+        "A leak that needs rare tokens, or that opens only after training has gone on: it is tried at random weights "
+        "and before the first step.",
         "8 passes over eight short sequences in float64, for these three checks together",
     ),
     Check(
@@ -125,18 +126,30 @@ BEFORE = (
         ("note", "doubt"),
         "Two arms of different specs whose logits agree at equal weights, to 1e-9 (the same) or 1e-4 (nearly the same) "
         "of their size. A null arm that is not the baseline's function (doubt).",
-        "The same function with its weights stored in another shape, order or scale.",
+        "The same function with its weights stored in another shape, order or scale, such as ordinary attention from "
+        "separate projections in a class of your own. What differs in evaluation alone.",
         "two passes over two short sequences in float64",
     ),
     Check(
         "silent substitute",
         "before",
-        ("invalid",),
-        "An arm that computes the baseline's function and whose logits still have the baseline's bits after each of "
-        "three steps, from the real initial weights with the real optimizer: a fallback, or an argument that nothing "
-        "reads. Not asked of null arms.",
-        "A substitute that starts from other weights. A change that sets in after the third step.",
+        ("doubt", "invalid"),
+        "An arm that computes the baseline's function and whose logits, in training and in evaluation, still have the "
+        "baseline's bits after each of three steps, from the real initial weights with the real optimizer: a "
+        "fallback, or an argument that nothing reads. A doubt where the arm counts steps, in a buffer or in a plain "
+        "number of a class of your own, and so may differ later. Not asked of null arms.",
+        "A substitute that starts from other weights or stores them in other shapes, such as ordinary attention from "
+        "separate projections in a class of your own. A change after the third step whose steps are counted elsewhere.",
         "none but for arms of the same function: three steps on two windows",
+    ),
+    Check(
+        "unsteady training",
+        "before",
+        ("doubt",),
+        "A recipe whose optimizer is neither torch's nor paribus's, and whose first three steps, taken twice from one "
+        "seed, give other bits: noise from a generator that nothing seeds.",
+        "Noise that sets in later. The training of arms with a built-in optimizer is not tried.",
+        "none without such an optimizer; else six steps on two windows for each recipe",
     ),
     Check(
         "hidden difference",
@@ -144,11 +157,15 @@ BEFORE = (
         ("note", "doubt"),
         "What only the built models show: noise in training that no number in the spec turns off, noise in evaluation, "
         "weights or activations in another type, a loss that is not the cross-entropy, an auxiliary loss away from the "
-        "changes, settings of the process that a part moves (doubt). A router's noise, an auxiliary loss at a change, "
-        "operations in one kernel that the baseline writes out, or the other way round (note).",
+        "changes, weights that `after_step()`, `train()` or `eval()` moves in one arm alone, settings of the process "
+        "that a part moves (doubt). A router's noise, an auxiliary loss at a change, weights moved in a part that "
+        "changes or where nothing else does, operations in one kernel that the baseline writes out, or the other way "
+        "round (note).",
         "Noise from a generator that is not torch's. How strong the same noise is. Kernels of other devices. "
+        "Weights that are moved after the second step only, or in a forward pass. "
         "Global state that every arm sets alike is told once, of the baseline.",
-        "one pass over three short sequences, two more for a model with noise, two for one with its own loss",
+        "one pass over three short sequences, two more for a model with noise, two for one with its own loss; two "
+        "steps where a class of your own has one of these methods",
     ),
     Check(
         "initial scale",
@@ -205,12 +222,18 @@ BEFORE = (
         "A scored document that is a training document, token for token (invalid; in data of the user's own, short "
         "ones that repeat as often in training are a note, and 1 % or fewer a doubt). The share of the scored "
         "side's passages of 50 bytes that stand in the training text: above 50 % invalid, above 15 % doubt, else a "
-        "note. The share of scored documents that begin with what a training document ends with, as windows of one "
-        "text do: the same limits. In data of the user's own also documents that are mostly training text: above 5 "
-        "% doubt.",
+        "note. In data of the user's own, passages without the bytes are as many tokens as hold 64 bits by single "
+        "frequencies, and the excess over what training documents share with each other counts: pictures have empty "
+        "grounds. The share of scored documents that begin with what a training document ends with, in 32 bits or "
+        "more, as windows of one text do: the same limits. In data of the user's own also documents more than half "
+        "of which is one training document, in passages that at most 5 % of the training documents hold: above 5 % "
+        "doubt.",
         "Paraphrases, translations, shorter quotations, and what a pretrained tokenizer has seen. Windows that lie "
-        "side by side.",
-        "about a second per 3 million tokens; twice that where documents are short",
+        "side by side. A text altered at every few bytes, such as every 12th byte replaced. Altered copies on both "
+        "sides, changed every 30 tokens or fewer, or of so few originals that each is in over 5 % of training. "
+        "Statistics of held-out files that a model reads from disk itself. It doubts honest documents of two or three "
+        "numbers without noise, such as pure sines.",
+        "about a second per 3 million tokens; three times that in data of the user's own",
     ),
     Check(
         "vocabulary",

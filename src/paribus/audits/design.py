@@ -29,7 +29,7 @@ from paribus.audits.probes import blaming, build_probes, require_logits
 from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
 from paribus.audits.sites import naming_site
 from paribus.audits.start import find_other_groups, find_other_scales
-from paribus.audits.substitute import find_substitutes
+from paribus.audits.substitute import find_substitutes, find_unsteady_training
 from paribus.data.tokens import Corpus
 from paribus.records import Finding
 from paribus.study import Study
@@ -112,7 +112,9 @@ def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) ->
                 continue  # it could not be tried in float64, or says something else each time
             outputs[name] = take_outputs(model, vocab_size, length)
     yield from find_same_functions(study, outputs)
-    yield from find_substitutes(study, same_as_baseline(study, outputs), seen)
-    yield from find_hidden_differences(study, seen, goals)
+    same = same_as_baseline(study, outputs)
+    yield from find_substitutes(study, same, seen)
+    yield from find_unsteady_training(study, seen)
+    yield from find_hidden_differences(study, seen, goals, same)
     yield from find_other_scales(study, seen)
     yield from find_other_groups(study, seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -17,6 +17,8 @@ OUT_OF_LINE, FAR_OUT = 10.0, 100.0  # larger or smaller than the baseline's
 DEAD_SHARE = 0.25  # of a site's experts
 ONE_FOR_ALL, FEW_EXPERTS = 0.90, 1.5  # share of one expert; effective number of experts
 TOKENS_PER_EXPERT = 8  # scored: an expert that an even router leaves out by chance about once in 3,000
+
+FIRST_STEPS = 5  # a term may be 0 in the very first ones by itself, such as a penalty on weights that start at 0
 
 _MEASURED = {"output_rms": "outputs", "gradient_rms": "gradients"}
 
@@ -80,6 +82,32 @@ def find_idle_experts(study: Mapping[str, Any], records: Mapping[str, Mapping[in
         }
         if any(any(counts.values()) for counts in idle.values()):
             yield _idle(arm, idle, loads, scored)
+
+
+def find_late_auxiliary_losses(
+    study: Mapping[str, Any],
+    records: Mapping[str, Mapping[int, Record]],
+    read_steps: Callable[[str], list[dict[str, Any]]],
+) -> Iterator[Finding]:
+    """Treatments whose auxiliary loss is absent or 0 at first in every run and not later, unlike the baseline's."""
+    late = {}
+    for arm in study["arms"]:
+        began = {seed: _first_auxiliary(read_steps(r.digest)) for seed, r in _done(records.get(arm, {})).items()}
+        if began and all(step is not None and step > FIRST_STEPS for step in began.values()):
+            late[arm] = began
+    for arm in _treatments(study):
+        if arm in late and BASELINE not in late:
+            steps = late[arm].values()
+            yield Finding(
+                check="late auxiliary loss",
+                severity="doubt",
+                message=f"{arm!r} has no auxiliary loss in its first {min(steps) - 1} steps, and one from then on, in "
+                f"{write_count(len(steps), 'run')}: no check before training can have seen it",
+                arm=arm,
+                site="model",
+                evidence={"first_step": {str(seed): step for seed, step in late[arm].items()}},
+                remedy="train the loss in an arm of its own, or give it to both arms",
+            )
 
 
 def _odd_sites(
@@ -180,6 +208,11 @@ def _collapsed(of_seed: Mapping[int, list[float]]) -> list[int]:
 def _effective(load: list[float]) -> float:
     """exp of the entropy of the load: how many experts would share as unevenly if they shared evenly."""
     return math.exp(-sum(share * math.log(share) for share in load if share > 0))
+
+
+def _first_auxiliary(lines: list[dict[str, Any]]) -> int | None:
+    """The first step with an auxiliary loss other than 0; None where there is none."""
+    return next((line["step"] for line in lines if line.get("auxiliary_loss")), None)
 
 
 def _still(runs: Mapping[int, Record]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from paribus.audits.difference import compare_specs
@@ -22,17 +22,19 @@ Edit = list[tuple[str, Any]]
 
 
 def find_hidden_differences(
-    study: Study, seen: Mapping[str, Observed], goals: Mapping[str, Objective | None]
+    study: Study, seen: Mapping[str, Observed], goals: Mapping[str, Objective | None], same: Collection[str] = ()
 ) -> Iterator[Finding]:
     """What each treatment's model does and the baseline's does not, or the other way round.
 
-    A doubt where it is a second factor; a note where it belongs to the change that the spec shows.
+    A doubt where it is a second factor; a note where it belongs to the change that the spec shows. ``same`` are the
+    arms that compute the baseline's function.
     """
     for arm in study.arms:
         if arm != BASELINE:
             yield from _noise(study, arm, seen[arm], seen[BASELINE])
             yield from _types(arm, seen[arm], seen[BASELINE])
             yield from _objective(study, arm, seen, goals)
+            yield from _moved_weights(study, arm, seen, arm in same)
             yield from _kernels(arm, seen[arm], seen[BASELINE])
         yield from _global_state(arm, seen)
 
@@ -224,6 +226,34 @@ def _lies_in(site: str, changed: tuple[str, ...], slots: Mapping[str, str]) -> b
     near = any(c and (lies_under(site, c) or lies_under(c, site)) for c in changed)
     routed = any(path != site and lies_under(path, site) and slot == "router" for path, slot in slots.items())
     return near or ("" in changed and routed)
+
+
+def _moved_weights(study: Study, arm: str, seen: Mapping[str, Observed], is_alone: bool) -> Iterator[Finding]:
+    """Weights that a model moves itself: a note where that is the only change, or all in a part that changes."""
+    changed = [site for site in compare_specs(study, arm).sites if site]
+    for one, other, does in ((arm, BASELINE, "moves"), (BASELINE, arm, "does not move")):
+        shared = {name for name, _ in seen[other].settings}
+        for when, mine, theirs in (
+            ("after each step, behind the optimizer", seen[one].after_step, seen[other].after_step),
+            ("when it is evaluated", seen[one].in_evaluation, seen[other].in_evaluation),
+        ):
+            moved = {n: size for n, size in mine.items() if n not in theirs and (n in shared or not theirs)}
+            if not moved:
+                continue
+            sites = {site_of(name.rpartition(".")[0], seen[one].spec) for name in moved}
+            belongs = all(any(lies_under(site, above) for above in changed) for site in sites)
+            most = max(moved, key=lambda name: moved[name])
+            yield Finding(
+                check="hidden difference",
+                severity="note" if is_alone or belongs else "doubt",
+                message=f"{arm!r} {does} the weights of {write_count(len(moved), 'tensor')} {when}"
+                f"{', as the baseline does' if one == BASELINE else ''}: by up to {moved[most]:.2g} of their size, "
+                f"at {most}",
+                arm=arm,
+                site=site_of(most.rpartition(".")[0], seen[one].spec) or "model",
+                evidence={"what": "weights", "when": when, "moved": moved},
+                remedy=f"decay and averages of weights are a second factor: {_SPLIT}",
+            )
 
 
 def _kernels(arm: str, seen: Observed, baseline: Observed) -> Iterator[Finding]:

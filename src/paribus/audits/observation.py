@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.audits.probes import Probe, buffers_kept, draw_tokens, fixed_noise
-from paribus.audits.sites import parts_of
+from paribus.audits.sites import is_foreign, parts_of
 from paribus.audits.surroundings import plain_settings
 from paribus.nn.contract import build_model, roles
 from paribus.specs import Spec
@@ -63,6 +63,8 @@ class Observed:
         kernels: what is done in one kernel.
         built, passed: settings of the process that the construction moved, and a forward pass.
         reseeded: whether a forward pass sets the seed of torch's generator.
+        after_step, in_evaluation: how far what the model does after a step, and when it is evaluated, moves each
+            tensor of its weights, over the tensor's norm; those it moves alone.
     """
 
     spec: Spec
@@ -81,6 +83,8 @@ class Observed:
     built: Mapping[str, str]
     passed: Mapping[str, str]
     reseeded: bool
+    after_step: Mapping[str, float] = field(default_factory=dict)
+    in_evaluation: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def observe(probe: Probe, training: Training) -> Observed:
                 noisy = seen.noisy
             still_noisy = _pass(model.eval(), tokens, noise=0).noisy
             model.train()
+    after_step, in_evaluation = _moved_weights(probe, training)
     return Observed(
         spec=probe.spec,
         vocab_size=probe.vocab_size,
@@ -136,6 +141,8 @@ def observe(probe: Probe, training: Training) -> Observed:
         built=probe.moved,
         passed=dict(passed),
         reseeded=reseeded,
+        after_step=after_step,
+        in_evaluation=in_evaluation,
     )
 
 
@@ -263,6 +270,54 @@ def _drops_nothing(func: Any, args: Any, kwargs: Any) -> bool:
     names = [argument.name for argument in func._schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     return not given.get("dropout_p")
+
+
+def _moved_weights(probe: Probe, training: Training) -> tuple[dict[str, float], dict[str, float]]:
+    """How far ``after_step`` and the change to evaluation and back move the weights; {} where the user has neither.
+
+    The second of two real steps makes an average differ that the first one began.
+    """
+    after_step: dict[str, float] = {}
+    if not any(_is_written(module, name) for module in probe.model.modules() for name in _BESIDE_THE_OPTIMIZER):
+        return after_step, {}
+    model = probe.build(0).train()
+    optimizer = build_optimizer(training.optimizer, model, roles(model))
+    for step in range(2):
+        tokens = draw_tokens(probe.vocab_size, _ROWS, probe.length + 1, seed=step)
+        with fixed_noise(step):
+            loss = model_loss(model, tokens[:, :-1], tokens[:, 1:])
+            (loss + sum(gather_auxiliary(model).values())).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            before = _copy_weights(model)
+            for module in model.modules():
+                if hasattr(module, "after_step"):
+                    module.after_step()
+        after_step.update(_moves(before, model))
+    before = _copy_weights(model)
+    there = _moves(before, model.eval())
+    return after_step, {**_moves(before, model.train()), **there}
+
+
+_BESIDE_THE_OPTIMIZER = ("after_step", "train", "eval")
+
+
+def _is_written(module: nn.Module, method: str) -> bool:
+    owner = next((cls for cls in type(module).__mro__ if method in vars(cls)), None)
+    return owner is not None and is_foreign(owner)
+
+
+def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def _moves(before: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
+    now = {name: p.detach() for name, p in model.named_parameters()}
+    return {
+        name: ((now[name] - was).norm() / was.norm().clamp(min=1e-30)).item()
+        for name, was in before.items()
+        if name in now and not torch.equal(now[name], was)
+    }
 
 
 def _deviations(model: nn.Module) -> dict[tuple[str, tuple[int, ...]], float]:

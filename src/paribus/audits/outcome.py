@@ -9,7 +9,12 @@ from paribus.audits.budget import find_price_in_tokens
 from paribus.audits.completion import find_gaps, find_unfinished_schedules
 from paribus.audits.course import find_clipping, find_falling_losses, find_spikes
 from paribus.audits.evidence import find_unfounded_numbers
-from paribus.audits.health import find_idle_experts, find_odd_sites, find_unmoved_parameters
+from paribus.audits.health import (
+    find_idle_experts,
+    find_late_auxiliary_losses,
+    find_odd_sites,
+    find_unmoved_parameters,
+)
 from paribus.audits.pairing import find_unpaired
 from paribus.records import Finding, Record
 
@@ -38,4 +43,5 @@ def audit_records(study: Mapping[str, Any], records: Records, steps: Steps) -> t
         *find_odd_sites(study, records),
         *find_unmoved_parameters(study, records),
         *find_idle_experts(study, records),
+        *find_late_auxiliary_losses(study, records, read),
     )

@@ -24,6 +24,11 @@ def is_ours(cls: type) -> bool:
     return f"{cls.__module__}.".startswith("paribus.nn.")
 
 
+def is_foreign(cls: type) -> bool:
+    """Whether ``cls`` is neither torch's nor paribus's: a class of the user's own, or of a package of theirs."""
+    return not f"{cls.__module__}.".startswith(("torch.", "paribus."))
+
+
 @contextmanager
 def naming_site(model: nn.Module, vocab_size: int) -> Iterator[dict[str, str]]:
     """Name the site when a forward pass inside fails; yields what is wrong with the shapes, by path, as it is seen.

@@ -1,70 +1,169 @@
-"""Arms that train to the baseline's bits: a part that never got there, or a change that changes nothing."""
+"""Arms that train to the baseline's bits, and arms that train to other bits each time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from paribus.audits.observation import Observed
 from paribus.audits.probes import draw_tokens, fixed_noise
+from paribus.audits.sites import is_foreign
+from paribus.audits.wording import list_some, write_count
 from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
-from paribus.study import BASELINE, Study
-from paribus.training.loop import gather_auxiliary, model_loss
+from paribus.study import BASELINE, Study, Training
+from paribus.training.loop import apply_gradients, gather_auxiliary, model_loss
 from paribus.training.optim import build_optimizer
 
 STEPS = 3
 _ROWS = 2
+
+Remembered = dict[tuple[str, str], Any]
+"""Path of a module and name of its buffer, or of its plain number, to the value."""
 
 
 def find_substitutes(study: Study, same: Iterable[str], seen: Mapping[str, Observed]) -> Iterator[Finding]:
     """Of the arms ``same`` that compute the baseline's function: those whose first steps have the baseline's bits.
 
     Trained from the real initial weights with the real optimizer, on windows as long as the study's.
-    Arms with a recipe of their own, declared null, or of the baseline's very spec, are left out.
+    Arms with a recipe of their own, declared null, or of the baseline's very spec, are left out. What counts steps
+    may set in later, and is doubted alone.
     """
     for name in same:
         arm = study.arms[name]
         if name in study.null or arm.training != study.training or arm.model == study.baseline:
             continue
-        pairs = zip(_train(study, seen[BASELINE]), _train(study, seen[name]), strict=True)
-        if all(torch.equal(left, right) for left, right in pairs):
-            yield Finding(
-                check="silent substitute",
-                severity="invalid",
-                message=f"{name!r} trains to the baseline's bits: its logits are equal before and after each of "
-                f"{STEPS} steps, though its spec differs",
-                arm=name,
-                evidence={"steps": STEPS, "largest_difference": 0.0},
-                remedy="look for a fallback to the baseline's part, or an argument that nothing reads; if it is meant "
-                f"to be the same, declare it: Study(null=({name!r},))",
-            )
+        recipe = study.training, study.first_seed
+        moments = list(_agreeing(_train(seen[BASELINE], *recipe), _train(seen[name], *recipe)))
+        if len(moments) <= STEPS:
+            continue
+        theirs, mine = (_moved(moments[1][side], moments[-1][side]) for side in (0, 1))
+        counters = [".".join(filter(None, place)) for place in mine if place not in theirs]
+        yield _substitute(name, counters)
 
 
-def _train(study: Study, arm: Observed) -> Iterator[Tensor]:
-    """Logits of ``arm`` before and after each of its first steps by the study's recipe, in training mode."""
-    training = study.training
-    model = build_model(arm.spec, study.first_seed, vocab_size=arm.vocab_size, seq_len=training.seq_len).train()
-    optimizer = build_optimizer(training.optimizer, model, roles(model))
+def find_unsteady_training(study: Study, seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    """Recipes with an optimizer of the user's own whose first steps, taken twice, give other bits.
+
+    Each recipe is tried with the first arm that has it; torch's generator is seeded alike, as it is in a run.
+    """
+    arms_of: dict[Training, list[str]] = {}
+    for name, arm in study.arms.items():
+        if is_foreign(arm.training.optimizer.cls):
+            arms_of.setdefault(arm.training, []).append(name)
+    for training, names in arms_of.items():
+        once, twice = (_train(seen[names[0]], training, study.first_seed) for _ in range(2))
+        for step, (one, other) in enumerate(zip(once, twice, strict=True)):
+            if not one.equals(other):
+                yield _unsteady(names, training, step, one.apart(other))
+                break
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What a model says in training and in evaluation, (B, T, V) each, and what its modules remember."""
+
+    training: Tensor
+    evaluation: Tensor
+    remembered: Remembered
+
+    def equals(self, other: _Moment) -> bool:
+        pairs = (self.training, other.training), (self.evaluation, other.evaluation)
+        return all(torch.equal(left, right) for left, right in pairs)
+
+    def apart(self, other: _Moment) -> float:
+        gaps = (self.training - other.training).abs().max(), (self.evaluation - other.evaluation).abs().max()
+        return max(gap.item() for gap in gaps)
+
+
+def _agreeing(baseline: Iterator[_Moment], arm: Iterator[_Moment]) -> Iterator[tuple[_Moment, _Moment]]:
+    """The moments of both, up to the first that differs."""
+    for pair in zip(baseline, arm, strict=True):
+        if not pair[0].equals(pair[1]):
+            return
+        yield pair
+
+
+def _moved(early: _Moment, late: _Moment) -> list[tuple[str, str]]:
+    """What a step alone can have moved: the first pass may set what it likes."""
+    return [
+        place
+        for place, value in late.remembered.items()
+        if place in early.remembered and not torch.equal(*map(torch.as_tensor, (early.remembered[place], value)))
+    ]
+
+
+def _substitute(arm: str, counters: list[str]) -> Finding:
+    told = "trains to the baseline's bits"
+    if counters:
+        message = f"{arm!r} {told} for the first {STEPS} steps; it counts steps, and may differ later: "
+        message += list_some(counters)
+    else:
+        message = (
+            f"{arm!r} {told}: its logits are equal before and after each of {STEPS} steps, in training and in "
+            "evaluation, though its spec differs"
+        )
+    return Finding(
+        check="silent substitute",
+        severity="doubt" if counters else "invalid",
+        message=message,
+        arm=arm,
+        evidence={"steps": STEPS, "largest_difference": 0.0, "counters": counters},
+        remedy="look for a fallback to the baseline's part, or an argument that nothing reads; if it is meant "
+        f"to be the same, declare it: Study(null=({arm!r},))",
+    )
+
+
+def _unsteady(arms: list[str], training: Training, step: int, apart: float) -> Finding:
+    return Finding(
+        check="unsteady training",
+        severity="doubt",
+        message=f"{arms[0]!r} trains to other bits each time, with one seed: after {write_count(step, 'step')} of "
+        f"{training.optimizer.cls.__name__} its logits differ by up to {apart:.1e}; such runs are neither repeated nor "
+        "paired",
+        arm=arms[0] if len(arms) == 1 else None,
+        evidence={"arms": arms, "step": step, "largest_difference": apart},
+        remedy="draw from torch's default generator, which is seeded before every step, not from another one",
+    )
+
+
+def _train(arm: Observed, training: Training, seed: int) -> Iterator[_Moment]:
+    """``arm`` before and after each of its first steps by the recipe ``training``."""
+    model = build_model(arm.spec, seed, vocab_size=arm.vocab_size, seq_len=training.seq_len).train()
+    with fixed_noise(0):
+        optimizer = build_optimizer(training.optimizer, model, roles(model))
     shown = draw_tokens(arm.vocab_size, _ROWS, training.seq_len, seed=STEPS)
-    yield _say(model, shown)
+    yield _look(model, shown)
     for step in range(STEPS):
         tokens = draw_tokens(arm.vocab_size, _ROWS, training.seq_len + 1, seed=step)
         with fixed_noise(step):
             loss = model_loss(model, tokens[:, :-1], tokens[:, 1:])
             (loss + sum(gather_auxiliary(model).values())).backward()
-        if training.clip is not None:
-            torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], training.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        for module in model.modules():
-            if hasattr(module, "after_step"):
-                module.after_step()
-        yield _say(model, shown)
+            if training.clip is not None:
+                torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], training.clip)
+            apply_gradients(model, optimizer)
+        yield _look(model, shown)
 
 
-def _say(model: nn.Module, tokens: Tensor) -> Tensor:
-    with torch.no_grad(), fixed_noise(0):
-        return model(tokens)
+def _look(model: nn.Module, tokens: Tensor) -> _Moment:
+    said = []
+    for mode in (True, False):
+        model.train(mode)
+        with torch.no_grad(), fixed_noise(0):
+            said.append(model(tokens))
+    model.train()
+    return _Moment(*said, _remember(model))
+
+
+def _remember(model: nn.Module) -> Remembered:
+    found: Remembered = {}
+    for path, module in model.named_modules():
+        found.update({(path, name): b.clone() for name, b in module._buffers.items() if b is not None})
+        if is_foreign(type(module)):
+            numbers = {name: value for name, value in vars(module).items() if type(value) in (int, float)}
+            found.update({(path, name): value for name, value in numbers.items()})
+    return found
