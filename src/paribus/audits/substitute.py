@@ -73,11 +73,11 @@ class _Moment:
 
     def equals(self, other: _Moment) -> bool:
         pairs = (self.training, other.training), (self.evaluation, other.evaluation)
-        return all(torch.equal(left, right) for left, right in pairs)
+        return all(torch.allclose(left, right, rtol=0, atol=0, equal_nan=True) for left, right in pairs)
 
     def apart(self, other: _Moment) -> float:
         gaps = (self.training - other.training).abs().max(), (self.evaluation - other.evaluation).abs().max()
-        return max(gap.item() for gap in gaps)
+        return max(gap.nan_to_num().item() for gap in gaps)
 
 
 def _agreeing(baseline: Iterator[_Moment], arm: Iterator[_Moment]) -> Iterator[tuple[_Moment, _Moment]]:
@@ -119,12 +119,13 @@ def _substitute(arm: str, counters: list[str]) -> Finding:
 
 
 def _unsteady(arms: list[str], training: Training, step: int, apart: float) -> Finding:
+    who = f"{arms[0]!r} trains" if len(arms) == 1 else f"{write_count(len(arms), 'arm')} train"
     return Finding(
         check="unsteady training",
         severity="doubt",
-        message=f"{arms[0]!r} trains to other bits each time, with one seed: after {write_count(step, 'step')} of "
-        f"{training.optimizer.cls.__name__} its logits differ by up to {apart:.1e}; such runs are neither repeated nor "
-        "paired",
+        message=f"{who} to other bits each time, with one seed: after {write_count(step, 'step')} of "
+        f"{training.optimizer.cls.__name__} the logits of {arms[0]!r} differ by up to {apart:.1e}; such runs can be "
+        "neither repeated nor paired",
         arm=arms[0] if len(arms) == 1 else None,
         evidence={"arms": arms, "step": step, "largest_difference": apart},
         remedy="draw from torch's default generator, which is seeded before every step, not from another one",
