@@ -130,7 +130,7 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     findings += audit_records(registration["study"], records, place.read_steps)
     trials, null = _read_asked_trials(place, registration, comparisons, findings), read_null(place, registration)
     findings += audit_trials(registration, comparisons, records, trials, null, findings)
-    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning")}
+    beside = {"trials": trials, "null": null, "tuning": registration.get("tuning"), "timing": None}
     if (times := place.study_folder(name) / TIMES).exists():
         measured = read_json(times)["measured"]
         doubts = [finding.to_json() for finding in audit_times(registration["study"], measured)]
