@@ -48,10 +48,8 @@ def findings_of(file, store):
     judged = result.report
     if spoil := getattr(sys.modules[f"study_{file.stem}"], "spoil", None):
         judged = lab.judge(store, spoil(store) or result.name)
-    of_times = (judged["timing"] or {"measured": {"findings": []}})["measured"][
-        "findings"
-    ]  # they stand beside the times
-    return [*judged["findings"], *of_times]
+    timing = judged["timing"] or {"measured": {"findings": []}}
+    return [*judged["findings"], *timing["measured"]["findings"]]
 
 
 def audit(file, store):
