@@ -150,6 +150,7 @@ def test_a_value_beyond_the_grid_that_no_run_survives_ends_the_search_and_stays_
     assert rates(study) == {"baseline": 0.4, "wide": 0.4}
     assert report["arms"]["wide"]["edges"] == ["learning_rate"]
     assert report["points_added"] == 0
+    assert "ValueError: too much" in report["stopped_by"]
 
 
 def test_the_report_names_every_run_of_every_trial():

@@ -30,13 +30,15 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
     """
     study, tuning = plan.study, plan.study.tuning
     curves = _try_all(plan, tuning, run)
+    stopped_by = None
     for _ in range(tuning.extensions):
         try:
             grown = _extend(study, tuning, curves)
             if grown == tuning:
                 break
             curves = _try_all(plan, grown, run)
-        except StudyError:  # no recipe takes the new value: what was tried stays, and its edge is a finding
+        except StudyError as error:  # what was tried stays, and its edge is a finding that says why
+            stopped_by = str(error)
             break
         tuning = grown
     best = {arm: _best(study, arm, curve)["point"] for arm, curve in curves.items()}
@@ -44,6 +46,7 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
         **tuning.to_json(),
         "run_seeds": list(tuning.run_seeds),
         "points_added": len(tuning.points) - len(study.tuning.points),
+        "stopped_by": stopped_by,
         "arms": {
             arm: {"curve": curve, "best": best[arm], "edges": _edges(study, tuning, arm, curve)}
             for arm, curve in curves.items()

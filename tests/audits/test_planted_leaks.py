@@ -3,7 +3,6 @@ import planted_parts as planted
 import pytest
 from small_studies import BASELINE, audit_specs, make_study, of, the
 
-from paribus.audits.leakage import find_lost_text
 from paribus.data.evaluation import Side
 from paribus.data.tokens import Corpus
 from paribus.errors import PartError, SpecError
@@ -133,7 +132,6 @@ def test_a_tokenizer_that_loses_text_is_doubted_with_the_share(corpus):
     assert (found.severity, found.arm, found.evidence) == ("doubt", None, {"round_trip": 0.75})
     assert "75.0%" in found.message
     assert of("tokenizer loses text", audit_specs(_norm_study(), corpus)) == []
-    assert list(find_lost_text(object())) == []
 
 
 def test_a_training_document_among_the_scored_ones_is_invalid(corpus):

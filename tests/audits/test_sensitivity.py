@@ -105,7 +105,8 @@ def tuning(edges):
     curve = [{"point": {"learning_rate": rate}, "value": 1.0, "values": [1.0]} for rate in (0.5, 1.0, 2.0)]
     arm = {"curve": curve, "best": {"learning_rate": 2.0}, "edges": edges}
     best = {**arm, "best": {"learning_rate": 1.0}, "edges": []}
-    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "arms": {"baseline": best, "idea": arm}}
+    arms = {"baseline": best, "idea": arm}
+    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "arms": arms, "stopped_by": None}
 
 
 def test_a_best_value_at_the_edge_is_doubted_in_its_arm_and_the_choice_is_always_told():
@@ -114,6 +115,8 @@ def test_a_best_value_at_the_edge_is_doubted_in_its_arm_and_the_choice_is_always
     assert "2 (learning_rate from 0.5 to 2)" in edge.message
     assert (choice.severity, choice.evidence["trials"]) == ("note", 3)
     assert [finding.severity for finding in find_tuning_flaws(tuning([]))] == ["note"]
+    edge, _ = find_tuning_flaws(tuning(["learning_rate"]) | {"stopped_by": "tuning: too much"})
+    assert "beyond it a trial failed: tuning: too much" in edge.message
 
 
 def sizes(slope, noise=0.0):

@@ -74,8 +74,8 @@ def _price(arm: str, mean: float, sign: int, slope: float, unit: str) -> Finding
         check="price in tokens",
         severity="note",
         message=f"{'the baseline is' if behind else repr(arm) + ' is'} ahead of "
-        f"{repr(arm) if behind else 'the baseline'} by {abs(mean):.2g} {unit}: at the end of its training "
-        f"{bought} buy the baseline as much",
+        f"{repr(arm) if behind else 'the baseline'} by {abs(mean):.2g} {unit}, as much as {bought} buy the baseline "
+        "at the end of its training",
         arm=arm,
         evidence={
             "mean_difference": mean,

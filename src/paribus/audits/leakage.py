@@ -19,15 +19,17 @@ from paribus.records import Finding
 from paribus.study import VAL_BITS_PER_BYTE, VAL_LOSS, Study
 
 NEAR = 0.05
+"""Share of documents that look like altered copies of one training document each."""
+
 HIGH, HOPELESS = 0.15, 0.50
 """Shares of the held-out passages of 50 bytes. Split by document, the Python standard library has 0.02 to 0.05:
 licences, boilerplate and idioms."""
 
-
 RARE = 0.01
 """Share of documents, or of distinct ids, that is too small to matter."""
-FEW_IDS = 5
-USED, OFTEN = 0.99, 0.05
+
+FEW_IDS, USED, OFTEN = 5, 0.99, 0.05
+"""Ids too few to count; share of the vocabulary that is used, where it was made of all text; share of the tokens."""
 
 
 def find_leaked_text(study: Study, corpus: Corpus) -> Iterator[Finding]:
@@ -134,9 +136,7 @@ def _overlapping_windows(corpus: Corpus, side: str, overlap: Mapping[str, Any]) 
 
 def find_foreign_vocabulary(study: Study, corpus: Corpus) -> Iterator[Finding]:
     """A vocabulary that was made with the scored text, or nobody knows with what."""
-    manifest = getattr(corpus, "manifest", None) or {}  # a corpus made by hand may have none
-    kind = manifest.get("tokenizer", {}).get("kind")
-    if kind == "pretrained":
+    if corpus.manifest["tokenizer"].get("kind") == "pretrained":
         yield Finding(
             check="vocabulary",
             severity="note",
@@ -178,8 +178,7 @@ def require_bytes(study: Study, corpus: Corpus) -> None:
 
 def find_lost_text(corpus: Corpus) -> Iterator[Finding]:
     """A tokenizer whose tokens do not give back every held-out document, as measured when the corpus was prepared."""
-    manifest = getattr(corpus, "manifest", None) or {}  # a corpus made by hand may have none
-    share = manifest.get("tokenizer", {}).get("round_trip", 1.0)
+    share = corpus.manifest["tokenizer"].get("round_trip", 1.0)  # a data set of tokens has no text to give back
     if share < 1:
         yield Finding(
             check="tokenizer loses text",

@@ -17,7 +17,7 @@ from paribus.audits.surroundings import plain_settings
 from paribus.nn.contract import build_model, roles
 from paribus.specs import Spec
 from paribus.study import Training
-from paribus.training.loop import cross_entropy, gather_auxiliary, model_loss
+from paribus.training.loop import accumulate_gradients, cross_entropy, gather_auxiliary, model_loss
 from paribus.training.optim import build_optimizer
 
 _ROWS = 3
@@ -285,8 +285,7 @@ def _moved_weights(probe: Probe, training: Training) -> tuple[dict[str, float], 
     for step in range(2):
         tokens = draw_tokens(probe.vocab_size, _ROWS, probe.length + 1, seed=step)
         with fixed_noise(step):
-            loss = model_loss(model, tokens[:, :-1], tokens[:, 1:])
-            (loss + sum(gather_auxiliary(model).values())).backward()
+            accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
             optimizer.step()
             optimizer.zero_grad()
             before = _copy_weights(model)

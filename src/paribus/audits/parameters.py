@@ -12,7 +12,7 @@ from paribus.audits.probes import draw_tokens, fixed_noise, randomize
 from paribus.audits.sites import is_ours, parts_of
 from paribus.audits.wording import list_some
 from paribus.records import Finding
-from paribus.training.loop import gather_auxiliary, model_loss
+from paribus.training.loop import accumulate_gradients
 
 _BATCHES = 3
 _ROWS = 4
@@ -57,8 +57,7 @@ def _reached(model: nn.Module, vocab_size: int, length: int, draw: int) -> dict[
     model.train().zero_grad()
     tokens = draw_tokens(vocab_size, _ROWS, length + 1, seed=draw)
     with fixed_noise(draw):
-        loss = model_loss(model, tokens[:, :-1], tokens[:, 1:])
-        (loss + sum(gather_auxiliary(model).values())).backward()
+        accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
     reached = {
         name: _slices(p, False) if p.grad is None else p.grad.flatten(1).any(1) if p.ndim > 2 else p.grad.any()[None]
         for name, p in model.named_parameters()

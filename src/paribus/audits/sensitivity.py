@@ -69,6 +69,7 @@ def find_rate_dependence(
 
 def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
     """A best value at the edge of what was tried; else what was tried and what was chosen."""
+    stopped = f"; beyond it a trial failed: {tuning['stopped_by']}" if tuning["stopped_by"] else ""
     n_trials = max(len(arm["curve"]) for arm in tuning["arms"].values())
     for name, arm in tuning["arms"].items():
         if arm["edges"]:
@@ -80,7 +81,7 @@ def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
                 check="tuning",
                 severity="doubt",
                 message=f"the best of the {len(arm['curve'])} trials of {name!r} lies at the edge of what was tried: "
-                f"{said} ({tried})",
+                f"{said} ({tried}){stopped}",
                 arm=name,
                 evidence={"best": arm["best"], "edges": arm["edges"], "over": tuning["over"]},
                 remedy="widen the values in Tuning(over=...), for all arms",

@@ -16,7 +16,7 @@ from paribus.audits.wording import list_some, write_count
 from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
 from paribus.study import BASELINE, Study, Training
-from paribus.training.loop import apply_gradients, gather_auxiliary, model_loss
+from paribus.training.loop import accumulate_gradients, apply_gradients
 from paribus.training.optim import build_optimizer
 
 STEPS = 3
@@ -142,8 +142,7 @@ def _train(arm: Observed, training: Training, seed: int) -> Iterator[_Moment]:
     for step in range(STEPS):
         tokens = draw_tokens(arm.vocab_size, _ROWS, training.seq_len + 1, seed=step)
         with fixed_noise(step):
-            loss = model_loss(model, tokens[:, :-1], tokens[:, 1:])
-            (loss + sum(gather_auxiliary(model).values())).backward()
+            accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
             if training.clip is not None:
                 torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], training.clip)
             apply_gradients(model, optimizer)

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from paribus.streams import derive
-from paribus.training.evaluation import autocast
-from paribus.training.loop import gather_auxiliary, model_loss
+from paribus.training.loop import accumulate_gradients
 
 
 def measure_sites(
@@ -38,10 +37,7 @@ def measure_sites(
     with _left_alone(model), _squares_of_outputs(modules) as outputs:
         torch.manual_seed(derive(seed, "health"))
         model.train()
-        with autocast(device, precision):
-            loss = model_loss(model, inputs, targets)
-            total = loss + sum(gather_auxiliary(model).values())
-        total.backward()
+        accumulate_gradients(model, inputs, targets, len(inputs), device, precision)
         squares = {name: _sum_of_squares(p.grad) for name, p in model.named_parameters() if p.grad is not None}
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     found = {}

@@ -157,7 +157,7 @@ def train(
 
 
 def accumulate_gradients(
-    model: nn.Module, inputs: Tensor, targets: Tensor, windows: int, device: str, precision: str = "fp32"
+    model: nn.Module, inputs: Tensor, targets: Tensor, windows: int, device: str = "cpu", precision: str = "fp32"
 ) -> tuple[float, float | None]:
     """Add the gradients of (B, T) ``inputs`` to those of ``model``, in passes over ``windows`` rows each.
 

@@ -1,7 +1,7 @@
 """A router with a prior that grows along the experts: four are paid for, the first takes every token."""
 
 import torch
-from ground import BASELINE, make_study
+from ground import BASELINE, MIXTURE, make_study
 from torch import nn
 
 import paribus as pb
@@ -25,13 +25,6 @@ class PriorRouter(nn.Module):
         return pb.nn.Routing(tokens, chosen.flatten(), weights, scores / scores.sum(-1, keepdim=True))
 
 
-MIXTURE = pb.spec(
-    pb.nn.MoE,
-    n_experts=4,
-    experts=pb.spec(pb.nn.Experts, d_ff=32),
-    router=pb.spec(pb.nn.TopK, top_k=1, normalize=False, score=pb.nn.sigmoid),
-    losses=(pb.spec(pb.nn.LoadBalance, weight=1.0),),
-)
 study = make_study(
     BASELINE.replace("*mlp", MIXTURE.replace("router", pb.spec(PriorRouter))), BASELINE.replace("*mlp", MIXTURE)
 )

@@ -18,6 +18,14 @@ TRAINING = pb.Training(
 )
 BASELINE = pb.nn.llama(d_model=32, n_layers=2, n_heads=2, norm=pb.spec(pb.nn.LayerNorm))
 
+MIXTURE = pb.spec(  # four experts that an honest router keeps busy
+    pb.nn.MoE,
+    n_experts=4,
+    experts=pb.spec(pb.nn.Experts, d_ff=32),
+    router=pb.spec(pb.nn.TopK, top_k=1, normalize=False, score=pb.nn.sigmoid),
+    losses=(pb.spec(pb.nn.LoadBalance, weight=1.0),),
+)
+
 
 def make_study(treatment=None, baseline=BASELINE, /, **fields):
     """A study of one treatment called "idea", or of ``treatments``; two or three pairs."""
