@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ from paribus.study import BASELINE, MATCHES, Study
 from paribus.training.cost import count_flops, count_parameters
 
 WORTH_SAYING, TOO_MUCH = 0.01, 0.05  # relative to the baseline
+_SOONER_BUILT = 5_000_000  # parameters up to which a forward and backward pass takes less than tracing one
 
 _COMPARED = {
     "parameters": "parameters",
@@ -196,7 +198,8 @@ def measure_parameters(model: Spec, vocab_size: int, seq_len: int) -> dict[str, 
 def measure_flops(model: Spec, vocab_size: int, seq_len: int) -> dict[str, float]:
     """Floating-point operations per token of a model at its real sizes.
 
-    It is traced on the meta device. One that cannot be, because it looks at numbers, is built.
+    A large model is traced on the meta device. One that cannot be, because it looks at numbers, is built, and so is a
+    small one, which is sooner done.
     Raises PartError that names the site where a forward pass fails.
     """
     return dict(_trace(model, vocab_size, seq_len)[0])
@@ -214,9 +217,10 @@ def _trace(model: Spec, vocab_size: int, seq_len: int) -> tuple[dict[str, float]
             return count_flops(built, seq_len, device), calls
 
     with torch.random.fork_rng(devices=[]):
-        try:
-            return count(build("meta"), "meta")
-        except Exception:  # a model that looks at numbers; a fault of its own shows again below, where it is named
-            built = build("cpu")
+        sketch = build("meta")
+        if sum(p.numel() for p in sketch.parameters()) > _SOONER_BUILT:
+            with suppress(Exception):  # it looks at numbers; a fault of its own shows again below, where it is named
+                return count(sketch, "meta")
+        built = build("cpu")
         with naming_site(built, vocab_size):
             return count(built, "cpu")
