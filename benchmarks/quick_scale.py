@@ -124,7 +124,7 @@ def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) 
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     arms = {arm: [made.run(arm, seed) for seed in list(made.seeds)[:n_seeds]] for arm in study.arms}
     missing = [run for runs in zip(*arms.values(), strict=True) for run in runs if not store.is_done(run.digest)]
-    jobs = iter([make_job(store, made, run, None) for run in missing])
+    jobs = iter([make_job(store, made, run, study.arms[run.arm], None) for run in missing])
     workers.execute(lambda: next(jobs, None), lambda event: None, lambda digest: True)
     records = {arm: [store.read_record(run.digest) for run in runs] for arm, runs in arms.items()}
     loss = {arm: np.array([record.metrics["val_loss"] for record in of_arm]) for arm, of_arm in records.items()}
