@@ -24,6 +24,7 @@ test: $(VENV)/installed-for-tests            ## run the whole test suite
 lint: $(VENV)/installed-for-tests            ## check style and formatting
 	$(BIN)/ruff check src tests benchmarks docs/pages
 	$(BIN)/ruff format --check src tests benchmarks docs/pages
+	$(BIN)/mypy
 
 pages: setup            ## write docs/replication.md from results/, docs/parts.md from the parts
 	$(BIN)/python docs/pages

@@ -24,6 +24,7 @@ import paribus as pb
 from paribus.campaign import make_job
 from paribus.execution.local import LocalWorkers, local_slots
 from paribus.execution.worker import load_data
+from paribus.ideas.drafting import MARGINS, RECIPES
 from paribus.records import Store
 from paribus.runs import Environment, plan
 from paribus.study_files import built_in_studies, read_study
@@ -37,18 +38,25 @@ REPORTED = math.log(1.05) / math.log(MORE)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="studies; all by default")
+    parser.add_argument("names", nargs="*", help="studies, or recipes of `paribus try`; all studies by default")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--store", default="paribus-store/margins")
     options = parser.parse_args()
     known = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
     with LocalWorkers(local_slots("cpu", options.seeds)) as workers:
         for name in options.names or built_in_studies():
-            known[name] = measure(read_study(name).choose(), options.seeds, Store.create(options.store), workers)
+            known[name] = measure(read_baseline(name), options.seeds, Store.create(options.store), workers)
             print(name, known[name], flush=True)
             machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__}
             RESULTS.write_text(json.dumps({"date": str(date.today()), **machine, "rows": known}, indent=1) + "\n")
     write_table()
+
+
+def read_baseline(name: str) -> pb.Study:
+    """The study ``name``, or one of the recipe that `paribus try` takes as baseline, on the corpus of ``norm``."""
+    if name in RECIPES:
+        return read_study("norm").choose().replace(baseline=getattr(pb.nn, name)(**RECIPES[name]))
+    return read_study(name).choose()
 
 
 def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) -> dict[str, float]:
@@ -78,12 +86,13 @@ def write_table() -> None:
     """Put the stored rows into the documentation page."""
     stored = json.loads(RESULTS.read_text())
     lines = [
-        "| study | final loss | sd over seeds | 5 % more tokens buy | standard error | margin |",
+        "| study or recipe | final loss | sd over seeds | 5 % more tokens buy | standard error | margin |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, row in sorted(stored["rows"].items()):
         numbers = [f"{row[key]:.4f}" for key in ("val_loss", "seed_sd", "five_percent", "five_percent_se")]
-        lines.append(" | ".join([f"| `{name}`", *numbers, f"{read_study(name).choose().margin} |"]))
+        margin = MARGINS[name] if name in RECIPES else read_study(name).choose().margin
+        lines.append(" | ".join([f"| `{name}`", *numbers, f"{margin} |"]))
     seeds = ", ".join(sorted({str(row["seeds"]) for row in stored["rows"].values()}))
     lines.append(f"\n{stored['date']}, {stored['machine']}, torch {stored['torch']}, seeds per row: {seeds}.\n")
     before, rest = PAGE.read_text().split(BEGIN)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paribus.study import METRICS
+from paribus.metrics import METRICS
 
 STUDY = """
 import torch

@@ -1,12 +1,13 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from paribus.errors import StoreError
-from paribus.records import Finding, Record, Store, held, read_findings, read_jsonl, write_json, write_text
+from paribus.records import Finding, Record, Store, held, read_findings, read_json, read_jsonl, write_json, write_text
 
 RECORD = Record("abc", 3, "done", metrics={"val_loss": 1.5}, evaluations=({"step": 1, "loss": 2.0},))
 
@@ -64,6 +65,41 @@ def test_a_place_under_a_file_is_said_to_be_unwritable(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write .*file/store"):
         Store.create(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize("visit", [Store.create, Store.open])
+def test_a_file_in_the_place_of_a_store_is_named(tmp_path, visit):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file is a file; a store is a folder$"):
+        visit(tmp_path / "file")
+
+
+def test_the_remedy_of_a_damaged_marker_makes_the_store_whole_again(tmp_path):
+    Store.create(tmp_path).write_record(RECORD)
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(StoreError) as raised:
+        Store.open(tmp_path)
+    remedy = re.search(r"write (.*) into it", str(raised.value))
+    (tmp_path / "store.json").write_text(remedy[1])
+    assert Store.open(tmp_path).read_record("abc") == RECORD
+
+
+@pytest.mark.parametrize(
+    ("place", "remedy"),
+    [
+        ("runs/abc/result.json", "delete {}/runs/abc and call `paribus run` again"),
+        ("studies/norm/registration.json", "move {}/studies/norm away"),
+        ("studies/norm/findings.json", "call `paribus run` again, which writes it anew"),
+        ("studies/norm/timing.json", "`paribus run --timing` again"),
+        ("nulls/norm.json", "`paribus run --null` again"),
+    ],
+)
+def test_the_remedy_of_a_damaged_file_loses_nothing_else(tmp_path, place, remedy):
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text("{")
+    with pytest.raises(StoreError, match=re.escape(remedy.format(tmp_path))) as raised:
+        read_json(tmp_path / place)
+    assert ("delete" in str(raised.value)) == (not place.startswith("studies") or "timing" in place)
 
 
 @pytest.mark.parametrize(

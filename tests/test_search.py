@@ -5,11 +5,12 @@ import math
 import pytest
 
 from paribus.errors import StudyError
+from paribus.metrics import VAL_ACCURACY
 from paribus.records import Record
 from paribus.runs import Environment, plan
 from paribus.search import tune
 from paribus.specs import spec
-from paribus.study import VAL_ACCURACY, Arm
+from paribus.study import Arm
 from paribus.tuning import Tuning
 from toy_study import RECIPE, Part, make_study
 

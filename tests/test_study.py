@@ -1,10 +1,15 @@
+import copy
+import inspect
 import math
+import re
 
 import pytest
 
 from paribus.errors import StudyError
+from paribus.metrics import Metric
 from paribus.specs import Change, spec
-from paribus.study import Arm, Metric, Training
+from paribus.study import Arm, Study, Training
+from paribus.tuning import Tuning
 from toy_study import RECIPE, Optimizer, Part, make_study
 
 
@@ -13,6 +18,15 @@ from toy_study import RECIPE, Optimizer, Part, make_study
     [
         ({"margin": -0.1}, "margin must be finite and not negative, got -0.1 nats/token"),
         ({"margin": math.nan}, "margin must be finite"),
+        ({"margin": "0.1"}, "margin must be a number, got the str '0.1'"),
+        ({"alpha": "0.05"}, "alpha must be a number, got the str '0.05'"),
+        ({"max_seeds": "3"}, "max_seeds must be a whole number of at least 1, got '3'"),
+        ({"first_seed": -1}, "first_seed must be a whole number of at least 0, got -1"),
+        ({"question": 3}, "question is a sentence such as 'Is it better?', got 3"),
+        ({"question": " "}, "question is a sentence"),
+        ({"treatments": {3: spec(Part)}}, "a treatment's name is a str, got 3; write '3'"),
+        ({"treatments": {"a\tb": spec(Part)}}, r"cannot be called 'a\tb'"),
+        ({"treatments": {"x" * 121: spec(Part)}}, "at most 120 characters, 'xxxxxxxxxxxxxxxxxxxx'... has 121"),
         ({"max_seeds": 21}, "max_seeds <= 20"),
         ({"min_seeds": 1}, "2 <= min_seeds"),
         ({"min_seeds": 5, "max_seeds": 4}, "got 5 and 4"),
@@ -94,3 +108,35 @@ def test_a_metric_has_a_direction():
 def test_a_run_trains_on_whole_steps():
     recipe = RECIPE.replace(tokens=1050)
     assert (recipe.steps, recipe.trained_tokens) == (10, 1000)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: make_study(turning=None), "Study has no field 'turning'; did you mean 'tuning'?"),
+        (lambda: make_study().replace(marign=1), "Study has no field 'marign'; did you mean 'margin'?"),
+        (lambda: Tuning(ovre=1), "Tuning has no field 'ovre'; did you mean 'over'?"),
+        (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is tokens, batch_tokens"),
+        (lambda: Arm(spec(Part), recipe=RECIPE), "Arm has no field 'recipe'; there is model, training"),
+        (
+            lambda: Metric("val_loss", "nats/token", beter="lower"),
+            "Metric has no field 'beter'; did you mean 'better'?",
+        ),
+        (lambda: Study(question="Is it?", baseline=spec(Part)), "Study needs treatments, data, training, margin"),
+        (lambda: Metric("val_loss"), "Metric needs unit"),
+    ],
+)
+def test_a_field_too_many_or_too_few_is_refused_by_its_name(make, said):
+    with pytest.raises(StudyError, match=re.escape(said)):
+        make()
+
+
+def test_studies_can_be_copied_with_their_fields():
+    study = make_study()
+    assert copy.copy(study) == study
+
+
+def test_the_fields_of_a_study_are_its_signature():
+    parameters = inspect.signature(Study).parameters
+    assert parameters["max_seeds"].default == 10
+    assert parameters["margin"].kind is inspect.Parameter.KEYWORD_ONLY

@@ -11,7 +11,7 @@ from paribus.calibration import calibrate, read_null
 from paribus.data import Bytes, Text
 from paribus.errors import StudyError
 from paribus.nn import LayerNorm, RMSNorm, llama
-from paribus.records import Record, Store, read_json
+from paribus.records import Record, Store, read_json, write_json
 from paribus.registration import register
 from paribus.runs import Environment, plan
 from paribus.specs import spec
@@ -98,7 +98,15 @@ def test_the_study_then_takes_its_baseline_runs_from_there_and_its_report_has_th
 
     report = lab.run(study, store, executor="inline", observe=observe).report
     assert started and {arm for arm, _ in started} == {"rms"}
-    assert report["null"] == found.data["null"]
+    assert report["null"] == {**found.data["null"], "small_nulls": found.data["small_nulls"]}
+
+
+def test_counted_false_verdicts_are_kept_for_the_same_rule_alone(calibrated, study):
+    store, found = calibrated
+    assert calibrate(study, store, executor="inline").data == found.data == read_json(found.file)
+    other = calibrate(study.replace(margin=0.06), store, executor="inline")
+    assert other.file == found.file and "small_nulls" not in other.data
+    write_json(found.file, found.data)
 
 
 @pytest.mark.parametrize("comparisons", [0, 1, 2.5, "4", True])

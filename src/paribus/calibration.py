@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from paribus.campaign import Observe
 from paribus.errors import StudyError
 from paribus.judgement import Rule
 from paribus.judgement.power import calibrate_null, count_false_verdicts
-from paribus.records import DEFAULT_STORE, FORMAT, Record, Store, write_json
+from paribus.records import DEFAULT_STORE, FORMAT, Record, Store, read_json, write_json
 from paribus.registration import seeded
 from paribus.request import read_request
 from paribus.runs import Plan, plan
@@ -50,7 +50,7 @@ def calibrate(
     device: str | None = None,
     devices: int | None = None,
     max_seeds: int | None = None,
-    observe: Observe = lambda event: None,
+    observe: Observe | None = None,
 ) -> Calibration:
     """Run the baseline against itself: its sd over seeds, what rounding alone moves, and what this budget can settle.
 
@@ -61,42 +61,64 @@ def calibrate(
         comparisons: so many small A/A comparisons besides, each of ``max_seeds`` pairs at a tenth of the tokens, judged
             by the study's own rule: how often does it call the baseline better or worse than itself? Once with the
             nudged copies on equal seeds, and, half as many, with the baseline itself on other seeds.
+        observe: called with every event; None: what happens is shown, see ``run``.
 
     A study that tunes is calibrated with the recipe of its file.
     Raises ParibusError for a study, corpus or store that cannot be used, and StudyError where a run fails.
     """
     if comparisons is not None and (type(comparisons) is not int or comparisons < 2):
         raise StudyError(f"comparisons must be a whole number of at least 2, got {comparisons!r}")
+    from paribus.notebook import watch
+
     asked = read_request(study, scale, data, max_seeds)
-    with set_up(asked, store, executor, device, devices, observe) as bench:
+    with watch(observe) as told, set_up(asked, store, executor, device, devices, told) as bench:
         made = plan(bench.study, bench.environment)
         bench.tell("the baseline against itself: initial weights moved by one unit in the last place")
-        found: dict[str, Any] = {"format": FORMAT, "name": asked.name, "metric": asdict(bench.study.metric)}
+        found: dict[str, Any] = {"format": FORMAT, "name": asked.name, "metric": bench.study.metric.to_json()}
         found["null"] = _calibrate_floor(bench, made)
         found["tunes"] = bench.study.tuning is not None
+        if bench.study.contrasts:
+            found["contrasts"] = {name: contrast.noise for name, contrast in bench.study.contrasts.items()}
+        file = bench.store.folder / "nulls" / f"{asked.name}.json"
+        of = {"run": made.run(BASELINE, bench.study.first_seed).digest, "rule": Rule.of_study(bench.study).to_json()}
         if comparisons:
             bench.tell(f"{comparisons} small A/A comparisons")
-            found["small_nulls"] = _run_small_nulls(bench, comparisons)
-        file = bench.store.folder / "nulls" / f"{asked.name}.json"
+            found["small_nulls"] = {**_run_small_nulls(bench, comparisons), "of": of}
+        elif counted := _read_small_nulls(file, of):
+            found["small_nulls"] = counted
         write_json(file, found)
     return Calibration(asked.name, found, file)
 
 
 def read_null(store: Store, registration: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The calibration of a registered study from the runs that are there; None without three finished pairs."""
+    """The calibration of a registered study from the runs that are there; None without three finished pairs.
+
+    With the false verdicts of ``--comparisons``, where they were counted of this baseline by this rule.
+    """
     metric = registration["study"]["metric"]["key"]
     baseline = dict(seeded(registration, BASELINE))
     pairs = []
     for row in registration.get("trials", {}).get("null", ()):
-        digests = baseline.get(row["seed"]), row["digest"]
-        if all(digest and store.is_done(digest) for digest in digests):
+        digests = [digest for digest in (baseline.get(row["seed"]), row["digest"]) if digest]
+        if len(digests) == 2 and all(map(store.is_done, digests)):
             members = [store.read_record(digest) for digest in digests]
             if all(member.status == "done" for member in members):
                 pairs.append([member.metrics[metric] for member in members])
     if len(pairs) < 3:
         return None
     fields = {key: value for key, value in registration["rule"].items() if key not in ("a_sign", "a_equiv")}
-    return calibrate_null(*zip(*pairs, strict=True), Rule(**fields), registration["study"]["metric"]["unit"]).to_json()
+    plain, nudged = zip(*pairs, strict=True)
+    found = calibrate_null(plain, nudged, Rule(**fields), registration["study"]["metric"]["unit"]).to_json()
+    of = {"run": registration["runs"][BASELINE][0], "rule": registration["rule"]}
+    files = sorted(store.folder.glob("nulls/*.json"))
+    counted = next((counted for file in files if (counted := _read_small_nulls(file, of))), None)
+    return {**found, "small_nulls": counted} if counted else found
+
+
+def _read_small_nulls(file: Path, of: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The false verdicts that were counted in ``file``, where they are ``of`` that baseline's run and that rule."""
+    counted = read_json(file).get("small_nulls") if file.exists() else None
+    return counted if counted and counted.get("of") == of else None
 
 
 def _calibrate_floor(bench: Bench, made: Plan) -> dict[str, Any]:
@@ -105,8 +127,8 @@ def _calibrate_floor(bench: Bench, made: Plan) -> dict[str, Any]:
     plain = [Trial(made.run(BASELINE, trial.run.seed), trial.arm) for trial in nudged]
     pairs = [trial for pair in zip(plain, nudged, strict=True) for trial in pair]
     records = bench.run(pairs, made)
-    values = [[_value(study, records[trial.run.digest]) for trial in side] for side in (plain, nudged)]
-    return calibrate_null(*values, Rule.of_study(study), study.metric.unit).to_json()
+    own, moved = ([_value(study, records[trial.run.digest]) for trial in side] for side in (plain, nudged))
+    return calibrate_null(own, moved, Rule.of_study(study), study.metric.unit).to_json()
 
 
 def _run_small_nulls(bench: Bench, comparisons: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from paribus.judgement.comparison import Comparison
 from paribus.records import Finding, Store
 from paribus.registration import compare_records, read_records
 from paribus.runs import Plan, Run
-from paribus.study import BASELINE, Arm
+from paribus.study import Arm
 
 Observe = Callable[[Mapping[str, Any]], None]
 
@@ -21,7 +21,7 @@ class Campaign:
     """The runs of one study: hands out the next job, reads what finished, stops when every treatment is decided.
 
     ``observe`` is told ``started``, ``progress``, ``finished`` and ``stopped`` with arm, seed and number of steps, and
-    ``judged`` with a row per treatment.
+    ``judged`` with a row per treatment and contrast.
     """
 
     def __init__(
@@ -45,8 +45,7 @@ class Campaign:
     def next_job(self) -> Job | None:
         """The next missing run: first those of the next pair, then ahead of time for treatments still open."""
         for place, seed in enumerate(self.plan.seeds):
-            live = [name for name, end in self.ends.items() if place < end]
-            for arm in [BASELINE, *live] if live else []:
+            for arm in (name for name, end in self.ends.items() if place < end):
                 run = self.plan.run(arm, seed)
                 if run.digest not in self.finished and run.digest not in self.running:
                     self.running.add(run.digest)
@@ -64,8 +63,7 @@ class Campaign:
 
     def wanted(self, digest: str) -> bool:
         """Whether a running run can still matter."""
-        arms = {run.arm for run in self.runs[digest]}
-        return bool(self.ends) if BASELINE in arms else bool(arms & self.ends.keys())
+        return any(run.arm in self.ends for run in self.runs[digest])
 
     def _forget_failures(self) -> None:
         """A failure says nothing about the arm: what an earlier call saw fail is tried again."""
@@ -75,25 +73,31 @@ class Campaign:
                     (self.store.run_folder(record.digest) / "result.json").unlink()
 
     def _judge(self) -> None:
-        """Find ``finished``, and in ``ends`` how many pairs each treatment that still needs some may run to.
+        """Find ``finished``, and in ``ends`` how many seeds each arm that is still needed may run to.
 
-        A primary treatment may run ahead of its verdict, up to the last pair; no arm runs past a failure.
+        The arms of a primary comparison may run ahead of its verdict, up to the last pair; none runs past a failure.
         """
         records = read_records(self.store, self.registration)
         comparisons = compare_records(self.registration, records)
         wanted = pairs_wanted(comparisons, self.findings)
         self.finished = {record.digest for of_arm in records.values() for record in of_arm.values()}
-        self.ends = {}
+        self.ends: dict[str, int] = {}
         for name, comparison in comparisons.items():
-            failed = [seed for arm in (BASELINE, name) for seed, r in records[arm].items() if r.status == "failed"]
+            failed = [seed for arm in comparison.arms for seed, r in records[arm].items() if r.status == "failed"]
             end = min([*failed, self.plan.seeds.stop]) - self.plan.seeds.start
             if comparison.n_pairs < min(wanted[name], end):
-                self.ends[name] = end if comparison.primary else min(wanted[name], end)
+                needed = end if comparison.primary else min(wanted[name], end)
+                for arm in comparison.arms:
+                    self.ends[arm] = max(needed, self.ends.get(arm, 0))
         self.tell({"event": "judged", "rows": summarize(comparisons, self.findings)})
 
 
 def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | None) -> Job:
-    """What a worker is sent to do ``run``, a run of ``arm``."""
+    """What a worker is sent to do ``run``, a run of ``arm``.
+
+    Of the study's own runs those of the first seed keep their weights; a run beside the pairs keeps none.
+    """
+    own = [plan.run(name, plan.study.first_seed).digest for name in plan.study.arms]
     return Job(
         digest=run.digest,
         seed=run.seed,
@@ -105,11 +109,13 @@ def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | No
         device=plan.environment.device,
         study_file=str(study_file.resolve()) if study_file else None,
         nudged=run.identity.get("nudged", False),
+        keeps_weights=run.digest in own,
+        metric=plan.study.metric.to_json() if plan.study.metric.measure else None,
     )
 
 
 def summarize(comparisons: Mapping[str, Comparison], findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """A row per treatment: its pairs so far, mean difference, interval, and its verdict once it has one."""
+    """A row per treatment and contrast: its pairs so far, mean, interval, and its verdict once it has one."""
     rows = []
     for name, comparison in comparisons.items():
         verdict = decide(comparison, findings) if comparison.primary else None
@@ -121,6 +127,7 @@ def summarize(comparisons: Mapping[str, Comparison], findings: Sequence[Finding]
                 "mean": comparison.mean,
                 "interval": comparison.interval,
                 "verdict": verdict.kind if verdict else None,
+                **({"contrast": True} if comparison.contrast else {}),
             }
         )
     return rows

@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 a study or a run failed, 2 usage, 3 a verdict is invalid, 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 import click
 
-from paribus.errors import ParibusError
+from paribus.errors import ParibusError, StoreError
 from paribus.records import DEFAULT_STORE
 
 INVALID = 3
@@ -24,6 +26,44 @@ STORE_OPTION = click.option("--store", default=DEFAULT_STORE, show_default=True,
 SCALE_OPTION = click.option("--scale", help="One of the study's scales; the first it offers is the default.")
 DATA_OPTION = click.option("--data", help="Another corpus: stdlib, a file, a folder, or hub:owner/name.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+SLOT_OPTION = click.option("--slot", help="Where the class stands; found by what it does where none is named.")
+
+
+def _read_settings(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """``hidden=64`` to {"hidden": 64}: Python's numbers, strings and tuples; any other text is a string."""
+    settings: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"expected name=value, got {text!r}", context, option)
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings
+
+
+SET_OPTION = click.option(
+    "--set",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_read_settings,
+    help="An argument of the class's constructor; may be given again.",
+)
+EXECUTOR_OPTION = click.option(
+    "--executor",
+    type=click.Choice(["local", "inline"]),
+    default="local",
+    show_default=True,
+    help="Worker processes on this machine, or this process.",
+)
+DEVICE_OPTION = click.option(
+    "--device", type=click.Choice(["cpu", "cuda", "mps"]), help="Default: cuda where there is one, else cpu."
+)
+DEVICES_OPTION = click.option(
+    "--devices", type=click.IntRange(min=1), help="Workers: GPUs or CPU cores to use. Default: all."
+)
 
 
 def main() -> None:
@@ -51,23 +91,35 @@ def commands() -> None:
 @commands.command()
 @JSON_OPTION
 def studies(as_json: bool) -> None:
-    """List the built-in studies."""
-    from paribus import lab
+    """List the built-in studies, and those that installed packages offer."""
+    from paribus.listing import list_studies
 
-    rows = lab.list_studies()
+    with contextlib.redirect_stdout(sys.stderr):  # what a plug-in prints is no data
+        rows = list_studies()
     if as_json:
         _print_json(rows)
-    for row in () if as_json else rows:
-        click.echo(f"{row['name']:<12} {row['question']}  [{', '.join(row['scales'])}]")
+    for row in () if as_json else _without_faults(rows):
+        package = "" if row["package"] == "paribus" else f"  ({row['package']})"
+        click.echo(f"{row['name']:<12} {row['question']}  [{', '.join(row['scales'])}]{package}")
 
 
 @commands.command()
 @click.argument("study")
 @SCALE_OPTION
 @DATA_OPTION
+@SLOT_OPTION
+@SET_OPTION
 @JSON_OPTION
-def check(study: str, scale: str | None, data: str | None, as_json: bool) -> int:
-    """Audit a study before it trains: sizes, sites changed, leaks, cost of the plan."""
+def check(
+    study: str, scale: str | None, data: str | None, slot: str | None, arguments: dict[str, Any], as_json: bool
+) -> int:
+    """Audit a study before it trains: sizes, sites changed, leaks, cost of the plan. FILE.py:Class: one class alone."""
+    if ":" in study:
+        if scale or data:
+            raise click.UsageError("--scale and --data are a study's; a class is examined alone")
+        return _check_class(study, slot, arguments, as_json)
+    if slot or arguments:
+        raise click.UsageError("--slot and --set are for one class: paribus check FILE.py:Class")
     from paribus import lab
     from paribus.display import check_text
 
@@ -82,15 +134,9 @@ def check(study: str, scale: str | None, data: str | None, as_json: bool) -> int
 @STORE_OPTION
 @SCALE_OPTION
 @DATA_OPTION
-@click.option(
-    "--executor",
-    type=click.Choice(["local", "inline"]),
-    default="local",
-    show_default=True,
-    help="Worker processes on this machine, or this process.",
-)
-@click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), help="Default: cuda where there is one, else cpu.")
-@click.option("--devices", type=click.IntRange(min=1), help="Workers: GPUs or CPU cores to use. Default: all.")
+@EXECUTOR_OPTION
+@DEVICE_OPTION
+@DEVICES_OPTION
 @click.option("--max-seeds", type=int, help="At most so many pairs; another registration.")
 @click.option(
     "--confirm", is_flag=True, help="The same study on fresh seeds and held-back documents; another registration."
@@ -105,13 +151,41 @@ def run(study: str, as_json: bool, null: bool, comparisons: int | None, **option
         return _run_null(study, as_json, comparisons, **options)
     if comparisons is not None:
         raise click.UsageError("--comparisons counts A/A comparisons: it goes with --null")
-    from paribus import lab
-    from paribus.display import progress, result_text
+    return _run(study, as_json, **options)
 
-    with contextlib.redirect_stdout(sys.stderr), progress() as observe:
-        result = lab.run(study, observe=observe, **options)
-    _print_json(result.report) if as_json else click.echo(result_text(result))
-    return result.exit_code
+
+@commands.command("try")
+@click.argument("reference", metavar="FILE.py:CLASS")
+@SLOT_OPTION
+@SET_OPTION
+@click.option("--baseline", help="A recipe of paribus.nn, or a built-in study whose baseline and recipe are taken.")
+@click.option("--margin", type=float, help="The smallest difference worth acting on, in the metric's unit.")
+@click.option("--write", is_flag=True, help="Write the study file and stop there.")
+@STORE_OPTION
+@EXECUTOR_OPTION
+@DEVICE_OPTION
+@DEVICES_OPTION
+@JSON_OPTION
+def try_class(
+    reference: str,
+    slot: str | None,
+    arguments: dict[str, Any],
+    baseline: str | None,
+    margin: float | None,
+    write: bool,
+    **options: Any,
+) -> int:
+    """Ask about one class of yours: examine it, write a study file beside it, run that study."""
+    from paribus.ideas import draft, examine
+    from paribus.ideas.screen import failures_text, summary_text
+
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's part prints is no data
+        examination = examine(reference, slot, arguments)
+        path = draft(examination, baseline, margin)
+    click.echo("\n".join([summary_text(examination), *failures_text(examination)]), err=True)
+    shown = os.path.relpath(path)
+    click.echo(f"study file: {shown}", err=not write)
+    return 0 if write else _run(shown, **options)
 
 
 @commands.command()
@@ -134,9 +208,33 @@ def report(store: str, study: str | None, form: str) -> None:
     """Judge and render again from what lies in the store; prints the report, or the path of an HTML page."""
     from paribus import lab
 
-    for name in [study] if study else lab.study_names(store):
+    names = lab.study_names(store)
+    if form == "json" and not study and len(names) > 1:
+        raise StoreError(f"{store} holds {len(names)} studies; name one for JSON: --study {', --study '.join(names)}")
+    for name in [study] if study else names or [None]:  # lab.report says what is wrong with a store that holds none
         path = lab.report(store, form, name)
         click.echo(path if form == "html" else Path(path).read_text(), nl=form == "html")
+
+
+@commands.command()
+@click.argument("store", default=DEFAULT_STORE)
+@click.option("--study", "name", help="One study of the store, where it holds several.")
+@click.option("--arm", "arms", multiple=True, help="An arm by name; may be given again. Default: all.")
+@click.option("--file", "study", help="The study file that has the classes of your own.")
+@click.option("--prompt", help="How a document begins. Default: as a held-out one does.")
+@click.option("--tokens", "n_tokens", type=int, default=100, show_default=True, help="Tokens to write.")
+@click.option("--temperature", type=float, default=0.8, show_default=True, help="Of the sampled text; 0 is greedy.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampled text.")
+@JSON_OPTION
+def sample(as_json: bool, **options: Any) -> int:
+    """Let trained arms write, greedy and sampled side by side, and check that each decodes as it was trained."""
+    from paribus.sampling import sample as draw
+    from paribus.side_by_side import samples_text
+
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's part prints is no data
+        samples = draw(observe=lambda event: click.echo(event["text"], err=True), **options)
+    _print_json(samples.to_json()) if as_json else click.echo(samples_text(samples))
+    return samples.exit_code
 
 
 @commands.command()
@@ -144,16 +242,44 @@ def report(store: str, study: str | None, form: str) -> None:
 @JSON_OPTION
 def parts(slot: str | None, as_json: bool) -> None:
     """List what can be put where: name, slot, formula, source, parity with a public implementation."""
-    from paribus import lab
+    from paribus.listing import list_parts
 
-    rows = lab.list_parts(slot)
+    with contextlib.redirect_stdout(sys.stderr):
+        rows = list_parts(slot)
     if as_json:
         _print_json(rows)
-    for row in () if as_json else rows:
-        click.echo(f"{row['slot']} {row['name']}")
+    for row in () if as_json else _without_faults(rows):
+        own = row["package"] == "paribus"
+        click.echo(f"{row['slot']} {row['name']}" if own else f"{row['slot']} {row['name']}  ({row['package']})")
         parity = f"Tested against {row['parity']}" if row["parity"] else "No public counterpart tested."
-        for text in (row["formula"], row["source"], parity):
+        origin = parity if own else f"from {row['module']} import {row['name']}"
+        for text in filter(None, (row["formula"], row["source"], origin)):
             click.echo(textwrap.fill(text, 78, initial_indent="    ", subsequent_indent="    "))
+
+
+def _run(study: str, as_json: bool, **options: Any) -> int:
+    from paribus import lab
+    from paribus.display import progress, result_text
+
+    with contextlib.redirect_stdout(sys.stderr), progress() as observe:
+        result = lab.run(study, observe=observe, **options)
+    if as_json:
+        _print_json(result.report)
+        return result.exit_code
+    click.echo(result_text(result))
+    if any(verdict.kind == "better" for verdict in result.verdicts.values()) and not options.get("confirm"):
+        click.echo(f"better once: `paribus run {study} --confirm` asks again, on fresh seeds and held-back documents")
+    return result.exit_code
+
+
+def _check_class(reference: str, slot: str | None, arguments: dict[str, Any], as_json: bool) -> int:
+    from paribus.ideas import examine
+    from paribus.ideas.screen import examination_text
+
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's part prints is no data
+        examination = examine(reference, slot, arguments)
+    _print_json(examination.to_json()) if as_json else click.echo(examination_text(examination))
+    return 1 if examination.failed else 0
 
 
 def _run_null(study: str, as_json: bool, comparisons: int | None, confirm: bool, timing: bool, **options: Any) -> int:
@@ -166,6 +292,14 @@ def _run_null(study: str, as_json: bool, comparisons: int | None, confirm: bool,
         calibrated = calibrate(study, comparisons=comparisons, observe=observe, **options)
     _print_json(calibrated.data) if as_json else click.echo(null_text(calibrated))
     return 0
+
+
+def _without_faults(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that can be used; what is wrong with a plug-in goes to standard error, a line each."""
+    for row in rows:
+        if row["error"]:
+            click.echo(row["error"], err=True)
+    return [row for row in rows if not row["error"]]
 
 
 def _print_json(data: Any) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paribus.campaign import Observe
+from paribus.contrasts import Contrast
 from paribus.reports.differences import list_edits
 from paribus.reports.vocabulary import SHARED
 from paribus.study import BASELINE
@@ -88,16 +89,11 @@ class LiveTable:
 
     def render(self) -> Group:
         runs = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-        for name, justify in (
-            ("run", "left"),
-            ("step", "right"),
-            ("loss", "right"),
-            ("tokens/s", "right"),
-            ("left", "right"),
-        ):
-            runs.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
+        runs.add_column("run", no_wrap=True, overflow="ellipsis")
+        for name in ("step", "loss", "tokens/s", "left"):
+            runs.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
         for run in list(self.running.values()):  # the other thread adds and removes
-            runs.add_row(*map(Text, _run_cells(run)))
+            runs.add_row(*map(Text, run_cells(run)))
         verdicts = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
         # The name gives way: a number cut short says something else. 80 columns hold the rest.
         verdicts.add_column("treatment", no_wrap=True, overflow="ellipsis", max_width=27)
@@ -108,14 +104,15 @@ class LiveTable:
             kind = row["verdict"] or ("" if row["primary"] else "descriptive")
             style = VERDICT_STYLE.get(kind, "dim")
             verdicts.add_row(
-                Text(row["treatment"]), str(row["pairs"]), Text(_difference_text(row)), Text(kind or "...", style=style)
+                Text(row["treatment"]), str(row["pairs"]), Text(difference_text(row)), Text(kind or "...", style=style)
             )
         shown = list(dict.fromkeys([*self.messages[:1], *self.messages[-1:]]))
         titles = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
         return Group(*titles, runs, Text(""), verdicts)
 
 
-def _run_cells(run: Mapping[str, Any]) -> list[str]:
+def run_cells(run: Mapping[str, Any]) -> list[str]:
+    """A running run: its name, step, loss, tokens per second and time left."""
     name = f"{run['arm']} / seed {run['seed']}"
     line = run.get("line")
     if line is None:
@@ -136,12 +133,14 @@ def _timing_text(event: Mapping[str, Any]) -> str:
 
 
 def _progress_text(row: Mapping[str, Any]) -> str:
-    pairs = "1 pair" if row["pairs"] == 1 else f"{row['pairs']} pairs"
-    text = ", ".join(filter(None, [pairs, _difference_text(row)]))
+    thing = "seed" if row.get("contrast") else "pair"
+    pairs = f"1 {thing}" if row["pairs"] == 1 else f"{row['pairs']} {thing}s"
+    text = ", ".join(filter(None, [pairs, difference_text(row)]))
     return f"{text} -> {row['verdict']}" if row["verdict"] else text
 
 
-def _difference_text(row: Mapping[str, Any]) -> str:
+def difference_text(row: Mapping[str, Any]) -> str:
+    """The mean difference of a treatment so far and its interval; "" before there is one."""
     if row["mean"] is None:
         return ""
     if row["interval"] is None:
@@ -151,9 +150,9 @@ def _difference_text(row: Mapping[str, Any]) -> str:
 
 
 def result_text(result: Any) -> str:
-    """A ``lab.Result``: the question, a sentence per treatment, the number of findings, where the report is."""
+    """A ``lab.Result``: the question, a sentence per contrast and treatment, findings, and where the report is."""
     report = result.report
-    lines = [report["question"], ""]
+    lines = [report["question"], "", *_contrast_sentences(report)]
     for name, row in sorted(report["treatments"].items(), key=lambda item: not item[1]["primary"]):
         lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
     lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
@@ -163,6 +162,13 @@ def result_text(result: Any) -> str:
     severities = [finding["severity"] for finding in report["findings"]]
     lines.append("findings: " + ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note")))
     return "\n".join([*lines, f"report: {result.page}"])
+
+
+def _contrast_sentences(report: Mapping[str, Any]) -> list[str]:
+    """Main effects first; the file holds them by name."""
+    rows = report.get("contrasts", {}).values()
+    ordered = sorted(rows, key=lambda row: len(Contrast.from_json(row["comparison"]["contrast"]).factors))
+    return [row["verdict"]["sentence"] for row in ordered]
 
 
 def _ratio_text(row: Mapping[str, Any]) -> str:
@@ -186,6 +192,11 @@ def null_text(calibrated: Any) -> str:
         table = [[f"    true gain {row['gain']:.3g}", *_likeliest(row)] for row in null["powers"][name]]
         lines += [*_columns(table), f"    smallest margin that is settled: {null['smallest_margins'][name]:.2g}"]
     lines += ["", *(line for sentence in null["sentences"] for line in textwrap.wrap(sentence, _WIDTH))]
+    for name, noise in calibrated.data.get("contrasts", {}).items():
+        lines += textwrap.wrap(
+            f"All this is of a pair. The contrast {name!r} has {noise:.2g} times its sd, where the arms share no noise.",
+            _WIDTH,
+        )
     if calibrated.data["tunes"]:
         lines += textwrap.wrap(
             "The study tunes: this is the noise at the recipe of its file, not of what is chosen.", _WIDTH
@@ -243,6 +254,7 @@ def check_text(checked: Any) -> str:
         f"{plan['training_flops']:.2g} FLOPs",
         *_beside_lines(plan),
         f"margin: {study.margin} {study.metric.unit}",
+        *([f"contrasts that get a verdict: {', '.join(study.contrasts)}"] if study.contrasts else []),
         "",
         *_findings_lines([finding.to_json() for finding in checked.findings], ("invalid", "doubt", "note")),
     ]

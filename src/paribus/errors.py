@@ -4,6 +4,7 @@
 
     ParibusError
     |-- SpecError      a spec, a path pattern or an argument that does not fit its class
+    |   `-- MissingArgument  what a class needs and neither its spec nor its site says
     |-- StudyError     a study file or a study that makes no sense
     |-- PartError      a part that breaks the contract of its slot
     |-- DataError      a corpus, tokenizer or split that cannot be used
@@ -25,6 +26,14 @@ class ParibusError(Exception):
 
 class SpecError(ParibusError):
     exit_code = 2
+
+
+class MissingArgument(SpecError):
+    """``cls`` needs the arguments ``names``, which neither its spec nor its site says."""
+
+    def __init__(self, message: str, cls: type, names: tuple[str, ...]):
+        super().__init__(message)
+        self.cls, self.names = cls, names
 
 
 class StudyError(ParibusError):

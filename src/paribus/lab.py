@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.calibration import read_null
 from paribus.campaign import Campaign, Observe, summarize
-from paribus.errors import HubUnreachable, SpecError, StoreError, StudyError
+from paribus.errors import HubUnreachable, SpecError, StoreError
 from paribus.judgement import decide, describe_difference, describe_method, suspend
 from paribus.judgement.comparison import Comparison
 from paribus.judgement.summaries import summarize_arm
 from paribus.records import DEFAULT_STORE, FORMAT, Finding, Store, read_findings, read_json, write_json
 from paribus.registration import Records, compare_records, read_records, read_registration, register, seeded
 from paribus.request import read_request
+from paribus.result import Result
 from paribus.runs import plan
 from paribus.study import BASELINE, Study
-from paribus.study_files import built_in_studies, read_study
 from paribus.trials import WIDTHS, is_asked_for, plan_trials, read_trials
 
 if TYPE_CHECKING:
@@ -39,22 +40,24 @@ def run(
     max_seeds: int | None = None,
     confirm: bool = False,
     timing: bool = False,
-    observe: Observe = lambda event: None,
+    observe: Observe | None = None,
 ) -> Result:
     """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
 
     What is on disk is not done again; an interrupted run goes on from its checkpoint. ``executor`` is "local", worker
     processes on this machine, or "inline", this process; a Study with classes of ``__main__`` runs in this process, and
     says so. ``timing`` adds a comparison of the arms' times in interleaved blocks, on this machine alone.
+    ``observe`` is called with every event; None shows them: in a notebook's cell, at a terminal, or line by line.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
     from paribus.audits import audit_design, find_odd_schedules
     from paribus.bench import set_up
+    from paribus.notebook import watch
     from paribus.reports import FORMS, write_report
     from paribus.search import tune
 
     asked = read_request(study, scale, data, max_seeds, confirm)
-    with set_up(asked, store, executor, device, devices, observe) as bench:
+    with watch(observe) as told, set_up(asked, store, executor, device, devices, told) as bench:
         made, tuned = plan(bench.study, bench.environment), None
         bench.tell("auditing the design")
         findings = [*asked.findings, *audit_design(bench.study, bench.corpus)]
@@ -63,7 +66,7 @@ def run(
                 bench.tell(finding.message)
         if bench.study.tuning and not _is_invalid(findings, bench.study):
             bench.tell("tuning")
-            best, tuned = tune(made, lambda trials, made=made: bench.run(trials, made))
+            best, tuned = tune(made, partial(bench.run, plan=made))
             made = plan(best, bench.environment)
             findings += [found for found in find_odd_schedules(best) if found not in findings]
         trials = plan_trials(made)
@@ -72,13 +75,14 @@ def run(
             bench.store, asked.name, made, source, bench.evaluation_digest, findings, trials=trials, tuning=tuned
         )
         bench.tell("training")
-        campaign = Campaign(bench.store, made, registration, asked.file, findings, observe)
+        campaign = Campaign(bench.store, made, registration, asked.file, findings, told)
         bench.execute(campaign.next_job, campaign.observe, campaign.wanted)
         judged = judge(store, registration["name"])
-        verdicts = {name: row["verdict"]["kind"] for name, row in judged["treatments"].items() if row["verdict"]}
-        null = judged["study"]["null"]
+        rows = {**judged["treatments"], **judged.get("contrasts", {})}
+        verdicts = {name: row["verdict"]["kind"] for name, row in rows.items() if row["verdict"]}
+        unprobed = _unprobed(judged["study"])
         beside = [
-            t for kind in ("rates", "widths") for t in trials[kind] if is_asked_for(kind, t.about, verdicts, null)
+            t for kind in ("rates", "widths") for t in trials[kind] if is_asked_for(kind, t.about, verdicts, unprobed)
         ]
         if beside and judged["complete"]:
             bench.tell("would the verdict turn? runs at other learning rates and widths")
@@ -91,26 +95,6 @@ def run(
             judged = judge(store, registration["name"])
             paths = {form: write_report(judged, folder, form) for form in FORMS}
     return Result(judged["name"], read_json(paths["json"]), paths["html"])
-
-
-@dataclass(frozen=True)
-class Result:
-    """What ``run`` hands back: the report as data, and where the page lies."""
-
-    name: str
-    report: Mapping[str, Any]
-    page: Path
-
-    @property
-    def verdicts(self) -> dict[str, str]:
-        """Primary treatments to "better", "worse", "equivalent", "undecided" or "invalid"."""
-        rows = self.report["treatments"]
-        return {name: row["verdict"]["kind"] for name, row in rows.items() if row["verdict"]}
-
-    @property
-    def exit_code(self) -> int:
-        """0, 1 when a run failed, 3 when a verdict is invalid."""
-        return 1 if self.report["failed_runs"] else 3 if "invalid" in self.verdicts.values() else 0
 
 
 def judge(store: str | Path, name: str) -> dict[str, Any]:
@@ -148,6 +132,8 @@ def report(store: str | Path, form: str = "md", name: str | None = None) -> Path
     from paribus.reports import write_report
 
     names = study_names(store)
+    if not names:
+        raise StoreError(f"{store} holds no registered study yet")
     if name is None and len(names) != 1:
         raise StoreError(f"{store} holds {len(names)} studies ({', '.join(names)}); name one")
     name = name or names[0]
@@ -202,7 +188,8 @@ def check(study: str | Path | Study, *, scale: str | None = None, data: str | No
     from paribus.bench import prepare_corpus
     from paribus.matching import solve_widths
 
-    asked, unread = read_request(study, scale, data), ()
+    asked = read_request(study, scale, data)
+    unread: tuple[Finding, ...] = ()
     try:
         corpus, _ = prepare_corpus(asked.study)
         vocab_size, manifest = corpus.vocab_size, corpus.manifest
@@ -258,28 +245,11 @@ class Checked:
             "question": self.study.question,
             "plan": self.plan,
             "margin": self.study.margin,
-            "metric": asdict(self.study.metric),
+            "metric": self.study.metric.to_json(),
             "arms": {name: facts.to_json() for name, facts in self.arms.items()},
             "findings": [finding.to_json() for finding in self.findings],
             "data": dict(self.data),
         }
-
-
-def list_studies() -> list[dict[str, Any]]:
-    """Name, question and scales of every built-in study."""
-    files = {name: read_study(name) for name in built_in_studies()}
-    return [{"name": n, "question": f.choose().question, "scales": list(f.scales)} for n, f in files.items()]
-
-
-def list_parts(slot: str | None = None) -> list[dict[str, str]]:
-    """Name, slot, formula, source and parity of every part of paribus. Raises StudyError for an unknown slot."""
-    from paribus.nn import discover_parts
-
-    rows = [asdict(part) for part in discover_parts()]
-    slots = sorted({row["slot"] for row in rows})
-    if slot is not None and slot not in slots:
-        raise StudyError(f"no slot {slot!r}; there is {', '.join(slots)}")
-    return [row for row in rows if slot in (None, row["slot"])]
 
 
 def _unread(error: Exception, vocab_size: int) -> Finding:
@@ -301,22 +271,28 @@ def _declared_vocabulary(study: Study) -> int | None:
 
 
 def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
-    """Whether no primary treatment can get a verdict any more, so that nothing is worth training."""
+    """Whether no primary treatment or contrast can get a verdict any more, so that nothing is worth training."""
     condemned = {finding.arm for finding in findings if finding.severity == "invalid"}
-    return bool(condemned & {None, BASELINE}) or condemned >= set(study.primary)
+    asked = [{name} for name in study.primary] + [set(contrast.weights) for contrast in study.contrasts.values()]
+    return bool(condemned & {None, BASELINE}) or all(condemned & arms for arms in asked)
+
+
+def _unprobed(study: Mapping[str, Any]) -> list[str]:
+    """What gets a verdict, and no pair at other learning rates."""
+    return [*study["null"], *study.get("contrasts", ())]
 
 
 def _read_asked_trials(
     place: Store, registration: Mapping[str, Any], comparisons: Mapping[str, Comparison], findings: Sequence[Finding]
 ) -> dict[str, list[dict[str, Any]]]:
     """The trials that were made for this study: others of the store may have made the same runs."""
-    verdicts = {name: decide(comparisons[name], findings) for name in registration["study"]["primary"]}
-    kinds = {name: verdict and verdict.kind for name, verdict in verdicts.items()}
+    verdicts = {name: decide(c, findings) for name, c in comparisons.items() if c.primary}
+    kinds = {name: verdict.kind if verdict else None for name, verdict in verdicts.items()}
     if None in kinds.values():
         return {}
-    null = registration["study"]["null"]
+    unprobed = _unprobed(registration["study"])
     found = read_trials(place, registration)
-    asked = {kind: [row for row in rows if is_asked_for(kind, row, kinds, null)] for kind, rows in found.items()}
+    asked = {kind: [row for row in rows if is_asked_for(kind, row, kinds, unprobed)] for kind, rows in found.items()}
     return {kind: rows for kind, rows in asked.items() if rows}
 
 
@@ -345,15 +321,21 @@ def _keep_judged(records: Records, comparisons: Mapping[str, Comparison]) -> Rec
     Runs ahead of a verdict finish or not as time has it; nothing that is said may depend on them.
     """
     kept: Records = {arm: {} for arm in records}
-    for name, comparison in comparisons.items():
+    for comparison in comparisons.values():
         end = comparison.rule.first_seed + comparison.n_pairs
-        pair = [records[arm].get(end) for arm in (BASELINE, name)]
+        pair = [records[arm].get(end) for arm in comparison.arms]
         stuck = any(record is not None and record.status == "failed" for record in pair)
         if stuck and (not comparison.primary or decide(comparison) is None):
             end += 1
-        for arm in (BASELINE, name):
+        for arm in comparison.arms:
             kept[arm] |= {seed: record for seed, record in records[arm].items() if seed < end}
     return {arm: dict(sorted(of_arm.items())) for arm, of_arm in kept.items()}
+
+
+def _sharing(study: Mapping[str, Any]) -> str:
+    """What shares the error rate."""
+    kinds = {"primary treatments": study["primary"], "contrasts": study.get("contrasts")}
+    return " and ".join(kind for kind, names in kinds.items() if names)
 
 
 def _describe(
@@ -361,20 +343,24 @@ def _describe(
 ) -> dict[str, Any]:
     """Everything a report says, as plain values; what a clock measured stands in ``measured`` alone."""
     study = registration["study"]
-    treatments, complete = {}, True
+    treatments, contrasts, complete = {}, {}, True
     for name, comparison in comparisons.items():
         verdict = decide(comparison, findings) if comparison.primary else None
         if comparison.primary and verdict is None:
             complete, verdict = False, suspend(comparison, findings, "not finished")
-        treatments[name] = {
-            "primary": comparison.primary,
-            "null": name in study["null"],
+        said = {
             "comparison": comparison.to_json(),
             "verdict": verdict.to_json() if verdict else None,
             "description": describe_difference(comparison),
         }
-    seeds = {name: comparison.seeds for name, comparison in comparisons.items()}
-    seeds[BASELINE] = max(seeds.values(), key=len)
+        if comparison.contrast:
+            contrasts[name] = said
+        else:
+            treatments[name] = {"primary": comparison.primary, "null": name in study["null"], **said}
+    seeds = {
+        arm: max((comparison.seeds for comparison in comparisons.values() if arm in comparison.arms), key=len)
+        for arm in records
+    }
     arms = {name: summarize_arm([records[name][seed] for seed in seeds[name]]) for name in records}
     return {
         "format": FORMAT,
@@ -382,7 +368,7 @@ def _describe(
         "question": study["question"],
         "attempt": registration["attempt"],
         "complete": complete,
-        "method": describe_method(next(iter(comparisons.values())).rule),
+        "method": describe_method(next(iter(comparisons.values())).rule, _sharing(study)),
         "study": study,
         "registration_digest": registration["digest"],
         "data": registration["data"],
@@ -390,6 +376,7 @@ def _describe(
         "device": registration["device"],
         "packages": next((r.pairing["packages"] for a in records.values() for r in a.values() if r.pairing), {}),
         "treatments": treatments,
+        **({"contrasts": contrasts} if contrasts else {}),
         "failed_runs": [
             {"arm": arm, "seed": seed, "error": record.error}
             for arm, of_arm in records.items()

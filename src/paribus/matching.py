@@ -36,23 +36,25 @@ def solve_widths(study: Study, vocab_size: int) -> Study:
 
 
 def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
-    start = _require_width(arm)
+    assert arm.match and arm.width  # an Arm that has one has both
+    match, width = arm.match, arm.width
+    start = _require_width(arm.model, width)
 
     def put(units: int) -> Spec:
-        return arm.model.replace(arm.width, units * arm.multiple_of)
+        return arm.model.replace(width, units * arm.multiple_of)
 
     @cache
     def cost(units: int) -> float:
         try:
-            return _measure(put(units), arm.match, vocab_size, seq_len)
+            return _measure(put(units), match, vocab_size, seq_len)
         except SpecError as error:
-            tried = f"{arm.width} = {units * arm.multiple_of}"
+            tried = f"{width} = {units * arm.multiple_of}"
             raise SpecError(f"{error} (while trying {tried}; multiple_of=... keeps to widths that fit)") from error
 
     low = max(1, start // arm.multiple_of)
     below, above = cost(low), cost(low + 1)
     if below == above:
-        raise StudyError(f"{arm.width} does not change the {_name(arm.match)}; let another width float")
+        raise StudyError(f"{width} does not change the {_name(match)}; let another width float")
     for _ in range(_TRIES):
         if below <= target <= above or (low == 1 and below > target):
             break
@@ -66,7 +68,7 @@ def _solve(arm: Arm, target: float, vocab_size: int, seq_len: int) -> Arm:
     if abs(reached - target) > allowed:
         nearest = units * arm.multiple_of
         raise StudyError(
-            f"no {arm.width} makes it equal in {_name(arm.match)}: {nearest} comes nearest, with {reached:,.0f} "
+            f"no {width} makes it equal in {_name(match)}: {nearest} comes nearest, with {reached:,.0f} "
             f"against {target:,.0f} of the baseline ({reached / target - 1:+.1%}); let another width float"
         )
     return arm.replace(model=put(units))
@@ -81,11 +83,11 @@ def _name(match: str) -> str:
     return MATCHES[match].replace("_", " ")
 
 
-def _require_width(arm: Arm) -> int:
+def _require_width(model: Spec, width: str) -> int:
     """Where the search begins: what stands at the width now."""
-    marked = arm.model.replace(arm.width, 1)
-    values = [change.before for change in arm.model.diff(marked)] or [1]
+    marked = model.replace(width, 1)
+    values = [change.before for change in model.diff(marked)] or [1]
     odd = next((v for v in values if v is not None and (isinstance(v, bool) or not isinstance(v, int))), None)
     if odd is not None:
-        raise SpecError(f"width {arm.width!r} is to be a whole number, and {describe(odd)} stands there")
+        raise SpecError(f"width {width!r} is to be a whole number, and {describe(odd)} stands there")
     return next((value for value in values if value), 64)

@@ -4,6 +4,7 @@ A store is a folder a person can read::
 
     runs/<digest>/run.json        what was to be run: written first
     runs/<digest>/steps.jsonl     one line per optimizer step
+    runs/<digest>/weights.pt      the trained weights, of the first seed's runs alone
     runs/<digest>/result.json     what came out: written last, and only whole; its presence is "done"
     studies/<name>/registration.json, findings.json, verdicts.json, report.*
 
@@ -29,7 +30,7 @@ from paribus.errors import StoreError
 FORMAT = 1
 SEVERITIES = ("note", "doubt", "invalid")
 DEFAULT_STORE = "paribus-store"
-_MEND = "delete its folder and call `paribus run` again: only what lay there is done anew"
+WEIGHTS = "weights.pt"
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class Record:
     digest: str
     seed: int
     status: str
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    evaluations: tuple[Mapping[str, float], ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: tuple[Mapping[str, Any], ...] = ()
     documents: Mapping[str, list[float]] = field(default_factory=dict)
     pairing: Mapping[str, Any] = field(default_factory=dict)
     sites: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -116,6 +117,7 @@ class Store:
         Raises StoreError when the folder cannot be written, is no store, or has another format.
         """
         store = Store(Path(folder))
+        _require_no_file(store.folder)
         if not (store.folder / "store.json").exists():
             # Names with a dot are a file manager's, or the temporary file of a first write that was killed.
             if store.folder.is_dir() and any(not path.name.startswith(".") for path in store.folder.iterdir()):
@@ -127,6 +129,7 @@ class Store:
     def open(folder: str | Path) -> Store:
         """The store at ``folder``. Raises StoreError when there is none, or one of another format."""
         store = Store(Path(folder))
+        _require_no_file(store.folder)
         marker = store.folder / "store.json"
         if not marker.exists():
             raise StoreError(f"no paribus store at {folder}; `paribus run STUDY --store {folder}` makes one")
@@ -164,9 +167,9 @@ class Store:
         try:
             record = Record.from_json(data)
         except TypeError as error:
-            raise StoreError(f"{path} is damaged ({error}); {_MEND}") from None
+            raise StoreError(f"{path} is damaged ({error}); {_mend(path)}") from None
         if record.digest != digest:
-            raise StoreError(f"{path} is the result of run {record.digest}; {_MEND}")
+            raise StoreError(f"{path} is the result of run {record.digest}; {_mend(path)}")
         return record
 
     def write_record(self, record: Record) -> None:
@@ -175,6 +178,11 @@ class Store:
     def read_steps(self, digest: str) -> list[dict[str, Any]]:
         """The lines of ``steps.jsonl``. Raises StoreError for a damaged line, by number."""
         return read_jsonl(self.run_folder(digest) / "steps.jsonl")
+
+
+def _require_no_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file; a store is a folder")
 
 
 @contextlib.contextmanager
@@ -226,11 +234,11 @@ def read_json(path: Path, kind: type = dict) -> Any:
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError:
-        raise StoreError(f"{path} is missing; {_MEND}") from None
+        raise StoreError(f"{path} is missing; {_mend(path)}") from None
     except (ValueError, OSError) as error:
-        raise StoreError(f"{path} is damaged ({error}); {_MEND}") from None
+        raise StoreError(f"{path} is damaged ({error}); {_mend(path)}") from None
     if not isinstance(data, kind):
-        raise StoreError(f"{path} is damaged (it holds a {type(data).__name__}, expected {kind.__name__}); {_MEND}")
+        raise StoreError(f"{path} is damaged (it holds a {type(data).__name__}, expected {kind.__name__}); {_mend(path)}")
     return data
 
 
@@ -239,7 +247,7 @@ def read_findings(path: Path) -> list[Finding]:
     try:
         return [Finding(**finding) for finding in read_json(path, list)]
     except (TypeError, ValueError) as error:
-        raise StoreError(f"{path} is damaged ({error}); {_MEND}") from None
+        raise StoreError(f"{path} is damaged ({error}); {_mend(path)}") from None
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -248,12 +256,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise StoreError(f"{path} is missing; {_MEND}") from None
+        raise StoreError(f"{path} is missing; {_mend(path)}") from None
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             lines.append(json.loads(line))
         except ValueError:
-            raise StoreError(f"{path}:{number} is damaged: {line[:40]!r}; {_MEND}") from None
+            raise StoreError(f"{path}:{number} is damaged: {line[:40]!r}; {_mend(path)}") from None
     return lines
 
 
@@ -265,6 +273,29 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise StoreError(f"cannot write {path}: {why}; what was finished before is kept") from None
+
+
+def _mend(path: Path) -> str:
+    """What to do about a file of a store that is missing or damaged, so that nothing else is lost."""
+    place = path.parent
+    if place.parent.name == "runs":
+        return f"delete {place} and call `paribus run` again: that run alone is done anew"
+    if path.name == "registration.json":
+        return (
+            "nothing writes it anew: restore it from a copy, or move "
+            f"{place} away and call `paribus run` again, which registers the study anew and keeps its finished runs"
+        )
+    return _REMEDIES.get(path.name if place.name != "nulls" else "nulls", "call `paribus run` again")
+
+
+_REMEDIES = {
+    "store.json": f'write {{"format": {FORMAT}}} into it: it holds nothing else',
+    "findings.json": "call `paribus run` again, which writes it anew",
+    "timing.json": "delete it and call `paribus run --timing` again",
+    "nulls": "delete it and call `paribus run --null` again: its finished runs are kept",
+    "verdicts.json": "call `paribus report`, which writes it anew",
+    "report.json": "call `paribus report`, which writes it anew",
+}
 
 
 def _without_nan(value: Any) -> Any:

@@ -9,12 +9,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from paribus.contrasts import Contrast
 from paribus.errors import JudgementError, StoreError
-from paribus.judgement import Rule, compare, compare_all
+from paribus.judgement import Rule, compare, compare_all, describe_on
 from paribus.judgement.comparison import Comparison, Pair
+from paribus.metrics import Metric
 from paribus.records import FORMAT, Finding, Record, Store, read_json, write_json
 from paribus.runs import Plan
-from paribus.study import BASELINE, Metric
+from paribus.study import BASELINE
 
 if TYPE_CHECKING:
     from paribus.trials import Trial
@@ -42,13 +44,18 @@ def register(
     beside it, with one more where runs were seen before.
     """
     study = plan.study
-    content = {
+    content: dict[str, Any] = {
         "study": study.to_json(),
         "rule": Rule.of_study(study).to_json(),
         "data": dict(data),
         "evaluation_digest": evaluation_digest,
         "device": plan.environment.device,
         "runs": {arm: [plan.run(arm, seed).digest for seed in plan.seeds] for arm in study.arms},
+        **(
+            {"unmeasured": {arm: [plan.unmeasured(arm, seed).digest for seed in plan.seeds] for arm in study.arms}}
+            if study.metric.measure
+            else {}
+        ),
         "trials": {kind: [trial.to_json() for trial in rows] for kind, rows in (trials or {}).items()},
         "tuning": tuning,
     }
@@ -56,7 +63,8 @@ def register(
     registration = next((o for o in others if {key: o.get(key) for key in content} == content), None)
     if registration is None:
         asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
-        judged = _pairs_of(content, study.primary)
+        weighed = {arm for contrast in study.contrasts.values() for arm in contrast.weights} - {BASELINE}
+        judged = _pairs_of(content, {*study.primary, *weighed})
         shared = [o["name"] for o in asked if _have_seen(o, judged)]
         same = [o["name"] for o in asked if _words(o["study"]["question"]) == _words(study.question)]
         content |= {
@@ -74,9 +82,9 @@ def register(
 
 
 def _pairs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[tuple[str, str]]:
-    """The pairs of runs that were, or will be, compared."""
-    runs = content["runs"]
-    return {pair for arm in arms for pair in zip(runs[BASELINE], runs[arm], strict=True)}
+    """The pairs of runs that were, or will be, compared, also without the user's metric: the models are the same."""
+    tables = [content["runs"], *filter(None, [content.get("unmeasured")])]
+    return {pair for runs in tables for arm in arms for pair in zip(runs[BASELINE], runs[arm], strict=True)}
 
 
 def _have_seen(other: Mapping[str, Any], pairs: set[tuple[str, str]]) -> bool:
@@ -140,22 +148,31 @@ def read_records(store: Store, registration: Mapping[str, Any]) -> Records:
 def compare_records(registration: Mapping[str, Any], records: Records) -> dict[str, Comparison]:
     """Every treatment against the baseline, over the longest prefix of seeds whose two runs are both finished.
 
-    Primary treatments come first; a descriptive one is described on as many pairs as the longest of them took.
+    Contrasts come first, over the seeds on which all their arms are finished, then primary treatments. A descriptive
+    treatment is described on as many pairs as the longest of these took, of the contrasts it is an arm of if it is.
     """
     study = registration["study"]
     fields = {name: value for name, value in registration["rule"].items() if name not in ("a_sign", "a_equiv")}
     rule, metric = Rule(**fields), Metric(**study["metric"])
-    pairs: dict[str, list[Pair]] = {name: [] for name in records if name != BASELINE}
+    contrasts = {name: Contrast.from_json(contrast) for name, contrast in study.get("contrasts", {}).items()}
+    contrasts = dict(sorted(contrasts.items(), key=lambda item: len(item[1].factors)))  # a file holds them by name
+    members = {name: {BASELINE, *contrast.weights} for name, contrast in contrasts.items()}
+    members |= {name: {BASELINE, name} for name in records if name != BASELINE}
+    pairs: dict[str, list[Pair]] = {name: [] for name in members}
     for name, prefix in pairs.items():
-        for seed, _ in seeded(registration, name):
-            members = records[BASELINE].get(seed), records[name].get(seed)
-            if any(member is None or member.status == "failed" for member in members):
+        for seed, _ in seeded(registration, BASELINE):
+            there = {arm: records[arm][seed] for arm in members[name] if seed in records[arm]}
+            if there.keys() < members[name] or any(record.status == "failed" for record in there.values()):
                 break
-            prefix.append(Pair.of_records(*members, metric))
-    primary = compare_all({name: pairs[name] for name in study["primary"]}, rule, metric)
-    longest = max(comparison.n_pairs for comparison in primary.values())
-    others = [name for name in pairs if name not in primary]
-    return primary | {name: compare(name, pairs[name][:longest], rule, metric, primary=False) for name in others}
+            if name in contrasts:
+                prefix.append(Pair.of_contrast(there, contrasts[name], metric))
+            else:
+                prefix.append(Pair.of_records(there[BASELINE], there[name], metric))
+    judged = {name: pairs[name] for name in (*contrasts, *study["primary"])}
+    primary = compare_all(judged, rule, metric, contrasts=contrasts)
+    taken = {name: comparison.n_pairs for name, comparison in primary.items()}
+    described = {name: own[: describe_on(name, primary, taken)] for name, own in pairs.items() if name not in primary}
+    return primary | {name: compare(name, own, rule, metric, primary=False) for name, own in described.items()}
 
 
 def seeded(registration: Mapping[str, Any], arm: str) -> list[tuple[int, str]]:

@@ -47,7 +47,8 @@ def read_request(
         name = re.sub(r"[^a-z0-9]+", "-", study.question.lower()).strip("-")[:40] or "study"
     else:
         found = read_study(study)
-        wanted, file, name = found.choose(scale), found.path, found.name
+        # A worker finds the classes of a plug-in by their modules' names.
+        wanted, file, name = found.choose(scale), None if found.package else found.path, found.name
         if scale not in (None, next(iter(found.scales))):
             name = f"{name}-{scale}"
     findings = []
@@ -88,8 +89,9 @@ def _hub_tokenizer(corpus: Spec) -> Spec | None:
     from paribus.data import Pretrained
 
     tokenizer = dict(corpus.arguments).get("tokenizer")
-    fetched = isinstance(tokenizer, Spec) and tokenizer.cls is Pretrained
-    return tokenizer if fetched and not Pretrained(**dict(tokenizer.arguments)).is_file else None
+    if not isinstance(tokenizer, Spec) or tokenizer.cls is not Pretrained:
+        return None
+    return None if Pretrained(**dict(tokenizer.arguments)).is_file else tokenizer
 
 
 def _own_tokenizer(tokenizer: Spec) -> Spec:

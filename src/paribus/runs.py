@@ -7,21 +7,25 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import linecache
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 from paribus.errors import SpecError
+from paribus.metrics import Metric
 from paribus.specs import Spec, reference
 from paribus.study import Arm, Study
 
 # The files of paribus whose source can change what a run computes.
 _KNOWN = {"paribus", "torch", "builtins"}  # covered by their own source, or by the version of PyTorch
+_TYPED = (bool, int, float, str, bytes, tuple, list, dict, type(None))  # told apart by their repr
 _OWN_SOURCE = ("specs.py", "streams.py", "nn", "data", "training", "execution/worker.py")
 
 
@@ -71,13 +75,19 @@ class Plan:
         """The run of ``arm`` with ``seed``."""
         return _identify(arm, seed, {**self.identities[arm], **asdict(self.environment), "seed": seed})
 
+    def unmeasured(self, arm: str, seed: int) -> Run:
+        """The same run where no metric of the user's own is measured: it trains the same model."""
+        identity = self.run(arm, seed).identity
+        return _identify(arm, seed, {key: value for key, value in identity.items() if key != "metric"})
+
     def trial(self, name: str, arm: Arm, seed: int, nudged: bool = False) -> Run:
         """A run that stands beside the pairs: of an arm called ``name`` that the study does not have.
 
         ``nudged``: every initial weight is moved by one unit in the last place.
         Raises SpecError for a spec without readable source.
         """
-        identity = {**_arm_identity(arm), **asdict(self.environment), "seed": seed}
+        measured = identify_metric(self.study.metric)
+        identity = {**_arm_identity(arm), **measured, **asdict(self.environment), "seed": seed}
         return _identify(name, seed, {**identity, "nudged": True} if nudged else identity)
 
     def __iter__(self) -> Iterator[Run]:
@@ -87,7 +97,8 @@ class Plan:
 
 def plan(study: Study, environment: Environment) -> Plan:
     """The runs of ``study`` in ``environment``. Raises SpecError for a spec without readable source."""
-    return Plan(study, environment, {name: _arm_identity(arm) for name, arm in study.arms.items()})
+    measured = identify_metric(study.metric)
+    return Plan(study, environment, {name: {**_arm_identity(arm), **measured} for name, arm in study.arms.items()})
 
 
 def _identify(arm: str, seed: int, identity: dict[str, Any]) -> Run:
@@ -110,13 +121,29 @@ def source_identity(arm: Arm) -> dict[str, Any]:
     """
     specs = [arm.model, arm.training.optimizer, *filter(None, [arm.training.schedule])]
     things = [thing for spec in specs for node in (spec, *spec.sites().values()) for thing in _things(node)]
-    files = _user_files({thing.__module__ for thing in things})
+    return {"paribus_source": _own_source(), **_identify_things(things)}
+
+
+def identify_metric(metric: Metric) -> dict[str, Any]:
+    """What a metric of the user's own adds to a run's identity: its key, its function and all source behind that.
+
+    Raises SpecError for a function whose source cannot be read.
+    """
+    if metric.measure is None:
+        return {}
+    function = {"key": metric.key, "function": reference(metric.measure)}
+    return {"metric": {**function, **_identify_things([metric.measure])}}
+
+
+def _identify_things(things: Sequence[Any]) -> dict[str, Any]:
+    """The user's source behind classes and functions, and the versions of packages they come from."""
     nowhere = [t for t in things if _top(t) not in _KNOWN and not (_file_of(t.__module__) or _file_of(_top(t)))]
+    typed, imported = _follow_typed({reference(thing): thing for thing in nowhere})
+    files = _user_files({thing.__module__ for thing in things} | imported)
     return {
-        "paribus_source": _own_source(),
         "user_source": {
             **{f"{f.parent.name}/{f.name}": _digest_source(f.read_text()) for f in sorted(files)},
-            **{reference(thing): _digest_source(_source_of(thing)) for thing in nowhere},
+            **typed,
         },
         "installed": {top: _version_of(top) for top in sorted({_top(thing) for thing in things} - _KNOWN)},
     }
@@ -194,17 +221,67 @@ def _imports(file: Path, module: str) -> set[str]:
 def _version_of(top: str) -> str:
     """Version of the package a class was imported from; empty for the user's own modules."""
     file = _file_of(top)
-    return "" if file is None or _is_users(file) else str(getattr(sys.modules.get(top), "__version__", ""))
+    if file is None or _is_users(file):
+        return ""
+    return str(getattr(sys.modules.get(top), "__version__", "")) or _version_of_distribution(top)
+
+
+@lru_cache(maxsize=64)
+def _version_of_distribution(top: str) -> str:
+    """What the installed package that ``top`` belongs to says of itself, for modules that do not say."""
+    return ", ".join(sorted({version(name) for name in packages_distributions().get(top, ())}))
+
+
+def _follow_typed(things: dict[str, Any]) -> tuple[dict[str, str], set[str]]:
+    """Digests of what was typed in a notebook, by name, of what it names there in turn; and the modules it names."""
+    typed: dict[str, str] = {}
+    modules: set[str] = set()
+    todo = list(things.items())
+    while todo:
+        name, thing = todo.pop()
+        if name in typed:
+            continue
+        if not hasattr(thing, "__qualname__"):
+            typed[name] = hashlib.sha256(repr(thing).encode()).hexdigest()
+            continue
+        source, home = _source_of(thing), thing.__module__
+        typed[name] = _digest_source(source)
+        around = vars(sys.modules[home])
+        used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)} & around.keys()
+        for other in sorted(used):
+            value = around[other]
+            if isinstance(value, ModuleType):
+                modules.add(value.__name__)
+            elif getattr(value, "__module__", home) != home:
+                modules.add(value.__module__)
+            elif hasattr(value, "__qualname__") or (isinstance(value, _TYPED) and " at 0x" not in repr(value)):
+                todo.append((f"{home}:{other}", value))
+    return typed, modules
 
 
 def _source_of(thing: Any) -> str:
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
+        if (source := _source_in_cell(thing)) is not None:
+            return source
         raise SpecError(
             f"the source of {reference(thing)} cannot be read, so a run of it would have no identity; "
-            "put the class into a .py file"
+            "put it into a .py file"
         ) from None
+
+
+def _source_in_cell(cls: Any) -> str | None:
+    """The source of a class from the cell of a notebook where its methods stand; None for another class."""
+    codes = [member.__code__ for member in vars(cls).values() if isinstance(member, FunctionType)]
+    for code in codes:
+        lines = linecache.getlines(code.co_filename)
+        for node in ast.walk(ast.parse("".join(lines))):
+            if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
+                continue
+            if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):
+                return textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno]))
+    return None
 
 
 def _digest_source(source: str) -> str:

@@ -29,6 +29,8 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
     on those held back. Raises StudyError where a trial fails, or no trial of an arm comes to its end.
     """
     study, tuning = plan.study, plan.study.tuning
+    assert tuning  # a study that does not tune is not asked to
+    n_asked = len(tuning.points)
     curves = _try_all(plan, tuning, run)
     stopped_by = None
     for _ in range(tuning.extensions):
@@ -45,7 +47,7 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
     report = {
         **tuning.to_json(),
         "run_seeds": list(tuning.run_seeds),
-        "points_added": len(tuning.points) - len(study.tuning.points),
+        "points_added": len(tuning.points) - n_asked,
         "stopped_by": stopped_by,
         "arms": {
             arm: {"curve": curve, "best": best[arm], "edges": _edges(study, tuning, arm, curve)}
@@ -83,12 +85,12 @@ def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> 
             why = (record.error or "no reason given").strip().splitlines()[0]
             raise StudyError(f"tuning: the run of {trial.run.arm!r} (seed {record.seed}) failed: {why}")
     values = [record.metrics.get(study.metric.key) if record.status == "done" else None for record in records]
-    whole = all(value is not None for value in values)
+    known = [value for value in values if value is not None]
     return {
         "point": dict(trials[0].about["point"]),
         "digests": [trial.run.digest for trial in trials],
         "values": values,
-        "value": fmean(values) if whole else None,
+        "value": fmean(known) if len(known) == len(values) else None,
     }
 
 

@@ -224,14 +224,15 @@ def _revive(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     if "reference" in data:
-        return _resolve(data["reference"])
+        return resolve(data["reference"])
     try:
-        return spec(_resolve(data["class"]), **{name: _revive(item) for name, item in data["arguments"].items()})
+        return spec(resolve(data["class"]), **{name: _revive(item) for name, item in data["arguments"].items()})
     except KeyError as error:
         raise SpecError(f"the JSON of a spec lacks {error}: {str(data)[:80]}") from None
 
 
-def _resolve(name: str) -> Any:
+def resolve(name: str) -> Any:
+    """What ``reference`` named; its module is imported. Raises SpecError where it is not there."""
     module, _, qualified = name.partition(":")
     try:
         thing: Any = sys.modules.get(module) or importlib.import_module(module)

@@ -11,54 +11,21 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from paribus.contrasts import read_contrasts
 from paribus.errors import SpecError, StudyError
+from paribus.fields import known_fields
+from paribus.metrics import VAL_LOSS, Metric, require_metric
 from paribus.specs import Change, Spec, describe
 from paribus.tuning import Tuning, set_hyperparameters
 
 BASELINE = "baseline"
 MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
+_LONGEST_NAME = 120  # of a treatment, in characters; it heads the columns of tables
 _NOWHERE = -1  # a width that no model has
+_RATE_PROBE = (0.5, 2.0)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A number in every record's ``metrics``: its key, its unit, and whether lower or higher is better."""
-
-    key: str
-    unit: str
-    better: str = "lower"
-
-    def __post_init__(self) -> None:
-        if self.better not in ("lower", "higher"):
-            raise StudyError(f"metric {self.key!r}: better is 'lower' or 'higher', got {self.better!r}")
-
-
-METRICS = {
-    metric.key: metric
-    for metric in (
-        Metric("gradient_norm_mean", "norm"),
-        Metric("initial_val_loss", "nats/token"),
-        Metric("loss_reduction_per_epoch", "nats/token", better="higher"),
-        Metric("train_loss", "nats/token"),
-        Metric("val_accuracy", "share of tokens", better="higher"),
-        Metric("val_bits_per_byte", "bits/byte"),
-        Metric("val_loss", "nats/token"),
-        Metric("val_loss_area", "nats/token"),
-        Metric("val_perplexity", "perplexity"),
-    )
-}
-"""What a study can be judged on: outcomes that every finished run has, with the direction that is better."""
-
-VAL_LOSS = METRICS["val_loss"]
-"""Cross-entropy on the held-out tokens after the last step."""
-
-VAL_BITS_PER_BYTE = METRICS["val_bits_per_byte"]
-"""``VAL_LOSS`` in bits per byte of text: comparable between tokenizers."""
-
-VAL_ACCURACY = METRICS["val_accuracy"]
-"""Share of held-out tokens whose most likely prediction is right."""
-
-
+@known_fields
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """The recipe all arms share. A step is an optimizer step.
@@ -151,7 +118,8 @@ class Training:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Training:
         """The recipe that ``to_json`` wrote."""
-        return Training(**{k: Spec.from_json(v) if isinstance(v, dict) else v for k, v in data.items()})
+        fields: dict[str, Any] = {k: Spec.from_json(v) if isinstance(v, dict) else v for k, v in data.items()}
+        return Training(**fields)
 
 
 MATCHES = {
@@ -162,6 +130,7 @@ MATCHES = {
 """What a treatment can be made equal to the baseline in, and the number of every record that says it."""
 
 
+@known_fields
 @dataclass(frozen=True)
 class Arm:
     """A model under study and, where it differs from the study's, the recipe that trains it.
@@ -175,7 +144,7 @@ class Arm:
     """
 
     model: Spec
-    training: Training | None = None
+    training: Training = None  # type: ignore[assignment]  # filled in by Study.arms
     match: str | None = None
     width: str | None = None
     multiple_of: int = 1
@@ -201,9 +170,12 @@ class Arm:
     @property
     def matching(self) -> dict[str, Any] | None:
         """What was asked of ``match``, as plain values."""
-        return self.match and {"match": self.match, "width": self.width, "multiple_of": self.multiple_of}
+        if self.match is None:
+            return None
+        return {"match": self.match, "width": self.width, "multiple_of": self.multiple_of}
 
 
+@known_fields
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One question, answered by pairs of runs.
@@ -213,33 +185,37 @@ class Study:
         data: spec of a corpus, such as ``spec(paribus.data.Text, source="stdlib")``.
         margin: the smallest difference in ``metric`` worth acting on.
         min_seeds, max_seeds: a verdict falls after at least and at most so many pairs.
-        primary: treatments that share the error rate; the others get intervals, no verdict. None: all.
+        primary: treatments that share the error rate; the others get intervals, no verdict. None: all, and none in a
+            study with ``contrasts``.
         changes: per treatment the path patterns that may differ from the baseline; a path of the
             recipe starts with ``training.``. Anything else that differs is a finding.
         null: treatments that are meant to be the same function as the baseline.
-        alpha: family error rate over all looks and all primary treatments.
+        alpha: family error rate over all looks, all primary treatments and all contrasts.
         give_up: stop a treatment whose chance of a verdict by ``max_seeds`` falls below this.
         boundary: "group-sequential", or "anytime" for an open-ended confidence sequence.
         first_seed: the seeds are ``first_seed, first_seed + 1, ...``.
         tuning: give every arm the same number of trials first, and compare each at its own best.
         rate_probe: without ``tuning``, what the learning rates are multiplied by for one more pair each, which tells
-            whether the verdict would turn at another rate. Empty: no such pair.
+            whether the verdict would turn at another rate. Empty: no such pair. None: half and double, and no such
+            pair in a study of contrasts without a primary treatment, since contrasts cannot be probed so.
         width_response: a width of the baseline by path pattern, such as ``"*.mlp.d_ff"``: two more baselines, one
             narrower and one wider, tell how much of a difference the number of parameters alone would make.
+        contrasts: name to weights by arm that sum to zero; each gets a verdict on its weighted sum over arms, and
+            shares the error rate. ``paribus.factorial`` makes them.
 
     Raises StudyError for a study that makes no sense.
     """
 
     question: str
     baseline: Spec
-    treatments: Mapping[str, Arm]
+    treatments: Mapping[str, Any]  # a Spec or an Arm; read, an Arm
     data: Spec
     training: Training
     margin: float
     metric: Metric = VAL_LOSS
     min_seeds: int = 3
     max_seeds: int = 10
-    primary: tuple[str, ...] | None = None
+    primary: tuple[str, ...] = None  # type: ignore[assignment]  # filled in: read, it is never None
     changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     null: tuple[str, ...] = ()
     alpha: float = 0.05
@@ -247,10 +223,13 @@ class Study:
     boundary: str = "group-sequential"
     first_seed: int = 0
     tuning: Tuning | None = None
-    rate_probe: tuple[float, ...] = (0.5, 2.0)
+    rate_probe: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
     width_response: str | None = None
+    contrasts: Mapping[str, Any] = field(default_factory=dict)  # arms to weights, or a Contrast; read, a Contrast
 
     def __post_init__(self) -> None:
+        if not isinstance(self.question, str) or not self.question.strip():
+            raise StudyError(f"question is a sentence such as 'Is it better?', got {self.question!r}")
         if not isinstance(self.baseline, Spec):
             raise StudyError(f"baseline must be a Spec, got {self.baseline!r}")
         for name in ("treatments", "changes"):
@@ -267,8 +246,12 @@ class Study:
         if not arms:
             raise StudyError("a study needs at least one treatment")
         for name, arm in arms.items():
-            if not name.strip() or name == BASELINE:
+            if not isinstance(name, str):
+                raise StudyError(f"a treatment's name is a str, got {name!r}; write {str(name)!r}")
+            if not name.strip() or name == BASELINE or not name.isprintable():
                 raise StudyError(f"a treatment cannot be called {name!r}")
+            if len(name) > _LONGEST_NAME:
+                raise StudyError(f"a treatment's name has at most {_LONGEST_NAME} characters, {name[:20]!r}... has {len(name)}")
             if not isinstance(arm.model, Spec):
                 raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {arm.model!r}")
             if not isinstance(arm.training, Training | None):
@@ -276,9 +259,13 @@ class Study:
         freeze = object.__setattr__
         freeze(self, "treatments", MappingProxyType(arms))
         freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
-        freeze(self, "primary", tuple(arms) if self.primary is None else tuple(self.primary))
+        freeze(self, "contrasts", read_contrasts(self.contrasts, (BASELINE, *arms)))
+        everyone = () if self.contrasts else tuple(arms)
+        freeze(self, "primary", everyone if self.primary is None else tuple(self.primary))
+        if self.rate_probe is None:
+            freeze(self, "rate_probe", _RATE_PROBE if self.primary else ())
         freeze(self, "null", tuple(self.null))
-        self._check_metric()
+        require_metric(self.metric)
         for name, arm in self.arms.items():
             for scored in ("seq_len", "evaluation_tokens", "evaluation_side"):
                 here, there = getattr(arm.training, scored), getattr(self.training, scored)
@@ -287,7 +274,7 @@ class Study:
                         f"treatment {name!r} has {scored} {here!r}, the baseline {there!r}: "
                         "the arms would be scored on different tokens"
                     )
-        if not self.primary:
+        if not self.primary and not self.contrasts:
             raise StudyError("primary is empty: name at least one treatment that is to get a verdict")
         for place in ("primary", "changes", "null"):
             for name in getattr(self, place):
@@ -295,8 +282,13 @@ class Study:
                     close = difflib.get_close_matches(name, arms, n=1)
                     hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
                     raise StudyError(f"{place} names no treatment {name!r}; {hint}")
-        if not (isinstance(self.margin, int | float) and math.isfinite(self.margin) and self.margin >= 0):
+        for name in ("margin", "alpha", "give_up"):
+            _require_number(name, getattr(self, name))
+        if not (math.isfinite(self.margin) and self.margin >= 0):
             raise StudyError(f"margin must be finite and not negative, got {self.margin!r} {self.metric.unit}")
+        _require_count("min_seeds", self.min_seeds)
+        _require_count("max_seeds", self.max_seeds)
+        _require_count("first_seed", self.first_seed, least=0)
         if not 2 <= self.min_seeds <= self.max_seeds <= MOST_SEEDS:
             raise StudyError(
                 f"need 2 <= min_seeds <= max_seeds <= {MOST_SEEDS}, got {self.min_seeds} and {self.max_seeds}"
@@ -323,6 +315,11 @@ class Study:
         numbers = isinstance(factors, tuple) and all(isinstance(f, int | float) and f > 0 and f != 1 for f in factors)
         if not numbers:
             raise StudyError(f"rate_probe is a tuple of positive factors other than 1, such as (0.5, 2), got {factors}")
+        if factors and not self.primary:
+            raise StudyError(
+                f"rate_probe {factors} has nothing to probe: contrasts are not, and no treatment is primary; "
+                "tuning=paribus.Tuning() tries every arm at several rates"
+            )
         if self.width_response is not None:
             self._check_width()
 
@@ -343,19 +340,8 @@ class Study:
     @property
     def response_widths(self) -> list[Any]:
         """What stands at ``width_response`` in the baseline, each value once."""
-        marked = self.baseline.replace(self.width_response, _NOWHERE)
+        marked = self.baseline.replace(self.width_response or "", _NOWHERE)
         return list(dict.fromkeys(change.before for change in self.baseline.diff(marked)))
-
-    def _check_metric(self) -> None:
-        if not isinstance(self.metric, Metric):
-            raise StudyError(f"metric must be a Metric such as paribus.VAL_LOSS, got {self.metric!r}")
-        if self.metric.key not in METRICS:
-            close = difflib.get_close_matches(self.metric.key, METRICS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(METRICS)}"
-            raise StudyError(f"no study is judged on {self.metric.key!r}; {hint}")
-        known = METRICS[self.metric.key]
-        if self.metric.better != known.better:
-            raise StudyError(f"metric {known.key!r} says {self.metric.better} is better; {known.better} is")
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -372,6 +358,11 @@ class Study:
         """This study with some fields changed; a new registration."""
         return dataclasses.replace(self, **changes)
 
+    def _repr_html_(self) -> str:
+        from paribus.markup import study_html
+
+        return study_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Everything that defines the study, as plain values; what a registration holds."""
         return {
@@ -385,7 +376,7 @@ class Study:
                 for name, arm in self.arms.items()
             },
             "data": self.data.to_json(),
-            "metric": dataclasses.asdict(self.metric),
+            "metric": self.metric.to_json(),
             "margin": self.margin,
             "min_seeds": self.min_seeds,
             "max_seeds": self.max_seeds,
@@ -399,9 +390,15 @@ class Study:
             "tuning": self.tuning and self.tuning.to_json(),
             "rate_probe": list(self.rate_probe),
             "width_response": self.width_response,
+            **({"contrasts": {name: c.to_json() for name, c in self.contrasts.items()}} if self.contrasts else {}),
         }
 
 
-def _require_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(f"{name} must be a whole number of at least 1, got {value!r}")
+def _require_count(name: str, value: Any, least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise StudyError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _require_number(name: str, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise StudyError(f"{name} must be a number, got the {type(value).__name__} {value!r}")

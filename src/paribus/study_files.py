@@ -6,13 +6,16 @@ import difflib
 import hashlib
 import importlib.util
 import os
+import re
 import sys
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from paribus.errors import ParibusError, StudyError
+from paribus.offers import STUDIES, Fault, Offer, import_offered, list_offers
 from paribus.study import Study
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -21,11 +24,16 @@ DEFAULT_SCALE = "quick"
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study as found in a file: its short name, its path and the scales it offers, the default first."""
+    """A study as found in a file: its short name, its path and the scales it offers, the default first.
+
+    Args:
+        package: the installed package that offers it as a plug-in; "" for a file of paribus's or of the user's.
+    """
 
     name: str
     path: Path
     scales: dict[str, Study]
+    package: str = ""
 
     def choose(self, scale: str | None = None) -> Study:
         """The study at ``scale``. Raises StudyError for a scale the file does not offer."""
@@ -41,21 +49,61 @@ def built_in_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(BUILT_IN.glob("*.py")) if path.stem != "__init__"}
 
 
+def offered_studies() -> tuple[dict[str, Offer], tuple[Fault, ...]]:
+    """The studies that installed packages offer, by name, and the offers that are left out. Imports none of them.
+
+    A name that a built-in study has, or that two packages offer, stands for no plug-in.
+    """
+    known, offers, faults = built_in_studies(), list_offers(STUDIES), []
+    for offer in offers:
+        others = [other.package for other in offers if other.name == offer.name and other != offer]
+        if offer.name in known:
+            faults.append(Fault(offer, "it is left out, a built-in study has that name"))
+        elif not re.fullmatch(r"\w[\w-]*", offer.name):
+            faults.append(Fault(offer, "a study's name is made of letters, digits, - and _"))
+        elif offer.attribute:
+            faults.append(Fault(offer, f"a study is a module; its entry point names {offer.module} alone"))
+        elif others:
+            faults.append(Fault(offer, f"it is left out, {', '.join(others)} offers another study of that name"))
+    left_out = {fault.offer for fault in faults}
+    return {offer.name: offer for offer in offers if offer not in left_out}, tuple(faults)
+
+
 def read_study(reference: str | Path) -> StudyFile:
-    """Read a built-in study by name, or the ``.py`` file of one.
+    """Read a built-in study by name, one that an installed package offers, or the ``.py`` file of one.
 
     The file is imported: it is code. Raises StudyError for an unknown name, a missing file, a file that fails
     (with its own traceback, from the file on) and a file that defines no ``study``.
     """
-    path = _find(str(reference))
-    module = import_file(path)
+    reference = str(reference)
+    if reference not in built_in_studies() and reference in (offers := offered_studies()[0]):
+        return _read_offered(offers[reference])
+    path = _find(reference)
+    return StudyFile(path.stem, path, _scales(import_file(path), path))
+
+
+def _read_offered(offer: Offer) -> StudyFile:
+    """A plug-in is imported under its own name: its classes are found by it, in a worker too."""
+    try:
+        module = import_offered(offer)
+    except ImportError as error:
+        cause = "".join(traceback.format_exception(error.__cause__, limit=-2)).rstrip()
+        raise StudyError(f"{Fault(offer, str(error))}\n{cause}") from None
+    path = Path(module.__file__ or "")
+    try:
+        return StudyFile(offer.name, path, _scales(module, path), offer.package)
+    except StudyError as error:
+        raise StudyError(str(Fault(offer, str(error)))) from None
+
+
+def _scales(module: ModuleType, path: Path) -> dict[str, Study]:
     study = getattr(module, "study", None)
     if not isinstance(study, Study):
         raise StudyError(f"{path} defines no `study = paribus.Study(...)`; found {type(study).__name__}")
     scales = getattr(module, "scales", {DEFAULT_SCALE: study})
     if not (isinstance(scales, dict) and scales and all(isinstance(s, Study) for s in scales.values())):
         raise StudyError(f"`scales` in {path} must be a dict from a name to a Study")
-    return StudyFile(path.stem, path, scales)
+    return scales
 
 
 def import_file(path: Path) -> ModuleType:
@@ -75,6 +123,7 @@ def import_file(path: Path) -> ModuleType:
     if folder not in sys.path and Path(folder) != BUILT_IN:
         sys.path.append(folder)
     module_spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert module_spec and module_spec.loader  # the path ends in .py
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module
     try:
@@ -83,8 +132,8 @@ def import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise StudyError(f"{path} cannot be read:\n{_own_traceback(error, path)}") from None
-    module.paribus_files = _loaded_from(folder)
+        raise StudyError(f"{path} cannot be read:\n{own_traceback(error, path)}") from None
+    vars(module)["paribus_files"] = _loaded_from(folder)
     return module
 
 
@@ -111,15 +160,35 @@ def _find(reference: str) -> Path:
         close = difflib.get_close_matches(path.name, beside, n=1)
         hint = f"did you mean {path.parent / close[0]}?" if close else "a study is a .py file that defines `study`"
         raise StudyError(f"no study file {reference}; {hint}")
-    close = difflib.get_close_matches(reference, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"built in are {', '.join(known)}; or name a .py file"
+    offered, faults = offered_studies()
+    for fault in faults:
+        if fault.offer.name == reference:
+            raise StudyError(str(fault))
+    close = difflib.get_close_matches(reference, [*known, *offered], n=1)
+    there = f"built in are {', '.join(known)}" + (f", packages offer {', '.join(offered)}" if offered else "")
+    hint = f"did you mean {close[0]!r}?" if close else f"{there}; or name a .py file"
     raise StudyError(f"no study {reference!r}; {hint}")
 
 
-def _own_traceback(error: BaseException, path: Path) -> str:
+def own_traceback(error: BaseException, path: Path) -> str:
     """The traceback from the study file on, without our own frames above it; of an error of ours, none below either."""
-    frames, own = traceback.extract_tb(error.__traceback__), Path(__file__).parent
+    frames: list[traceback.FrameSummary] = list(traceback.extract_tb(error.__traceback__))
+    own = Path(__file__).parent
     if isinstance(error, ParibusError):
         frames = [f for f in frames if own not in Path(f.filename).parents or BUILT_IN in Path(f.filename).parents]
     first = next((i for i, frame in enumerate(frames) if Path(frame.filename) == path.resolve()), len(frames))
     return "".join([*traceback.format_list(frames[first:][-4:]), *traceback.format_exception_only(error)]).rstrip()
+
+
+def user_line(error: BaseException) -> str:
+    """Where code of the user's own raised ``error``, as `` (norm.py:12 in forward)``; "" where none of it ran.
+
+    That is the innermost frame that is neither of paribus, nor of an installed package or the standard library.
+    """
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        folders = Path(frame.filename).parents
+        is_ours = Path(__file__).parent in folders and BUILT_IN not in folders
+        if not (is_ours or frame.filename.startswith("<") or any(folder in folders for folder in installed)):
+            return f" ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+    return ""

@@ -55,14 +55,16 @@ def plan_trials(plan: Plan) -> dict[str, tuple[Trial, ...]]:
     }
 
 
-def is_asked_for(kind: str, about: Mapping[str, Any], verdicts: Mapping[str, str | None], null: Sequence[str]) -> bool:
+def is_asked_for(
+    kind: str, about: Mapping[str, Any], verdicts: Mapping[str, str | None], unprobed: Sequence[str]
+) -> bool:
     """Whether a trial has something to say: at another rate where a verdict could turn, at another width once all fell.
 
-    ``verdicts`` are the kinds of the primary treatments', None where one has none yet.
+    ``verdicts`` are the kinds of all, None where one has none yet; ``unprobed`` those that no rate can turn.
     """
     firm = {name for name, verdict in verdicts.items() if verdict in ("better", "worse", "equivalent")}
     if kind == "rates":
-        turnable = firm.difference(null)
+        turnable = firm.difference(unprobed)
         return bool(turnable) and about["arm"] in {BASELINE, *turnable}
     if kind == "widths":
         return bool(firm) and None not in verdicts.values()

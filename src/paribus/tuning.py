@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from paribus.errors import SpecError, StudyError
+from paribus.fields import known_fields
 from paribus.specs import Spec
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Point = Mapping[str, float]
 """Hyper-parameter to the value that is tried."""
 
 
+@known_fields
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
     """Equal effort for every arm: the same trials over the same hyper-parameters, judged on the study's metric.
@@ -89,6 +91,7 @@ class Tuning:
     def _draw(self) -> list[dict[str, float]]:
         from scipy.stats import qmc
 
+        assert self.trials is not None
         ends = [(math.log(values[0]), math.log(values[-1])) for values in self.over.values()]
         sobol = qmc.Sobol(len(ends), scramble=True, rng=self.first_seed)
         # Whole powers of two keep the points balanced; a shorter head of them is as good as one can have.

@@ -4,10 +4,11 @@ import pytest
 from small_studies import BASELINE, TRAINING, make_study, the
 
 from paribus.audits.budget import find_budget, find_price_in_tokens
+from paribus.metrics import VAL_ACCURACY, Metric
 from paribus.nn import RMSNorm
 from paribus.records import Record
 from paribus.specs import spec
-from paribus.study import VAL_ACCURACY, Arm, Metric
+from paribus.study import Arm
 
 STUDY = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), margin=0.03)
 SIZES = {"baseline": 4_800.0, "arm": 4_000.0}

@@ -7,9 +7,9 @@ from small_studies import BASELINE, make_study, of, promised, the, worst
 from paribus.audits.leakage import find_foreign_vocabulary, find_leaked_text, require_bytes
 from paribus.data import prepare
 from paribus.errors import DataError
+from paribus.metrics import VAL_BITS_PER_BYTE
 from paribus.nn import RMSNorm
 from paribus.specs import spec
-from paribus.study import VAL_BITS_PER_BYTE
 
 STUDY = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm, eps=1e-5)))
 OVERLAP = "train/validation overlap"

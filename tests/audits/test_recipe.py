@@ -1,16 +1,20 @@
+import inspect
 import math
 
 import pytest
+import torch
 from small_studies import BASELINE, TRAINING, make_study
 from torch import nn
 
+from paribus.audits import audit_design
 from paribus.audits.observation import APART, Objective
 from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
 from paribus.errors import TrainingError
+from paribus.metrics import VAL_LOSS, Metric
 from paribus.nn import RMSNorm
 from paribus.specs import spec
-from paribus.study import VAL_LOSS, Arm, Metric
-from paribus.training import Constant, Cosine, Linear, WarmupStableDecay
+from paribus.study import Arm
+from paribus.training import Constant, Cosine, Linear, MuonAdamW, WarmupStableDecay
 
 TRAIN_LOSS = Metric("train_loss", "nats/token")
 
@@ -123,3 +127,50 @@ def test_a_loss_of_its_own_is_told_where_it_is_what_the_study_is_judged_on(metri
     study = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), metric=metric)
     found = list(find_mixed_metric(study, "arm", goal))
     assert [(f.check, f.severity, f.arm) for f in found] == [("metric", "doubt", "arm")] * is_told
+
+
+class FailsInItsThirdStep(torch.optim.SGD):
+    taken = 0
+
+    def step(self, closure=None):
+        self.taken += 1
+        if self.taken == 3:
+            raise RuntimeError("no more steps")
+        return super().step(closure)
+
+
+class RefusesWideTensors(torch.optim.SGD):
+    def step(self, closure=None):
+        if any(p.shape[-1] == 50 for group in self.param_groups for p in group["params"]):
+            raise ValueError("too wide")
+        return super().step(closure)
+
+
+def test_an_optimizer_that_fails_in_its_first_steps_is_refused_with_the_line_that_raised(corpus):
+    study = make_study(
+        arm=BASELINE.replace("*norm", spec(RMSNorm)),
+        training=TRAINING.replace(optimizer=spec(FailsInItsThirdStep, lr=0.1)),
+    )
+    line = inspect.getsourcelines(FailsInItsThirdStep.step)[1] + 3
+    with pytest.raises(TrainingError) as raised:
+        audit_design(study, corpus)
+    assert str(raised.value) == (
+        "arm 'baseline': FailsInItsThirdStep(lr=0.1) fails in step 3: RuntimeError: no more steps "
+        f"(test_recipe.py:{line} in step)"
+    )
+
+
+def test_an_optimizer_of_the_users_own_is_tried_with_the_tensors_of_every_arm(corpus):
+    study = make_study(
+        arm=BASELINE.replace("*.d_ff", 50), training=TRAINING.replace(optimizer=spec(RefusesWideTensors, lr=0.1))
+    )
+    with pytest.raises(TrainingError, match=r"arm 'arm': RefusesWideTensors\(lr=0.1\) fails in step 1"):
+        audit_design(study, corpus)
+
+
+def test_an_argument_that_only_a_step_finds_wrong_is_refused_before_training(corpus):
+    study = make_study(
+        arm=BASELINE.replace("*norm", spec(RMSNorm)), training=TRAINING.replace(optimizer=spec(MuonAdamW, lr="x"))
+    )
+    with pytest.raises(TrainingError, match=r"arm 'baseline': MuonAdamW\(lr='x'\) fails in step 1: TypeError"):
+        audit_design(study, corpus)

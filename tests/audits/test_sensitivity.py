@@ -13,7 +13,7 @@ from paribus.audits.sensitivity import (
     find_tuning_flaws,
 )
 from paribus.judgement import Pair, Rule, compare
-from paribus.study import VAL_ACCURACY, VAL_LOSS
+from paribus.metrics import VAL_ACCURACY, VAL_LOSS
 
 RULE = Rule(margin=0.03)
 STUDY = {"primary": ["idea"], "rate_probe": [0.5, 2.0], "margin": 0.03, "metric": {"unit": "nats", "better": "lower"}}

@@ -12,7 +12,7 @@ from paribus.judgement.comparison import Pair, compare
 from paribus.judgement.looks import Ending, half_widths, replay
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
-from paribus.study import Metric
+from paribus.metrics import Metric
 
 EXPERIMENTS = 20_000
 NOISE = np.random.default_rng(71).standard_normal((EXPERIMENTS, 10))

@@ -11,8 +11,8 @@ from paribus.judgement.comparison import Pair, compare, compare_all, sign_flip_p
 from paribus.judgement.rules import Rule
 from paribus.judgement.times import LOG_TIME, TIME_MARGIN, pair_times
 from paribus.judgement.verdicts import decide
+from paribus.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.records import Record
-from paribus.study import VAL_ACCURACY, VAL_LOSS
 
 
 def pairs_of(differences, first_seed=0, baseline=3.0):

@@ -8,7 +8,7 @@ from paribus.judgement.comparison import Pair, compare
 from paribus.judgement.documents import estimate_document_error, name_knob
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
-from paribus.study import VAL_LOSS
+from paribus.metrics import VAL_LOSS
 
 
 def simulate(rng, n_pairs, weights, s_doc, s_seed, s_rest):

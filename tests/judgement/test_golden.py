@@ -12,7 +12,7 @@ from paribus.judgement.boundaries import Boundaries
 from paribus.judgement.comparison import Pair, compare, sign_flip_p
 from paribus.judgement.looks import Ending, replay
 from paribus.judgement.rules import Rule
-from paribus.study import Metric
+from paribus.metrics import Metric
 
 # Student 1908 (Cushny and Peebles 1905): extra hours of sleep of ten patients under two drugs.
 G1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]

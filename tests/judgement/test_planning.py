@@ -6,7 +6,7 @@ from paribus.judgement.looks import Ending, replay
 from paribus.judgement.planning import plan_seeds
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
-from paribus.study import VAL_LOSS
+from paribus.metrics import VAL_LOSS
 
 
 @pytest.mark.parametrize(("mean", "margin"), [(-1.0, 1.0), (0.0, 0.9)])

@@ -34,13 +34,24 @@ def test_settings_that_make_no_sense_are_refused(changes):
         Rule(margin=0.1, **changes)
 
 
-def test_the_method_is_told_in_the_two_sentences_of_the_verdict_file():
+def test_the_method_is_told_in_the_three_sentences_of_the_verdict_file():
     assert describe_method(Rule(margin=0.02)) == (
         "After every seed pair from the 3rd to the 10th we draw an ordinary paired-t interval, but at 98.8 % instead "
         "of 95 %, so that looking eight times is wrong at most 5 % of the time. We stop when it lies on one side of "
         "zero (better / worse), when a 97.3 % interval lies inside the margin (equivalent), or when ten pairs are "
-        "used up or a verdict has become unlikely (undecided, with the seeds that would settle it)."
+        "used up or a verdict has become unlikely (undecided, with the seeds that would settle it). Where it "
+        "lies on one side of zero and inside the margin too, the verdict is equivalent: a real but negligible gain or loss."
     )
+
+
+def test_a_single_look_at_a_single_treatment_needs_no_other_level():
+    text = describe_method(Rule(margin=0.02, n_min=3, n_max=3))
+    assert text.startswith(
+        "After the 3rd seed pair we draw an ordinary paired-t interval at 95 %, which is wrong at most 5 % of the time. "
+    )
+    # Bonferroni's 1 - 0.05 / 2 for two treatments
+    two = describe_method(Rule(margin=0.02, n_min=3, n_max=3, n_primary=2))
+    assert "at 97.5 % instead of 95 %, so that looking once is wrong at most 5 % of the time over all two" in two
 
 
 def test_the_method_prints_the_percentages_of_its_own_rule():

@@ -5,10 +5,11 @@ import random
 
 from paribus.judgement import Rule
 from paribus.lab import _describe
+from paribus.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.records import Finding, Record
 from paribus.registration import compare_records
 from paribus.specs import spec
-from paribus.study import VAL_ACCURACY, VAL_LOSS, Arm, Study, Training
+from paribus.study import Arm, Study, Training
 
 
 class Model:

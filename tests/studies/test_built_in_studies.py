@@ -10,6 +10,7 @@ from paribus.audits import audit_arms, compare_specs, measure_arms
 from paribus.audits.matching import measure_flops, measure_parameters
 from paribus.data import BPE, Pretrained
 from paribus.errors import HubUnreachable
+from paribus.ideas.drafting import MARGINS
 from paribus.matching import solve_widths
 from paribus.request import read_request
 from paribus.study_files import built_in_studies, read_study
@@ -168,6 +169,7 @@ def test_another_data_set_of_the_hub_keeps_the_hubs_tokenizer():
 
 def test_margins_are_what_was_measured():
     measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "margins.json").read_text())["rows"]
-    assert {name: read_study(name).choose().margin for name in measured} == {
+    margins = {name: MARGINS[name] if name in MARGINS else read_study(name).choose().margin for name in measured}
+    assert margins == {
         name: round(row["five_percent"], 3) for name, row in measured.items()
     }

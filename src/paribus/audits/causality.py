@@ -60,7 +60,7 @@ def find_leaks(arm: str, model: nn.Module, spec: Spec, vocab_size: int, length: 
         # A row alone tells a leak in time from one between rows.
         alone = [(_moved_by(model, p), p) for p in _time_probes(before, after, changes)]
         far, probe = max(alone, key=lambda pair: pair[0], default=(0.0, None))
-        if far > EXACT and not _is_found("causality", leaks):
+        if probe and far > EXACT and not _is_found("causality", leaks):
             leaks["causality"] = _leak(arm, model, spec, probe, far, training)
         still = changes.index(_STILL)
         if (distances[still] > EXACT or far <= EXACT) and not _is_found("row leakage", leaks):
@@ -214,7 +214,9 @@ def _state(arm: str, model: nn.Module, spec: Spec, before: Tensor, after: Tensor
 def _moved_by(model: nn.Module, probe: _Probe) -> float:
     """How far the experiment moves what must not move."""
     said, moved = _say(model, probe.before), _say(model, probe.after)
-    return _largest(probe.keep(said) - probe.keep(moved))
+    here, there = probe.keep(said), probe.keep(moved)
+    assert here is not None and there is not None  # logits have the axes that are told
+    return _largest(here - there)
 
 
 def _other_tokens(tokens: Tensor, vocab_size: int) -> Tensor:

@@ -158,7 +158,7 @@ AFTER = (
         "(`Study(rate_probe=...)`). A difference that speaks against the verdict by more than one pair scatters "
         "(doubt); else the numbers (note).",
         "Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no "
-        "argument `lr`. Treatments without a verdict.",
+        "argument `lr`. Treatments without a verdict, and contrasts.",
         "two runs, and two of the baseline",
     ),
     Check(
@@ -184,7 +184,8 @@ AFTER = (
         "noise floor",
         "after",
         ("doubt",),
-        "After `paribus run STUDY --null`: a margin below twice the sd that rounding alone gives a pair.",
+        "After `paribus run STUDY --null`: a margin below twice the sd that rounding alone gives a pair, or, where "
+        "contrasts alone get verdicts, the noisiest of them.",
         "Noise of the seeds, which the intervals carry. Rounding in longer runs.",
         "up to ten runs of the baseline, half of which the study then has",
     ),

@@ -197,6 +197,16 @@ BEFORE = (
         "two passes over two sequences, and only in such a study",
     ),
     Check(
+        "counted tokens",
+        "before",
+        ("doubt",),
+        "In a study judged on a metric of the user's own: other held-out tokens that count where the predictions are "
+        "random, right or wrong. A metric that raises, counts no token, does not depend on the predictions or gives "
+        "other values the second time is refused.",
+        "A choice of tokens that only a trained model's predictions change.",
+        "six passes of the metric over the first held-out tokens that count, and only in such a study",
+    ),
+    Check(
         "planned schedule",
         "before",
         ("note", "doubt"),

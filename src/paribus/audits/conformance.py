@@ -150,7 +150,7 @@ def _uses(model: nn.Module, spec: Spec) -> list[_Use]:
     parts = parts_of(model)
     places: dict[tuple[Spec, str], list[str]] = {}
     for path, part in _foreign_parts(model, spec).items():
-        slot = parts[path].paribus_slot
+        slot = str(parts[path].paribus_slot)
         if slot in CHECKED_SLOTS and not (slot == "model" and _size(parts[path]) > _LARGEST):
             places.setdefault((part, slot), []).append(path)
     return [

@@ -54,12 +54,12 @@ def find_clipping(study: Mapping[str, Any], records: Mapping[str, Mapping[int, R
     It does so in one arm alone where, under the same ``clip``, the baseline was clipped far more or less.
     """
     clip = {arm: plan["training"]["clip"] for arm, plan in study["arms"].items()}
-    frequency = {arm: _mean(records.get(arm, {}), "clipping_frequency") for arm in study["arms"]}
-    frequency = {arm: mean for arm, mean in frequency.items() if mean is not None}
+    means = {arm: _mean(records.get(arm, {}), "clipping_frequency") for arm in study["arms"]}
+    frequency = {arm: mean for arm, mean in means.items() if mean is not None}
     there = frequency.get(BASELINE)
     for arm, here in frequency.items():
-        gap = 0.0 if there is None or clip[arm] != clip[BASELINE] else abs(here - there)
-        is_unequal = gap > UNEQUAL and max(here, there) > SATURATED
+        alike = there if there is not None and clip[arm] == clip[BASELINE] else here
+        is_unequal = abs(here - alike) > UNEQUAL and max(here, alike) > SATURATED
         if here > SATURATED or is_unequal:
             beside = f", the baseline's in {there:.0%}" if is_unequal else ""
             yield Finding(

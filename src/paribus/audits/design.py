@@ -23,16 +23,18 @@ from paribus.audits.matching import (
     find_other_states,
     measure_arms,
 )
+from paribus.audits.measures import find_shifting_tokens, require_measure
 from paribus.audits.observation import Objective, Observed, measure_objective, observe
 from paribus.audits.parameters import find_dead_parameters
 from paribus.audits.probes import blaming, build_probes, require_logits
-from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
-from paribus.audits.sites import naming_site
+from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe, require_steps
+from paribus.audits.sites import is_foreign, naming_site
 from paribus.audits.start import find_other_groups, find_other_scales
 from paribus.audits.substitute import find_substitutes, find_unsteady_training
 from paribus.data.tokens import Corpus
 from paribus.records import Finding
-from paribus.study import Study
+from paribus.specs import Spec
+from paribus.study import Study, Training
 
 _SMALL = 5_000_000  # parameters
 
@@ -42,7 +44,8 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
 
     ``facts`` are those of ``measure_arms``, where they are at hand.
     Raises, with the arm's name in front, SpecError or PartError for an arm that cannot be built or has no logits, and
-    TrainingError for one that its recipe cannot train; and DataError for a metric that the corpus does not allow.
+    TrainingError for one that its recipe cannot train; DataError for a metric that the corpus does not allow; and
+    StudyError for a metric of the user's own that cannot be measured.
     """
     require_bytes(study, corpus)
     facts = facts or measure_arms(study, corpus.vocab_size)
@@ -51,6 +54,11 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
         *find_leaked_text(study, corpus),
         *find_foreign_vocabulary(study, corpus),
         *find_lost_text(corpus),
+        *(
+            find_shifting_tokens(study.metric, corpus.evaluation(*_scored(study.training)).targets, corpus.vocab_size)
+            if study.metric.measure
+            else ()
+        ),
         *find_budget(
             study,
             corpus.manifest["sides"]["train"]["tokens"],
@@ -61,6 +69,7 @@ def audit_design(study: Study, corpus: Corpus, facts: Mapping[str, ArmFacts] | N
 
 def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> tuple[Finding, ...]:
     """The part of ``audit_design`` that needs no corpus."""
+    require_measure(study.metric, vocab_size)
     with _few_threads(facts):
         return (
             *find_differences(study),
@@ -71,6 +80,10 @@ def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> 
             *_probe_arms(study, vocab_size, facts),
             *find_odd_schedules(study),
         )
+
+
+def _scored(training: Training) -> tuple[int, int, str]:
+    return training.seq_len, training.evaluation_tokens, training.evaluation_side
 
 
 @contextmanager
@@ -91,6 +104,7 @@ def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) ->
     seen: dict[str, Observed] = {}
     goals: dict[str, Objective | None] = {}
     tried: Tried = {}
+    stepped: list[Spec] = []
     n_parameters = {name: arm.parameters["parameters"] for name, arm in facts.items()}
     for name, probe in build_probes(study, vocab_size, n_parameters):
         arm, model, vocab_size, length = study.arms[name], probe.model, probe.vocab_size, probe.length
@@ -98,6 +112,10 @@ def _probe_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) ->
             with naming_site(model, vocab_size) as misshapen:
                 require_logits(model, vocab_size, length)
             require_recipe(arm.training, model)
+            if arm.training.optimizer not in stepped:
+                require_steps(arm.training, probe.build(study.first_seed), vocab_size, length)
+                if not is_foreign(arm.training.optimizer.cls):  # the user's may fail on the tensors of another arm
+                    stepped.append(arm.training.optimizer)
             seen[name] = observe(probe, arm.training)
             yield from find_unsteady_start(name, probe, study.first_seed)
             with naming_site(model, vocab_size):

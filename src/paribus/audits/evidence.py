@@ -36,7 +36,9 @@ def find_unfounded_numbers(
         yield from _copies(arm, done)
 
 
-def _expected(record: Record, steps: Lines, recipe: Mapping[str, Any]) -> Iterator[tuple[str, float, str, float]]:
+def _expected(
+    record: Record, steps: Lines, recipe: Mapping[str, Any]
+) -> Iterator[tuple[str, float | None, str, float | None]]:
     """Rows of a metric, what the record says of it, where it comes from, and what is found there.
 
     What a record does not have is not held against it.
@@ -69,6 +71,7 @@ def _of_evaluations(evaluations: Lines, said: Mapping[str, Any]) -> dict[str, fl
         "val_bits_per_byte": last.get("bits_per_byte"),
         "val_accuracy": last.get("accuracy"),
         "val_perplexity": math.exp(min(last["loss"], 700.0)),
+        **last.get("metrics", {}),  # of the user's own
     }
     if epochs := said.get("epochs"):
         told["loss_reduction_per_epoch"] = (first["loss"] - last["loss"]) / epochs
@@ -97,7 +100,7 @@ def _disagree(one: float | None, other: float | None) -> bool:
 
 
 def _unfounded(
-    arm: str, wrong: Mapping[int, Sequence[tuple[str, float, str, float]]], done: Mapping[int, Record]
+    arm: str, wrong: Mapping[int, Sequence[tuple[str, float | None, str, float | None]]], done: Mapping[int, Record]
 ) -> Finding:
     seed, rows = next(iter(wrong.items()))
     key, said, source, found = rows[0]

@@ -77,7 +77,7 @@ def split_factors(before: Arm, after: Arm) -> tuple[Factor, ...]:
     sites = {"": before.model, **before.model.sites()}
     found: dict[str, list[Change]] = {}
     for change in before.model.diff(after.model):
-        if after.match and fnmatchcase(change.path, after.width):
+        if after.width and fnmatchcase(change.path, after.width):
             continue
         if isinstance(change.before, Spec) and isinstance(change.after, Spec):
             said = f"{change.before.cls.__name__} -> {change.after.cls.__name__}"

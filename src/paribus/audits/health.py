@@ -74,7 +74,7 @@ def find_idle_experts(study: Mapping[str, Any], records: Mapping[str, Mapping[in
         collapsed = {site: seeds for site, seeds in collapsed.items() if seeds}
         if collapsed:
             yield _collapse(arm, collapsed, loads)
-        scored = min((sum(r.documents.get("tokens", ())) for r in runs.values()), default=0)
+        scored = min((int(sum(r.documents.get("tokens", ()))) for r in runs.values()), default=0)
         idle = {
             site: {seed: sum(share == 0 for share in load) for seed, load in of_seed.items()}
             for site, of_seed in loads.items()
@@ -92,8 +92,10 @@ def find_late_auxiliary_losses(
     """Treatments whose auxiliary loss is absent or 0 at first in every run and not later, unlike the baseline's."""
     late = {}
     for arm in study["arms"]:
-        began = {seed: _first_auxiliary(read_steps(r.digest)) for seed, r in _done(records.get(arm, {})).items()}
-        if began and all(step is not None and step > FIRST_STEPS for step in began.values()):
+        runs = _done(records.get(arm, {}))
+        found = {seed: _first_auxiliary(read_steps(record.digest)) for seed, record in runs.items()}
+        began = {seed: step for seed, step in found.items() if step is not None and step > FIRST_STEPS}
+        if runs and began.keys() == runs.keys():
             late[arm] = began
     for arm in _treatments(study):
         if arm in late and BASELINE not in late:

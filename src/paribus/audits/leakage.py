@@ -15,8 +15,9 @@ from paribus.data.leakage import (
 )
 from paribus.data.tokens import Corpus
 from paribus.errors import DataError
+from paribus.metrics import VAL_BITS_PER_BYTE, VAL_LOSS
 from paribus.records import Finding
-from paribus.study import VAL_BITS_PER_BYTE, VAL_LOSS, Study
+from paribus.study import Study
 
 NEAR = 0.05
 """Share of documents that look like altered copies of one training document each."""

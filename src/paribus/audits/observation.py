@@ -128,7 +128,7 @@ def observe(probe: Probe, training: Training) -> Observed:
         spec=probe.spec,
         vocab_size=probe.vocab_size,
         length=probe.length,
-        slots={path: part.paribus_slot for path, part in parts_of(model).items()},
+        slots={path: str(part.paribus_slot) for path, part in parts_of(model).items()},
         deviations=_deviations(model),
         loudness=seen.loudness,
         settings=_settings(model, training),
@@ -181,7 +181,7 @@ def measure_objective(model: nn.Module, vocab_size: int, length: int) -> Objecti
 class _Seen:
     """What one forward pass shows; ``states`` are those of torch's generator before and after it."""
 
-    logits: Tensor | None = None
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
     states: tuple[bytes, bytes] = (b"", b"")
     noisy: dict[str, None] = field(default_factory=dict)
     choosing: set[str] = field(default_factory=set)
@@ -290,8 +290,8 @@ def _moved_weights(probe: Probe, training: Training) -> tuple[dict[str, float], 
             optimizer.zero_grad()
             before = _copy_weights(model)
             for module in model.modules():
-                if hasattr(module, "after_step"):
-                    module.after_step()
+                if callable(after_step_of := getattr(module, "after_step", None)):
+                    after_step_of()
         after_step.update(_moves(before, model))
     before = _copy_weights(model)
     there = _moves(before, model.eval())

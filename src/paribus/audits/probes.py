@@ -43,7 +43,8 @@ def blaming(arm: str) -> Iterator[None]:
             yield
     except (SpecError, StudyError, PartError, TrainingError) as error:
         joint = ", " if str(error).startswith("site ") else ": "  # a site goes on with the place
-        raise type(error)(f"arm {arm!r}{joint}{error}") from error
+        error.args = (f"arm {arm!r}{joint}{error}",)
+        raise
     except ParibusError:
         raise
     except Exception as error:
@@ -169,7 +170,7 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for module, name, buffer, values in saved:
-                module._buffers[name] = buffer if buffer is None else buffer.copy_(values)
+                module._buffers[name] = buffer if buffer is None or values is None else buffer.copy_(values)
 
 
 @contextmanager

@@ -12,18 +12,22 @@ from torch import nn
 
 from paribus.audits.completion import LEFT_OVER
 from paribus.audits.observation import APART, Objective
-from paribus.audits.sites import first_line
+from paribus.audits.probes import draw_tokens, fixed_noise
+from paribus.audits.sites import first_line, is_foreign
 from paribus.audits.wording import write_count
 from paribus.errors import ParibusError, TrainingError
 from paribus.nn.contract import roles
 from paribus.records import Finding
 from paribus.specs import Spec
 from paribus.study import BASELINE, Study, Training
+from paribus.study_files import user_line
+from paribus.training.loop import accumulate_gradients
 from paribus.training.optim import build_optimizer
 
 HALF = 0.50  # of the peak, at the end of a schedule that decays
 LONG_WARMUP = 0.30  # of the steps
 PEAK = 0.99  # of the largest factor: reached
+FIRST_STEPS = 3
 
 _ASKED = 10_000  # steps of a schedule, at most
 _ASKED_BY_THE_LOOP = ("param_groups", "step", "zero_grad", "state_dict", "load_state_dict")
@@ -36,6 +40,26 @@ def require_recipe(training: Training, model: nn.Module) -> None:
         _require_schedule(training.schedule, training.steps)
 
 
+def require_steps(training: Training, model: nn.Module, vocab_size: int, length: int) -> None:
+    """Raise TrainingError unless the optimizer takes its first steps with ``model``, whose weights they move.
+
+    One step of an optimizer of torch's or paribus's, ``FIRST_STEPS`` of any other.
+    """
+    spec = training.optimizer
+    optimizer = build_optimizer(spec, model.train(), roles(model))
+    for step in range(FIRST_STEPS if is_foreign(spec.cls) else 1):
+        tokens = draw_tokens(vocab_size, 2, length + 1, seed=step)
+        with fixed_noise(step):
+            accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], windows=2)
+            try:
+                optimizer.step()
+                optimizer.zero_grad()
+            except Exception as error:
+                raise TrainingError(
+                    f"{spec} fails in step {step + 1}: {first_line(error)}{user_line(error)}"
+                ) from error
+
+
 def find_odd_schedules(study: Study) -> Iterator[Finding]:
     """Schedules that do not decay, end high, warm up long, or have factors that no rate should be multiplied by.
 
@@ -43,10 +67,10 @@ def find_odd_schedules(study: Study) -> Iterator[Finding]:
     """
     told = []
     for name, arm in study.arms.items():
-        plan = arm.training.schedule, arm.training.steps
-        if plan[0] is not None and plan not in told:
-            told.append(plan)
-            yield from _schedule_faults(name, *plan)
+        schedule, steps = arm.training.schedule, arm.training.steps
+        if schedule is not None and (schedule, steps) not in told:
+            told.append((schedule, steps))
+            yield from _schedule_faults(name, schedule, steps)
 
 
 def find_mixed_metric(study: Study, name: str, goal: Objective | None) -> Iterator[Finding]:
@@ -109,7 +133,7 @@ def _require_optimizer(spec: Spec, model: nn.Module) -> None:
     except ParibusError:
         raise
     except Exception as error:
-        raise TrainingError(f"{spec} cannot train this model: {first_line(error)}") from error
+        raise TrainingError(f"{spec} cannot train this model: {first_line(error)}{user_line(error)}") from error
     if missing := [name for name in _ASKED_BY_THE_LOOP if not hasattr(optimizer, name)]:
         raise TrainingError(f"{spec} is no optimizer: it has no {', '.join(missing)}")
     if needed := _required(optimizer.step):
@@ -127,7 +151,7 @@ def _require_schedule(spec: Spec, steps: int) -> None:
     except ParibusError:
         raise
     except Exception as error:
-        raise TrainingError(f"{spec} is no learning-rate schedule: {first_line(error)}") from error
+        raise TrainingError(f"{spec} is no learning-rate schedule: {first_line(error)}{user_line(error)}") from error
     for step, factor in factors.items():
         if not isinstance(factor, Real) or not math.isfinite(factor):
             raise TrainingError(f"{spec} is {factor!r} at step {step} of {steps}, expected a finite number")

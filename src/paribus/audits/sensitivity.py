@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from paribus.contrasts import Contrast
 from paribus.judgement import Comparison, decide
 from paribus.records import Finding, Record
 from paribus.study import BASELINE
@@ -140,14 +141,19 @@ def find_size_explanations(
 
 
 def find_noise_floor(study: Mapping[str, Any], null: Mapping[str, Any]) -> Iterator[Finding]:
-    """A margin that rounding alone crosses: what the baseline's copies with nudged weights differ by."""
-    floor, margin = null["floor_sd"], study["margin"]
+    """A margin that rounding alone crosses: what the baseline's copies with nudged weights differ by.
+
+    Where contrasts alone get verdicts, what rounding moves the noisiest of them by.
+    """
+    noises = [Contrast.from_json(contrast).noise for contrast in study.get("contrasts", {}).values()]
+    scale, what = (max(noises), "contrast") if noises and not study["primary"] else (1.0, "pair")
+    floor, margin = scale * null["floor_sd"], study["margin"]
     if floor and margin < 2 * floor:
         yield Finding(
             check="noise floor",
             severity="doubt",
-            message=f"the margin {margin:.3g} is {margin / floor:.2g} times the sd that rounding alone gives a pair "
-            f"({floor:.2g} {study['metric']['unit']} over {null['n_seeds']} pairs)",
+            message=f"the margin {margin:.3g} is {margin / floor:.2g} times the sd that rounding alone gives a "
+            f"{what} ({floor:.2g} {study['metric']['unit']} over {null['n_seeds']} pairs)",
             evidence={"margin": margin, "floor_sd": floor, "pairs": null["n_seeds"], "doubt_below": 2.0},
             remedy="a difference that small cannot be acted on: choose a margin worth acting on, or quieter runs",
         )
@@ -193,6 +199,7 @@ def _rate_finding(
 ) -> Finding:
     name, unit, better = comparison.treatment, study["metric"]["unit"], study["metric"]["better"]
     sign = 1 if better == "lower" else -1
+    assert comparison.mean is not None
     differences, broken = {}, []
     blur = _one_pair_blur(comparison)
     for factor, (before, after) in pairs.items():
@@ -233,6 +240,7 @@ def _one_pair_blur(comparison: Comparison) -> float:
     from scipy.stats import t
 
     n = comparison.n_pairs
+    assert comparison.sd is not None
     return float(t.ppf(0.975, n - 1) * comparison.sd * math.sqrt(1 + 1 / n))
 
 
@@ -245,10 +253,11 @@ def _turns(kind: str, difference: float, mean: float, blur: float, margin: float
 
 def _difference_at_best(
     comparison: Comparison, pairs: Mapping[float, tuple[Mapping[str, Any], Mapping[str, Any]]], sign: int
-) -> float | None:
+) -> float:
     """Each arm at the best of the rates it was tried with, the shared one included; all on one seed."""
     shared = comparison.pairs[0]
     tried = [pair for pair in pairs.values() if all(row["status"] == "done" for row in pair)]
+    assert shared.baseline is not None and shared.treatment is not None  # a verdict stands on finite pairs
     best = [
         min([sign * own, *(sign * pair[place]["value"] for pair in tried)])
         for place, own in enumerate((shared.baseline, shared.treatment))

@@ -58,14 +58,15 @@ def measure_state(model: Spec, calls: Mapping[str, int], vocab_size: int, seq_le
     told = {path: _told_size(path, mixer, seq_len) for path, mixer in mixers.items() if path not in untold}
     stepped = _step_sizes(build_model(model, 0, **sizes), untold, vocab_size, seq_len) if untold else {}
     found = {**told, **stepped}
-    return None if None in found.values() else sum(size * calls.get(path, 1) for path, size in found.items())
+    known = {path: size for path, size in found.items() if size is not None}
+    return sum(size * calls.get(path, 1) for path, size in known.items()) if known.keys() == found.keys() else None
 
 
 def _mixers(model: nn.Module) -> dict[str, nn.Module]:
     return {path: part for path, part in model.named_modules() if getattr(part, "paribus_slot", None) == "mixer"}
 
 
-def _told_size(path: str, mixer: nn.Module, seq_len: int) -> int:
+def _told_size(path: str, mixer: Any, seq_len: int) -> int:
     size = mixer.state_size(seq_len)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise PartError(f"state_size({seq_len}) of {type(mixer).__name__} gives {size!r}, not a count [site {path}]")
@@ -92,7 +93,7 @@ def _step_sizes(model: nn.Module, paths: list[str], vocab_size: int, seq_len: in
     return {path: _step_size(mixer, inputs.get(path), seq_len) for path, mixer in mixers.items()}
 
 
-def _step_size(mixer: nn.Module, x: Tensor | None, seq_len: int) -> int | None:
+def _step_size(mixer: Any, x: Tensor | None, seq_len: int) -> int | None:
     if x is None:
         return None
     state, sizes = None, []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from paribus.audits.observation import Observed
-from paribus.audits.probes import draw_tokens, fixed_noise
+from paribus.audits.probes import blaming, draw_tokens, fixed_noise
 from paribus.audits.sites import is_foreign
 from paribus.audits.wording import list_some, write_count
 from paribus.nn.contract import build_model, roles
@@ -38,7 +38,8 @@ def find_substitutes(study: Study, same: Iterable[str], seen: Mapping[str, Obser
         if name in study.null or arm.training != study.training or arm.model == study.baseline:
             continue
         recipe = study.training, study.first_seed
-        moments = list(_agreeing(_train(seen[BASELINE], *recipe), _train(seen[name], *recipe)))
+        with blaming(name):
+            moments = list(_agreeing(_train(seen[BASELINE], *recipe), _train(seen[name], *recipe)))
         if len(moments) <= STEPS:
             continue
         theirs, mine = (_moved(moments[1][side], moments[-1][side]) for side in (0, 1))
@@ -56,11 +57,10 @@ def find_unsteady_training(study: Study, seen: Mapping[str, Observed]) -> Iterat
         if is_foreign(arm.training.optimizer.cls):
             arms_of.setdefault(arm.training, []).append(name)
     for training, names in arms_of.items():
-        once, twice = (_train(seen[names[0]], training, study.first_seed) for _ in range(2))
-        for step, (one, other) in enumerate(zip(once, twice, strict=True)):
-            if not one.equals(other):
-                yield _unsteady(names, training, step, one.apart(other))
-                break
+        with blaming(names[0]):
+            apart = _first_apart(*(_train(seen[names[0]], training, study.first_seed) for _ in range(2)))
+        if apart:
+            yield _unsteady(names, training, *apart)
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,14 @@ def _agreeing(baseline: Iterator[_Moment], arm: Iterator[_Moment]) -> Iterator[t
         if not pair[0].equals(pair[1]):
             return
         yield pair
+
+
+def _first_apart(once: Iterator[_Moment], twice: Iterator[_Moment]) -> tuple[int, float] | None:
+    """The first step after which two trainings differ, and by how much; None where none does."""
+    for step, (one, other) in enumerate(zip(once, twice, strict=True)):
+        if not one.equals(other):
+            return step, one.apart(other)
+    return None
 
 
 def _moved(early: _Moment, late: _Moment) -> list[tuple[str, str]]:
@@ -150,13 +158,13 @@ def _train(arm: Observed, training: Training, seed: int) -> Iterator[_Moment]:
 
 
 def _look(model: nn.Module, tokens: Tensor) -> _Moment:
-    said = []
+    said = {}
     for mode in (True, False):
         model.train(mode)
         with torch.no_grad(), fixed_noise(0):
-            said.append(model(tokens))
+            said[mode] = model(tokens)
     model.train()
-    return _Moment(*said, _remember(model))
+    return _Moment(said[True], said[False], _remember(model))
 
 
 def _remember(model: nn.Module) -> Remembered:

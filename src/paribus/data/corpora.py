@@ -113,7 +113,7 @@ def open_source(text: Text) -> Source:
     limits = {"max_documents": text.max_documents, "max_document_chars": text.max_document_chars}
     if text.source.startswith(hub.PREFIX):
         name = text.source.removeprefix(hub.PREFIX)
-        arguments = {"config": text.hub_config, "split": text.hub_split, "revision": text.hub_revision}
+        arguments: dict[str, Any] = {"config": text.hub_config, "split": text.hub_split, "revision": text.hub_revision}
         identity = {"kind": "hub", "name": name, "column": text.column, **arguments, **limits}
         return Source(text.source, identity, lambda: hub.stream(name, column=text.column, **arguments))
     if text.source == files.STDLIB:

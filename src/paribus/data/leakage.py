@@ -185,7 +185,7 @@ def measure_vocabulary(corpus: Corpus, side: str) -> dict[str, Any]:
         of_side[corpus.separator] = 0
     here, train = counts[side], counts["train"]
     unseen = (here > 0) & (train == 0)
-    used = sum(counts.values()) > 0
+    used = np.sum(list(counts.values()), axis=0) > 0
     return {
         "ids": int((here > 0).sum()),
         "unseen_ids": int(unseen.sum()),

@@ -39,9 +39,11 @@ def execute_inline(next_job: NextJob, observe: Observe, wanted: Wanted) -> None:
     """Do the jobs one after the other in this process. Raises what a store that cannot be written raises."""
     while (job := next_job()) is not None:
         observe({"event": "started", "digest": job.digest})
-        record = perform(
-            job, report=lambda line, job=job: observe({"event": "progress", "digest": job.digest, "line": line})
-        )
+
+        def report(line: dict[str, Any], digest: str = job.digest) -> None:
+            observe({"event": "progress", "digest": digest, "line": line})
+
+        record = perform(job, report)
         observe({"event": "finished", "digest": job.digest, "status": record.status})
 
 
@@ -75,6 +77,7 @@ class LocalWorkers:
     def __exit__(self, *error: object) -> None:
         """End the workers: they leave when their input ends."""
         for process in self.processes:
+            assert process.stdin
             with contextlib.suppress(OSError):  # it may have died with a job unread
                 process.stdin.close()
         for process in self.processes:
@@ -136,14 +139,17 @@ class LocalWorkers:
                 running.pop(index, None)
 
     def _send(self, index: int, message: dict[str, Any]) -> None:
+        pipe = self.processes[index].stdin
+        assert pipe
         try:
-            self.processes[index].stdin.write(json.dumps(message) + "\n")
-            self.processes[index].stdin.flush()
+            pipe.write(json.dumps(message) + "\n")
+            pipe.flush()
         except BrokenPipeError:
             pass  # the listener reports that it died
 
     def _listen(self, index: int) -> None:
         process = self.processes[index]
+        assert process.stdout
         for line in process.stdout:
             self.events.put((index, json.loads(line)))
         self.events.put((index, {"event": "died", "code": process.wait()}))

@@ -194,8 +194,8 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate
         torch.manual_seed(derive(seed, "noise", taken))
-        rows = [torch.from_numpy(side) for side in batches[taken % len(batches)]]
-        accumulate_gradients(model, *rows, windows, device, training.precision)
+        inputs, targets = (torch.from_numpy(side) for side in batches[taken % len(batches)])
+        accumulate_gradients(model, inputs, targets, windows, device, training.precision)
         torch.nn.utils.clip_grad_norm_(parameters, limit).item()
         apply_gradients(model, optimizer)
         taken += 1

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DataError, Diverged, ParibusError, StoreError, StudyError
-from paribus.records import Record, Store, held, write_json
-from paribus.runs import source_identity
-from paribus.specs import Spec
+from paribus.metrics import Metric
+from paribus.records import WEIGHTS, Record, Store, held, write_json
+from paribus.runs import identify_metric, source_identity
+from paribus.specs import Spec, resolve
 from paribus.study import Arm, Training
-from paribus.study_files import import_file
+from paribus.study_files import import_file, user_line
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -39,6 +40,8 @@ class Job:
         identity: what ``digest`` is over; written to ``run.json``.
         study_file: file that defines the user's own classes, imported before the specs are read.
         nudged: move every initial weight by one unit in the last place, up or down.
+        keeps_weights: leave the trained weights in the run's folder; no part of the identity.
+        metric: JSON of the user's own metric, which every evaluation measures; None without.
     """
 
     digest: str
@@ -51,6 +54,8 @@ class Job:
     device: str
     study_file: str | None = None
     nudged: bool = False
+    keeps_weights: bool = False
+    metric: dict[str, Any] | None = None
 
 
 def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], bool] = lambda: False) -> Record:
@@ -81,7 +86,8 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
             )
         except Exception as error:
             # The worker's edge: whatever a user's part raises becomes a record with its traceback.
-            shown = f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-6)}"
+            place = user_line(error)
+            shown = f"{type(error).__name__}: {error}{place}\n{traceback.format_exc(limit=-6).rstrip()}{place}"
             record = Record(job.digest, job.seed, "failed", error=shown)
         store.write_record(record)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -92,6 +98,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
     import torch
 
     from paribus.nn.contract import build_model, roles
+    from paribus.training.checkpoint import save_weights
     from paribus.training.cost import count_parameters
     from paribus.training.health import measure_sites
     from paribus.training.loop import train
@@ -102,9 +109,10 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
     if job.study_file:
         import_file(Path(job.study_file))
     model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
+    metric = Metric(**{**job.metric, "measure": resolve(job.metric["measure"])}) if job.metric else None
     with deterministic(job.device):
         corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training)
-        _require_planned(job, corpus.digest, Arm(model_spec, training))
+        _require_planned(job, corpus.digest, Arm(model_spec, training), metric)
 
         def build(device: str) -> torch.nn.Module:
             sizes = {"vocab_size": corpus.vocab_size, "seq_len": training.seq_len}
@@ -130,8 +138,11 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
             device=job.device,
             report=report,
             stop=stop,
+            measures={metric.key: metric.measure} if metric and callable(metric.measure) else {},
         )
         peak_memory = peak.read()
+        if job.keeps_weights:  # before anything else reads the model: a forward pass may move its buffers
+            save_weights(folder / WEIGHTS, model)
         inputs, targets = corpus.batch(job.seed, training.steps, training.batch_tokens, training.seq_len)
         rows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
         sites = measure_sites(
@@ -181,12 +192,13 @@ def _count_flops(build: Callable[[str], Any], seq_len: int) -> dict[str, float]:
         return count_flops(build("cpu"), seq_len)
 
 
-def _require_planned(job: Job, data_digest: str, arm: Arm) -> None:
+def _require_planned(job: Job, data_digest: str, arm: Arm, metric: Metric | None) -> None:
     """Refuse to train what the plan did not mean: a file may have been saved since."""
     expected = job.identity
     if data_digest != expected["data_digest"]:
         raise DataError(f"the corpus has digest {data_digest}, the plan expected {expected['data_digest']}")
-    for name, value in source_identity(arm).items():
+    own = identify_metric(metric) if metric else {}
+    for name, value in {**source_identity(arm), **own}.items():
         if value != expected[name]:
             raise StudyError(f"{name} has changed since the study was planned; call `paribus run` again")
 
@@ -236,8 +248,11 @@ def serve() -> None:
                 last = time.monotonic()
                 send(event="progress", digest=job.digest, line=line)
 
+        def is_unwanted(digest: str = job.digest) -> bool:
+            return digest in unwanted
+
         try:
-            record = perform(job, report, lambda job=job: job.digest in unwanted)
+            record = perform(job, report, is_unwanted)
             send(event="finished", digest=job.digest, status=record.status)
         except paribus.training.loop.Interrupted:
             send(event="stopped", digest=job.digest)

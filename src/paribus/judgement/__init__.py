@@ -21,7 +21,7 @@ from paribus.judgement.power import (
 )
 from paribus.judgement.rules import Rule, describe_method
 from paribus.judgement.times import LOG_TIME, TIME_MARGIN, SpeedVerdict, judge_times, pair_times
-from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, pairs_wanted, suspend
+from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, describe_on, pairs_wanted, suspend
 
 __all__ = [
     "KINDS",
@@ -48,6 +48,7 @@ __all__ = [
     "decide",
     "describe_difference",
     "describe_method",
+    "describe_on",
     "estimate_document_error",
     "find_boundaries",
     "half_widths",

@@ -119,6 +119,7 @@ def crossing_probability(bounds: dict[int, float], sides: Callable[[int, float],
         else:
             values = _expect_next(n, nodes.ravel(), *stay, ranges[n + 1]).reshape(nodes.shape)
         stay = (edges, _fit(values))
+    assert stay  # there is a look
     return 1.0 - _expect_first(looks[0], *stay)
 
 

@@ -1,5 +1,6 @@
 """One treatment against the baseline on one metric: the paired differences and everything a report says of them.
 
+A contrast of several arms is judged as such a pair: the arms of positive weight against those of negative weight.
 Differences are treatment minus baseline, never flipped; where lower is better a negative difference is good,
 where higher is better a positive one is. Only the judging itself works on oriented differences.
 """
@@ -9,17 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from paribus.contrasts import Contrast
 from paribus.errors import JudgementError
 from paribus.judgement.documents import estimate_document_error
 from paribus.judgement.looks import Ending, half_widths, moments, replay
 from paribus.judgement.planning import Outlook, plan_seeds
 from paribus.judgement.rules import Rule
+from paribus.markup import comparison_html
+from paribus.metrics import VAL_LOSS, Metric
 from paribus.records import Record
-from paribus.study import VAL_LOSS, Metric
+from paribus.study import BASELINE
 
 DOMINATING_SHARE = 0.6  # one pair with more than this share of the centred sum of squares is pointed out
 _DOMINATING_FROM = 8  # pairs
@@ -29,7 +34,7 @@ _TIE = 1e-12  # relative to the largest sum: flips that differ by rounding alone
 
 @dataclass(frozen=True)
 class Pair:
-    """The two runs of one seed.
+    """The two runs of one seed, or the two sides of a contrast.
 
     Args:
         seed: shared by both runs.
@@ -37,6 +42,7 @@ class Pair:
         baseline_status, treatment_status: "done" or "diverged".
         baseline_documents, treatment_documents: mean loss per evaluation document, in equal order; None without.
         weights: token counts of those documents.
+        diverged: of a contrast the arms without a finite value.
 
     Raises JudgementError for another status: a run that failed is not a result, and its pair is missing.
     """
@@ -49,6 +55,7 @@ class Pair:
     baseline_documents: np.ndarray | None = field(default=None, compare=False, repr=False)
     treatment_documents: np.ndarray | None = field(default=None, compare=False, repr=False)
     weights: np.ndarray | None = field(default=None, compare=False, repr=False)
+    diverged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for arm in ("baseline", "treatment"):
@@ -67,7 +74,7 @@ class Pair:
         for arm, record in (("baseline", baseline), ("treatment", treatment)):
             if record.status == "done" and metric.key not in record.metrics:
                 raise JudgementError(f"the {arm}'s run of seed {record.seed} has no metric {metric.key!r}")
-        documents: dict[str, np.ndarray] = {}
+        documents: dict[str, Any] = {}
         if metric.key == VAL_LOSS.key and baseline.documents and treatment.documents:
             tokens = np.asarray(baseline.documents["tokens"], dtype=float)
             if list(baseline.documents["tokens"]) != list(treatment.documents["tokens"]):
@@ -86,6 +93,27 @@ class Pair:
             **documents,
         )
 
+    @classmethod
+    def of_contrast(cls, records: Mapping[str, Record], contrast: Contrast, metric: Metric) -> Pair:
+        """One seed of a contrast: ``treatment`` sums the arms of positive weight, ``baseline`` the others.
+
+        Each arm enters as |weight| times value, so that the difference is the contrast. Raises as ``of_records`` does.
+        """
+        arms = {arm: records[arm] for arm in contrast.weights}
+        first = next(iter(arms.values()))
+        pairs = {arm: cls.of_records(first, record, metric) for arm, record in arms.items()}
+        diverged = tuple(arm for arm, pair in pairs.items() if pair.treatment_diverged)
+        sides: dict[str, Any] = {}
+        for side, sign in (("baseline", -1), ("treatment", 1)):
+            shares = {arm: sign * weight for arm, weight in contrast.weights.items() if sign * weight > 0}
+            broken = any(arm in diverged for arm in shares)
+            sides[f"{side}_status"] = "diverged" if broken else "done"
+            sides[side] = None if broken else math.fsum(w * arms[arm].metrics[metric.key] for arm, w in shares.items())
+            if not diverged and all(pair.weights is not None for pair in pairs.values()):
+                parts = [weight * np.asarray(pairs[arm].treatment_documents) for arm, weight in shares.items()]
+                sides |= {f"{side}_documents": np.sum(parts, axis=0), "weights": pairs[next(iter(shares))].weights}
+        return cls(first.seed, **sides, diverged=diverged)
+
     @property
     def baseline_diverged(self) -> bool:
         """The baseline's run diverged or its value is not finite."""
@@ -99,6 +127,8 @@ class Pair:
     @property
     def difference(self) -> float:
         """Treatment minus baseline; NaN where either diverged."""
+        if not (_is_finite(self.baseline) and _is_finite(self.treatment)):
+            return math.nan
         if self.baseline_diverged or self.treatment_diverged:
             return math.nan
         return float(self.treatment) - float(self.baseline)
@@ -112,7 +142,7 @@ class Comparison:
     pairs and the rule, to the bit on one machine.
 
     Args:
-        treatment: name of the arm.
+        treatment: name of the arm, or of the contrast.
         metric: what is compared.
         rule: the registered rule.
         primary: gets a verdict; a descriptive treatment gets intervals, at the primaries' level, and none.
@@ -128,6 +158,7 @@ class Comparison:
         dominating_seed: seed of the pair that makes up more than 60 % of the centred sum of squares, from 8 pairs on.
         dominating_share: its share.
         outlook: for an undecided comparison, the seeds that would settle it.
+        contrast: the weights, where several arms are compared.
     """
 
     treatment: str
@@ -148,10 +179,20 @@ class Comparison:
     dominating_seed: int | None = None
     dominating_share: float | None = None
     outlook: Outlook | None = None
+    contrast: Contrast | None = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms whose runs it takes, the baseline first: every run is audited against the baseline's."""
+        if self.contrast is None:
+            return BASELINE, self.treatment
+        return BASELINE, *(arm for arm in self.contrast.weights if arm != BASELINE)
 
     @property
     def coverage(self) -> str:
         """What ``interval`` covers: a descriptive treatment is not among the arms that share alpha."""
+        if self.contrast:
+            return f"{100 * (1 - self.rule.alpha):.3g} %, all looks and all verdicts"
         scope = "all looks and all arms" if self.primary else "all looks, this arm alone"
         return f"{100 * (1 - self.rule.alpha):.3g} %, {scope}"
 
@@ -175,12 +216,16 @@ class Comparison:
         """The differences as the looks read them, (1, pairs): negative is better whatever the metric's direction."""
         return _orient(self.metric) * np.array([self.differences], dtype=float).reshape(1, -1)
 
+    def _repr_html_(self) -> str:
+        return comparison_html(self.to_json())
+
     def to_json(self) -> dict[str, Any]:
         """Plain values under the names of the fields; NaN and infinite numbers become null.
 
         ``pairs`` is replaced by the lists ``seeds``, ``baseline``, ``values``, ``differences``,
         ``baseline_status`` and ``treatment_status``, one entry per pair; ``n_pairs`` is their length,
-        ``coverage`` the label of ``interval``, and ``metric`` has ``key``, ``unit`` and ``better``.
+        ``coverage`` the label of ``interval``, and ``metric`` has ``key``, ``unit`` and ``better``. A contrast also
+        has its ``contrast`` and, per entry, the arms that ``diverged``.
         """
         return {
             "treatment": self.treatment,
@@ -208,11 +253,23 @@ class Comparison:
             "dominating_seed": self.dominating_seed,
             "dominating_share": _plain(self.dominating_share),
             "outlook": self.outlook.to_json() if self.outlook else None,
+            **(
+                {"contrast": self.contrast.to_json(), "diverged": [list(pair.diverged) for pair in self.pairs]}
+                if self.contrast
+                else {}
+            ),
         }
 
 
-def compare(treatment: str, pairs: Sequence[Pair], rule: Rule, metric: Metric, primary: bool = True) -> Comparison:
-    """Compare one treatment with the baseline over the longest finished prefix of pairs.
+def compare(
+    treatment: str,
+    pairs: Sequence[Pair],
+    rule: Rule,
+    metric: Metric,
+    primary: bool = True,
+    contrast: Contrast | None = None,
+) -> Comparison:
+    """Compare one treatment with the baseline over the longest finished prefix of pairs, or judge a contrast so.
 
     A primary comparison is cut at the look where the rule stops: later pairs are not read. A descriptive one
     keeps all pairs up to the first divergence.
@@ -225,13 +282,17 @@ def compare(treatment: str, pairs: Sequence[Pair], rule: Rule, metric: Metric, p
     numbers = _describe(pairs, rule)
     if undecided:
         numbers["outlook"] = plan_seeds(numbers["mean"], numbers["sd"], rule)
-    return Comparison(treatment, metric, rule, primary, pairs, **numbers)
+    return Comparison(treatment, metric, rule, primary, pairs, contrast=contrast, **numbers)
 
 
 def compare_all(
-    pairs: Mapping[str, Sequence[Pair]], rule: Rule, metric: Metric, primary: Collection[str] | None = None
+    pairs: Mapping[str, Sequence[Pair]],
+    rule: Rule,
+    metric: Metric,
+    primary: Collection[str] | None = None,
+    contrasts: Mapping[str, Contrast] = MappingProxyType({}),
 ) -> dict[str, Comparison]:
-    """Compare every treatment, in the order of ``pairs``. None: all are primary.
+    """Compare every treatment and contrast, in the order of ``pairs``. None: all are primary.
 
     Each primary treatment is judged at alpha / K from first to last: one that is decided retires and its share
     of alpha is not given to the others, since the family error could then exceed alpha.
@@ -244,7 +305,7 @@ def compare_all(
     for name in names:
         if name not in pairs:
             raise JudgementError(f"no pairs of the primary treatment {name!r}")
-    return {name: compare(name, own, rule, metric, name in names) for name, own in pairs.items()}
+    return {name: compare(name, own, rule, metric, name in names, contrasts.get(name)) for name, own in pairs.items()}
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
@@ -295,7 +356,7 @@ def _describe(pairs: tuple[Pair, ...], rule: Rule) -> dict[str, Any]:
             numbers["wider_interval"] = _around(mean, h)
             numbers["wider_equivalence_interval"] = _around(mean, he)
     if n >= _SIGN_FLIP_FROM:
-        numbers["sign_flip_p"] = sign_flip_p(d)
+        numbers["sign_flip_p"] = sign_flip_p(d.tolist())
     return numbers | _find_dominating(pairs, d)
 
 
@@ -314,13 +375,14 @@ def _document_error(pairs: tuple[Pair, ...]) -> float | None:
         return None
     if missing:
         raise JudgementError(f"the pair of seed {missing[0]} has no per-document losses although others have")
-    weights = pairs[0].weights
+    weights = np.asarray(pairs[0].weights)
     for pair in pairs:
-        if not np.array_equal(pair.weights, weights):
+        if not np.array_equal(np.asarray(pair.weights), weights):
             raise JudgementError(
                 f"the pair of seed {pair.seed} was scored on other evaluation documents than the first"
             )
-    differences = np.array([np.subtract(pair.treatment_documents, pair.baseline_documents) for pair in pairs])
+    sides = [(np.asarray(pair.treatment_documents), np.asarray(pair.baseline_documents)) for pair in pairs]
+    differences = np.array([treatment - baseline for treatment, baseline in sides])
     return estimate_document_error(differences, weights)
 
 
@@ -356,7 +418,7 @@ def _around(mean: float, half: Any) -> tuple[float, float] | None:
     return (mean - half, mean + half) if math.isfinite(half) else None
 
 
-def _is_finite(value: float | None) -> bool:
+def _is_finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

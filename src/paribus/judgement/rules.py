@@ -10,8 +10,8 @@ from paribus.errors import StudyError
 from paribus.judgement.boundaries import Boundaries, find_boundaries
 from paribus.study import MOST_SEEDS, Study
 
-_NUMERALS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_NUMERALS = (*_NUMERALS.split(), "seventeen", "eighteen", "nineteen", "twenty")
+_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_NUMERALS = (*_WORDS.split(), "seventeen", "eighteen", "nineteen", "twenty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Rule:
         margin: m, the smallest difference worth acting on, in the metric's unit. 0: equivalent only when bit-identical.
         alpha: probability that any primary treatment gets a wrong verdict of one sort, over all looks.
         n_min, n_max: a verdict falls after at least and at most so many pairs.
-        n_primary: K, the treatments that share ``alpha``; each is judged at alpha / K.
+        n_primary: K, the treatments and contrasts that share ``alpha``; each is judged at alpha / K.
         give_up: stop where the predicted chance of a verdict by ``n_max`` is below this; 0 never gives up.
         boundary: "group-sequential" or "anytime".
         first_seed: seed of the first pair.
@@ -63,7 +63,7 @@ class Rule:
             alpha=study.alpha,
             n_min=study.min_seeds,
             n_max=study.max_seeds,
-            n_primary=len(study.primary),
+            n_primary=len(study.primary) + len(study.contrasts),
             give_up=study.give_up,
             boundary=study.boundary,
             first_seed=study.first_seed,
@@ -84,26 +84,33 @@ class Rule:
         return asdict(self) | {"a_sign": self.boundaries.a_sign, "a_equiv": self.boundaries.a_equiv}
 
 
-def describe_method(rule: Rule) -> str:
-    """How the verdict is reached, in two sentences for the report, with the percentages of this very rule."""
+def describe_method(rule: Rule, sharing: str = "primary treatments") -> str:
+    """How the verdict is reached, in three sentences for the report, with the percentages of this very rule.
+
+    ``sharing`` says what the K are that share the error rate.
+    """
     looks = rule.n_max - rule.n_min + 1
     first, last = _ordinal(rule.n_min), _ordinal(rule.n_max)
     when = f"After every seed pair from the {first} to the {last}" if looks > 1 else f"After the {first} seed pair"
     rounds = {1: "looking once", 2: "looking twice"}.get(looks, f"looking {_numeral(looks)} times")
-    shared = "" if rule.n_primary == 1 else f" over all {_numeral(rule.n_primary)} primary treatments together"
+    shared = "" if rule.n_primary == 1 else f" over all {_numeral(rule.n_primary)} {sharing} together"
     most = f"wrong at most {_percent(rule.alpha)} of the time{shared}"
-    if rule.boundary == "anytime":
+    levels = rule.boundaries
+    if levels.a_sign is None or levels.a_equiv is None:
         drawn = f"a t confidence sequence, an interval that is {most} however often one looks"
         inside = "the same kind of interval for one side"
     else:
-        level = _percent(1 - rule.boundaries.a_sign)
+        level = _percent(1 - levels.a_sign)
         drawn = f"an ordinary paired-t interval, but at {level} instead of 95 %, so that {rounds} is {most}"
-        inside = f"a {_percent(1 - rule.boundaries.a_equiv)} interval"
+        if looks == 1 and rule.n_primary == 1:
+            drawn = f"an ordinary paired-t interval at {level}, which is {most}"
+        inside = f"a {_percent(1 - levels.a_equiv)} interval"
     unlikely = " or a verdict has become unlikely" if rule.give_up > 0 and looks > 1 else ""
     return (
         f"{when} we draw {drawn}. We stop when it lies on one side of zero (better / worse), when {inside} lies inside "
         f"the margin (equivalent), or when {_numeral(rule.n_max)} pairs are used up{unlikely} (undecided, with the "
-        "seeds that would settle it)."
+        "seeds that would settle it). Where it lies on one side of zero and inside the margin too, the verdict is "
+        "equivalent: a real but negligible gain or loss."
     )
 
 

@@ -25,6 +25,7 @@ def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
     measured["curve_seconds"] = np.mean(clocks, axis=0).tolist() if clocks else []
     return {
         "seeds": [record.seed for record in records],
+        "status": [record.status for record in records],
         "diverged": sum(record.status == "diverged" for record in records),
         "metrics": _table([record.metrics for record in done]),
         "curve": _curve(done),

@@ -11,7 +11,8 @@ from paribus.errors import JudgementError
 from paribus.judgement.comparison import Pair, compare
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
-from paribus.study import BASELINE, Metric
+from paribus.metrics import Metric
+from paribus.study import BASELINE
 
 TIME_MARGIN = math.log(1.02)
 """2 %, as a log ratio."""

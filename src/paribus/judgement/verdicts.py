@@ -11,6 +11,18 @@ from paribus.errors import JudgementError
 from paribus.judgement.comparison import Comparison
 from paribus.judgement.documents import name_knob
 from paribus.judgement.looks import Ending, half_widths, look, replay
+from paribus.judgement.sentences import (
+    choose_decimals,
+    count_seeds,
+    explain_contrast,
+    is_difference,
+    name_metric,
+    name_subject,
+    state_size,
+    state_verdict,
+    write_range,
+)
+from paribus.markup import verdict_html
 from paribus.records import Finding
 from paribus.study import BASELINE, MOST_SEEDS
 
@@ -34,7 +46,7 @@ class Verdict:
     """What may be said of one treatment.
 
     Args:
-        treatment: name of the arm.
+        treatment: name of the arm, or of the contrast.
         kind: "better", "worse", "equivalent", "undecided" or "invalid".
         sentence: the whole verdict in one plain sentence, with numbers and unit.
         qualifier: "by more than the margin", "size against the margin not settled", "a real but negligible gain",
@@ -61,9 +73,21 @@ class Verdict:
     wider_kind: str | None = None
     wider_sentence: str = ""
 
+    def __str__(self) -> str:
+        return self.sentence
+
+    def _repr_html_(self) -> str:
+        return verdict_html(self.to_json())
+
     def to_json(self) -> dict[str, Any]:
         """The fields by name; tuples as lists."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Verdict:
+        """The verdict that ``to_json`` wrote."""
+        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in data.items()}
+        return Verdict(**fields)
 
 
 def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict | None:
@@ -79,7 +103,8 @@ def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict 
         raise JudgementError(f"{comparison.treatment!r} is descriptive: it has intervals and no verdict")
     invalid = _messages(comparison, findings, "invalid")
     if invalid:
-        return _write(comparison, findings, "invalid", f"is invalid: {'; '.join(invalid)}", invalid)
+        said = f"{name_subject(comparison)} is invalid: {'; '.join(invalid)}"
+        return _write(comparison, findings, "invalid", said, invalid)
     endings, stops = replay(comparison.oriented, comparison.rule)
     ending, stop = Ending(int(endings[0])), int(stops[0])
     if ending is Ending.OPEN:
@@ -92,13 +117,13 @@ def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict 
     if ending is Ending.UNSTABLE:
         return _judge_unstable(comparison, findings)
     if ending is Ending.IDENTICAL:
-        said = (
-            f"is equivalent to the baseline: {_metric(comparison)} is bit-identical in all {comparison.n_pairs} pairs"
-        )
+        same = f"{name_metric(comparison)} is bit-identical" if is_difference(comparison) else "it is exactly 0"
+        said = f"{state_verdict(comparison, 'equivalent')}: {same} in all {count_seeds(comparison)}"
         return _write(comparison, findings, "equivalent", said, ("bit-identical",))
     if ending is Ending.SEEDLESS:
         said = (
-            f"is invalid: all {comparison.n_pairs} differences are exactly {comparison.differences[0]:.6g} "
+            f"{name_subject(comparison)} is invalid: all {comparison.n_pairs} differences are exactly "
+            f"{comparison.differences[0]:.6g} "
             f"{comparison.metric.unit}; seeds have no effect"
         )
         return _write(comparison, findings, "invalid", said, ("seeds have no effect",))
@@ -116,9 +141,9 @@ def suspend(comparison: Comparison, findings: Sequence[Finding] = (), why: str =
     if decided is not None:
         return decided
     rule = comparison.rule
-    seen = f": {_difference(comparison)}" if comparison.interval else ""
-    after = f"after {_pairs(comparison.n_pairs)} of at least {rule.n_min} and at most {rule.n_max}"
-    said = f"is undecided: {why} {after}{seen}"
+    seen = f": {state_size(comparison)}" if comparison.interval else ""
+    after = f"after {count_seeds(comparison)} of at least {rule.n_min} and at most {rule.n_max}"
+    said = f"{name_subject(comparison)} is undecided: {why} {after}{seen}"
     return _write(comparison, findings, "undecided", said, (why,), Ending.OPEN if comparison.interval else None)
 
 
@@ -126,66 +151,88 @@ def pairs_wanted(comparisons: Mapping[str, Comparison], findings: Sequence[Findi
     """How many pairs each treatment needs before the next judgement; where that is what it has, it is done.
 
     An undecided primary treatment wants one more (at first ``n_min``); a decided one has retired. A descriptive
-    one is described on as many pairs as the longest primary comparison, unless a run of it diverged.
+    one is described on as many pairs as ``describe_on`` says, unless a run of it diverged.
     """
     wanted = {}
     for name, comparison in comparisons.items():
         if comparison.primary:
             live = decide(comparison, findings) is None
             wanted[name] = max(comparison.n_pairs + 1, comparison.rule.n_min) if live else comparison.n_pairs
-    longest = max(wanted.values(), default=0)
+    primary = {name: comparison for name, comparison in comparisons.items() if comparison.primary}
+    needs = dict(wanted)
     for name, comparison in comparisons.items():
         if not comparison.primary:
             over = any(math.isnan(d) for d in comparison.differences) or _messages(comparison, findings, "invalid")
-            wanted[name] = comparison.n_pairs if over else max(comparison.n_pairs, longest)
+            wanted[name] = comparison.n_pairs if over else max(comparison.n_pairs, describe_on(name, primary, needs))
     return {name: wanted[name] for name in comparisons}
+
+
+def describe_on(treatment: str, primary: Mapping[str, Comparison], pairs: Mapping[str, int]) -> int:
+    """On how many pairs a descriptive treatment is described, where the ``primary`` comparisons take these ``pairs``.
+
+    As many as the longest of the contrasts it is an arm of; where it is an arm of none, as many as the longest of all.
+    """
+    weighed = [name for name, comparison in primary.items() if comparison.contrast and treatment in comparison.arms]
+    return max((pairs[name] for name in weighed or pairs), default=0)
 
 
 def describe_difference(comparison: Comparison) -> str:
     """The mean difference and its interval as a phrase; for a descriptive treatment, all there is to say."""
     if any(math.isnan(d) for d in comparison.differences):
+        if comparison.contrast:
+            return f"runs diverged: {_count_by_arm(comparison)}"
         baseline, treatment = _count_divergences(comparison)
         return f"runs diverged: {baseline} of the baseline, {treatment} of the treatment"
     if comparison.mean is None:
-        return "no pairs yet"
-    return _difference(comparison)
+        return f"no {'seeds' if comparison.contrast else 'pairs'} yet"
+    return state_size(comparison)
 
 
 def _judge_unstable(comparison: Comparison, findings: Sequence[Finding]) -> Verdict:
-    baseline, treatment = _count_divergences(comparison)
-    counts = f"of {_pairs(comparison.n_pairs)} the baseline diverged in {baseline} and the treatment in {treatment}"
+    baseline: int
+    if comparison.contrast:
+        baseline = any(BASELINE in pair.diverged for pair in comparison.pairs)
+        counts = f"of {count_seeds(comparison)}, diverged: {_count_by_arm(comparison)}"
+    else:
+        baseline, treatment = _count_divergences(comparison)
+        counts = f"of {count_seeds(comparison)} the baseline diverged in {baseline} and the treatment in {treatment}"
+    subject = name_subject(comparison)
     if baseline:
-        said = f"is invalid: the baseline diverged, so there is no comparison ({counts})"
+        said = f"{subject} is invalid: the baseline diverged, so there is no comparison ({counts})"
         return _write(comparison, findings, "invalid", said, ("baseline diverged",))
-    said = f"is undecided: training is unstable ({counts}); a diverged run is never dropped or tried again"
+    said = f"{subject} is undecided: training is unstable ({counts}); a diverged run is never dropped or tried again"
     return _write(comparison, findings, "undecided", said, ("unstable",))
 
 
 def _judge_undecided(comparison: Comparison, findings: Sequence[Finding], ending: Ending) -> Verdict:
     gave_up = ending is Ending.UNLIKELY
     reason = "a verdict has become unlikely" if gave_up else "pairs used up"
-    after = f"after {_pairs(comparison.n_pairs)}" + (f" of at most {comparison.rule.n_max}" if gave_up else "")
-    said = f"is undecided {after} ({reason}): {_difference(comparison)}; {_settling(comparison)}"
+    after = f"after {count_seeds(comparison)}" + (f" of at most {comparison.rule.n_max}" if gave_up else "")
+    said = (
+        f"{name_subject(comparison)} is undecided {after} ({reason}): {state_size(comparison)}; {_settling(comparison)}"
+    )
     return _write(comparison, findings, "undecided", said, (reason,), ending)
 
 
 def _judge_interval(comparison: Comparison, findings: Sequence[Finding], ending: Ending) -> Verdict:
     qualifier = _qualify(comparison, ending)
     margin = f"{comparison.rule.margin:.4g} {comparison.metric.unit}"
-    difference = _difference(comparison)
+    difference = state_size(comparison)
     if ending is Ending.EQUIVALENT:
-        low, high = comparison.equivalence_interval
-        inner = _range(low, high, _decimals(comparison))
-        said = f"is equivalent to the baseline: {difference}; the equivalence interval {inner} lies within ±{margin}"
+        assert comparison.equivalence_interval  # it ended so
+        inner = write_range(*comparison.equivalence_interval, choose_decimals(comparison))
+        said = f"{state_verdict(comparison, 'equivalent')}: {difference}; the equivalence interval {inner} lies within "
+        said += f"±{margin}"
         said += f", {qualifier}" if qualifier else ""
     else:
         size = f"{qualifier} of {margin}" if qualifier == "by more than the margin" else f"{qualifier} ({margin})"
-        said = f"is {_KIND_OF[ending]} than the baseline: {difference}, {size}"
+        said = f"{state_verdict(comparison, _KIND_OF[ending])}: {difference}, {size}"
     return _write(comparison, findings, _KIND_OF[ending], said, ("interval",), ending, qualifier)
 
 
 def _qualify(comparison: Comparison, ending: Ending) -> str:
     mean = float(comparison.oriented.mean())
+    assert comparison.sd is not None
     h = float(half_widths(comparison.n_pairs, comparison.sd, comparison.rule)[0])
     if ending is Ending.EQUIVALENT:
         if mean + h < 0:
@@ -209,7 +256,7 @@ def _write(
     return Verdict(
         treatment=comparison.treatment,
         kind=kind,
-        sentence=f"{comparison.treatment} {said}.",
+        sentence=f"{said}.",
         qualifier=qualifier,
         reasons=tuple(reasons),
         doubts=_messages(comparison, findings, "doubt"),
@@ -226,7 +273,7 @@ def _widen(comparison: Comparison, ending: Ending | None) -> tuple[str | None, s
         return None, ""
     code = Ending(int(look(comparison.oriented, comparison.rule, comparison.se_doc)[0]))
     kind = _KIND_OF[code]
-    interval = _range(*comparison.wider_interval, _decimals(comparison))
+    interval = write_range(*comparison.wider_interval, choose_decimals(comparison))
     verb = "undecided" if kind == "undecided" else f"also {kind}" if kind == _KIND_OF[ending] else kind
     return kind, (
         f"For other evaluation documents of this kind: {verb} (interval {interval} {comparison.metric.unit} with the "
@@ -235,18 +282,20 @@ def _widen(comparison: Comparison, ending: Ending | None) -> tuple[str | None, s
 
 
 def _notes(comparison: Comparison, ending: Ending | None) -> tuple[str, ...]:
-    notes = []
-    early = comparison.n_pairs < comparison.rule.n_max
+    notes = [*explain_contrast(comparison)]
+    most = comparison.rule.n_max
+    early = comparison.n_pairs < most
     if early and ending in (Ending.BETTER, Ending.WORSE):
         notes.append(
-            f"It stopped early, after {comparison.n_pairs} of at most {comparison.rule.n_max} pairs: the mean is then "
-            "biased outward (in simulations of 3 to 10 pairs by about .05 sd where the true difference is 2 sd, by "
-            ".6 sd for a lucky small effect)."
+            f"It stopped early, after {comparison.n_pairs} of at most {count_seeds(comparison, most)}: "
+            "the mean is then biased outward (in simulations of 3 to 10 pairs by about .05 sd where the true "
+            "difference is 2 sd, by .6 sd for a lucky small effect)."
         )
-    if comparison.dominating_seed is not None:
+    if comparison.dominating_seed is not None and comparison.dominating_share is not None:
+        whose, which = ("Seed", "runs") if comparison.contrast else ("The pair of seed", "two runs")
         notes.append(
-            f"The pair of seed {comparison.dominating_seed} makes up {100 * comparison.dominating_share:.0f} % of the "
-            "centred sum of squares: look at its two runs."
+            f"{whose} {comparison.dominating_seed} makes up {100 * comparison.dominating_share:.0f} % of the "
+            f"centred sum of squares: look at its {which}."
         )
     if ending is not None and comparison.se_doc is not None and comparison.se_seed:
         knob = name_knob(comparison.se_doc, comparison.se_seed)
@@ -262,18 +311,19 @@ def _settling(comparison: Comparison) -> str:
     if outlook is None:
         return "no number of seeds would settle it at this margin"
     if outlook.by == "extrapolation":
+        fresh = f"{outlook.seeds} fresh seeds" if comparison.contrast else f"{outlook.seeds} pairs on fresh seeds"
         return (
-            f"about {outlook.seeds} pairs on fresh seeds would settle it, more than the {MOST_SEEDS} of one "
-            "registration: the runs must become quieter first"
+            f"about {fresh} would settle it, more than the "
+            f"{MOST_SEEDS} of one registration: the runs must become quieter first"
         )
     return (
-        f"a new registration on fresh seeds would settle it within {outlook.seeds} pairs "
+        f"a new registration on fresh seeds would settle it within {count_seeds(comparison, outlook.seeds)} "
         f"with a chance of {100 * outlook.chance:.0f} %"
     )
 
 
 def _messages(comparison: Comparison, findings: Sequence[Finding], severity: str) -> tuple[str, ...]:
-    concerned = (None, BASELINE, comparison.treatment)
+    concerned = (None, *comparison.arms)
     return tuple(f.message.rstrip(".") for f in findings if f.severity == severity and f.arm in concerned)
 
 
@@ -284,34 +334,6 @@ def _count_divergences(comparison: Comparison) -> tuple[int, int]:
     )
 
 
-def _difference(comparison: Comparison) -> str:
-    decimals = _decimals(comparison)
-    moved = "lower" if comparison.mean < 0 else "higher"
-    size = f"{abs(comparison.mean):.{decimals}f}"
-    by = f"{moved} by {size}" if float(size) > 0 else f"changed by less than {10.0**-decimals:.{decimals}f}"
-    said = f"{_metric(comparison)} {by} {comparison.metric.unit}"
-    if comparison.interval is None:
-        return f"{said} ({_pairs(comparison.n_pairs)}, no interval yet)"
-    interval = _range(*comparison.interval, decimals)
-    return f"{said} (interval {interval}, {comparison.coverage}; {_pairs(comparison.n_pairs)})"
-
-
-def _decimals(comparison: Comparison) -> int:
-    """Two significant digits of the interval's half width."""
-    if comparison.interval is None:
-        return 4
-    half = (comparison.interval[1] - comparison.interval[0]) / 2
-    return min(12, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 6
-
-
-def _range(low: float, high: float, decimals: int) -> str:
-    return f"{low:+.{decimals}f} to {high:+.{decimals}f}"
-
-
-def _metric(comparison: Comparison) -> str:
-    words = comparison.metric.key.split("_")
-    return " ".join({"val": "validation"}.get(word, word) for word in words)
-
-
-def _pairs(n: int) -> str:
-    return "1 pair" if n == 1 else f"{n} pairs"
+def _count_by_arm(comparison: Comparison) -> str:
+    diverged = [arm for pair in comparison.pairs for arm in pair.diverged]
+    return ", ".join(f"{arm} in {diverged.count(arm)}" for arm in dict.fromkeys(diverged))

@@ -100,6 +100,7 @@ class Attention(nn.Module):
         scale = self.where.softmax_scale / math.sqrt(self.head_dim)
         dropout = self.dropout if self.training else 0.0
         if self.softcap is not None:
+            assert mask is not None  # capped scores are never the kernel's
             return _attend_capped(q, k, v, mask, scale, self.softcap, dropout)
         return F.scaled_dot_product_attention(
             q, k, v, mask, dropout, is_causal=mask is None, scale=scale, enable_gqa=self.n_kv_heads < self.n_heads
@@ -126,8 +127,8 @@ def settle_position(mixer: nn.Module, position: Spec | Position | None, **sizes:
     Raises SpecError where the model's was made for other ``sizes``.
     """
     if isinstance(position, Spec):
-        mixer.position = build(position, "position", slot="position", **sizes)
-        return (mixer.position,)
+        mixer.position = own = build(position, "position", slot="position", **sizes)
+        return (own,)
     position = position or NoPosition()
     for name, ours in sizes.items():
         theirs = getattr(position, name, None)

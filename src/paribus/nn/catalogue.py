@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import pkgutil
@@ -12,6 +13,7 @@ from typing import Any
 from torch import nn
 
 import paribus.nn
+from paribus.offers import PARTS, Fault, Offer, import_offered, list_offers
 
 _START = r"(?:^|(?<=\. ))"  # a label starts a line, or stands after a sentence
 
@@ -22,6 +24,7 @@ class Part:
 
     Args:
         parity: the public implementation that a test holds it equal to, "" where there is none.
+        package: the installed package that it comes with.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Part:
     source: str
     parity: str
     module: str
+    package: str = "paribus"
 
     @property
     def cls(self) -> type[nn.Module]:
@@ -60,6 +64,39 @@ def discover_parts() -> tuple[Part, ...]:
                 if said.source:
                     parts.append(Part(name, slot, said.formula, said.source, said.parity, cls.__module__))
     return tuple(sorted(parts, key=lambda part: (part.slot, part.name)))
+
+
+def offered_parts() -> tuple[tuple[Part, ...], tuple[Fault, ...]]:
+    """The parts that installed packages offer, by slot and name, and what is wrong with the other offers.
+
+    The entry point ``"norm.ScaleNorm" = "my_pkg.norms:ScaleNorm"`` names slot and class; its module is imported.
+    """
+    parts, faults = [], []
+    for offer in list_offers(PARTS):
+        found = _read_offer(offer)
+        parts.append(found) if isinstance(found, Part) else faults.append(Fault(offer, found))
+    return tuple(sorted(parts, key=lambda part: (part.slot, part.name))), tuple(faults)
+
+
+def _read_offer(offer: Offer) -> Part | str:
+    """The part, or what is wrong with it."""
+    from paribus.nn.checks import CHECKED_SLOTS
+
+    slot, _, name = offer.name.partition(".")
+    if slot not in CHECKED_SLOTS:
+        close = difflib.get_close_matches(slot, CHECKED_SLOTS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(CHECKED_SLOTS)}"
+        return f"no slot {slot!r}; {hint} The name is the slot, a dot and the class's name, such as norm.ScaleNorm"
+    if not name or name != offer.attribute:
+        return f"the name is to be '{slot}.{offer.attribute or 'Class'}' and the value 'module:Class', of one class"
+    try:
+        cls = getattr(import_offered(offer), name, None)
+    except ImportError as error:
+        return str(error)
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        return f"{offer.module} has no nn.Module called {name!r}"
+    said = read_labels(cls)
+    return Part(name, slot, said.formula, said.source, said.parity, offer.module, offer.package)
 
 
 def read_labels(thing: Any) -> Labels:

@@ -52,10 +52,10 @@ def check_part(part: type | Spec, slot: str, **arguments: Any) -> tuple[Check, .
     Raises SpecError for arguments that do not fit, PartError where the part cannot be built; a check
     that fails raises nothing.
     """
-    if slot not in _SUBJECTS:
-        raise SpecError(f"there is no slot {slot!r} to check; there is {', '.join(_SUBJECTS)}")
+    if slot not in SUBJECTS:
+        raise SpecError(f"there is no slot {slot!r} to check; there is {', '.join(SUBJECTS)}")
     site = part if isinstance(part, Spec) else spec(part, **arguments)
-    subject = _SUBJECTS[slot](site)
+    subject = SUBJECTS[slot](site)
     try:
         module = subject.make()
     except ParibusError:
@@ -77,7 +77,7 @@ Finding = tuple[bool, str]
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """A part under examination: how to make it, what to feed it, what shape to expect."""
 
     make: Callable[[], nn.Module]
@@ -90,7 +90,7 @@ class _Subject:
         module = self.make().double()
         with torch.no_grad(), _seeded(1):
             for p in module.parameters():
-                p += (0.5 / math.sqrt(p.shape[-1]) if p.ndim >= 2 else 0.2) * torch.randn_like(p)
+                p.add_((0.5 / math.sqrt(p.shape[-1]) if p.ndim >= 2 else 0.2) * torch.randn_like(p))
         return module
 
     def input(self, seed: int = 2) -> Tensor:
@@ -98,7 +98,7 @@ class _Subject:
             return self.draw()
 
 
-def _look(check: Callable[[_Subject], Finding], subject: _Subject) -> Check:
+def _look(check: Callable[[Subject], Finding], subject: Subject) -> Check:
     name = check.__name__.strip("_").replace("_", " ")
     try:
         if check in _AS_TRAINED:
@@ -107,52 +107,58 @@ def _look(check: Callable[[_Subject], Finding], subject: _Subject) -> Check:
             with float64_arithmetic():
                 passed, detail = check(subject)
     except Exception as error:  # the part's own code runs in here, and its failure is the answer
-        return Check(name, False, f"{type(error).__name__}: {error}".splitlines()[0], ran=False)
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Check(name, False, f"{said}, given {tuple(subject.input().shape)}", ran=False)
     return Check(name, passed, detail)
 
 
 # The checks: what must hold of every part in every slot.
 
 
-def _keeps_its_shape(subject: _Subject) -> Finding:
+def _keeps_its_shape(subject: Subject) -> Finding:
     y = subject.random()(subject.input())
     if not isinstance(y, Tensor):
         return False, f"forward returns a {type(y).__name__}, expected one tensor"
     return tuple(y.shape) == subject.out_shape, f"got {tuple(y.shape)}, expected {subject.out_shape}"
 
 
-def _is_causal(subject: _Subject) -> Finding:
+def _is_causal(subject: Subject) -> Finding:
     """What comes after a token does not move its output, in training and in evaluation."""
     module, worst = subject.random(), 0.0
     for before, other in _loud_and_quiet(subject):
         for t in (0, _TIME // 2, _TIME - 2):
             after = torch.cat((before[:, : t + 1], other[:, t + 1 :]), dim=1)
-            moved = _moved(module, before, after)[:, : t + 1]
+            moved = how_far(module, before, after)[:, : t + 1]
             worst = max(worst, moved.max().item())
     return worst <= EXACT, f"later tokens move earlier outputs by {worst:.1e}, at most {EXACT:.0e} allowed"
 
 
-def _keeps_rows_apart(subject: _Subject) -> Finding:
+def _keeps_rows_apart(subject: Subject) -> Finding:
     """A sequence's output does not depend on the other sequences of its batch."""
     module, worst = subject.random(), 0.0
     for before, other in _loud_and_quiet(subject):
-        moved = _moved(module, before, torch.cat((before[:1], other[1:])))[:1]
+        moved = how_far(module, before, torch.cat((before[:1], other[1:])))[:1]
         worst = max(worst, moved.max().item())
     return worst <= EXACT, f"other rows of the batch move an output by {worst:.1e}, at most {EXACT:.0e} allowed"
 
 
-def _trains_every_parameter(subject: _Subject) -> Finding:
+def _trains_every_parameter(subject: Subject) -> Finding:
     module = subject.random()
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if not trained:
         return True, "has no parameters"
     loss = _scalar(module, subject.input())
-    (loss + sum(term for part in module.modules() if hasattr(part, "aux") for term in part.aux().values())).backward()
+    for part in module.modules():
+        if callable(aux := getattr(part, "aux", None)):
+            loss = loss + sum(aux().values())
+    loss.backward()
     dead = [name for name, p in trained.items() if p.grad is None or not p.grad.any()]
-    return not dead, f"no gradient reaches {', '.join(dead)}" if dead else f"gradients reach all {len(trained)} tensors"
+    if dead:
+        return False, f"no gradient reaches {', '.join(dead)}"
+    return True, f"gradients reach {len(trained)} of {len(trained)} tensors"
 
 
-def _has_the_right_gradient(subject: _Subject) -> Finding:
+def _has_the_right_gradient(subject: Subject) -> Finding:
     """The gradient is the derivative, along random directions of inputs and weights.
 
     The best of three points counts: a kink such as ReLU's spoils one now and then, a wrong gradient all.
@@ -163,17 +169,17 @@ def _has_the_right_gradient(subject: _Subject) -> Finding:
     return error <= SLOPE, f"gradient {claimed:.6g}, difference quotient {measured:.6g}, apart by {error:.1e}"
 
 
-def _is_deterministic(subject: _Subject) -> Finding:
-    worst = _moved(subject.random(), subject.input(), subject.input()).max().item()
+def _is_deterministic(subject: Subject) -> Finding:
+    worst = how_far(subject.random(), subject.input(), subject.input()).max().item()
     return worst == 0, f"two calls with one seed differ by {worst:.1e}"
 
 
-def _starts_the_same(subject: _Subject) -> Finding:
+def _starts_the_same(subject: Subject) -> Finding:
     differing = _differing(subject.make(), subject.make())
     return not differing, _named(differing, "differ between two constructions under one stream")
 
 
-def _resets_the_same(subject: _Subject) -> Finding:
+def _resets_the_same(subject: Subject) -> Finding:
     module = subject.make()
     if not callable(getattr(module, "reset_parameters", None)):
         return True, "has no reset_parameters(); its construction sets its weights"
@@ -183,7 +189,7 @@ def _resets_the_same(subject: _Subject) -> Finding:
     return not differing, _named(differing, "differ when reset again under one stream")
 
 
-def _survives_bf16(subject: _Subject) -> Finding:
+def _survives_bf16(subject: Subject) -> Finding:
     """Under the autocast that training uses, weights in float32."""
     module, x = subject.make(), subject.input()
     if x.is_floating_point():
@@ -196,8 +202,9 @@ def _survives_bf16(subject: _Subject) -> Finding:
     return finite, f"largest output {y.abs().max().item():.3g}, gradients of {len(gradients)} tensors"
 
 
-def _steps_like_its_parallel_form(subject: _Subject) -> Finding:
-    module, x = subject.random().eval(), subject.input()
+def _steps_like_its_parallel_form(subject: Subject) -> Finding:
+    module: Any = subject.random().eval()
+    x = subject.input()
     state, outputs = None, []
     with torch.no_grad():
         for t in range(_TIME):
@@ -219,7 +226,7 @@ _CHECKS = (
 )
 
 
-def _loud_and_quiet(subject: _Subject) -> Iterator[tuple[Tensor, Tensor]]:
+def _loud_and_quiet(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs of inputs. A softmax that saturates on loud ones would hide a leak."""
     before, other = subject.input(2), subject.input(3)
     yield before, other
@@ -227,7 +234,7 @@ def _loud_and_quiet(subject: _Subject) -> Iterator[tuple[Tensor, Tensor]]:
         yield 0.1 * before, 0.1 * other
 
 
-def _moved(module: nn.Module, before: Tensor, after: Tensor) -> Tensor:
+def how_far(module: nn.Module, before: Tensor, after: Tensor) -> Tensor:
     """How far each output moves, with the noise held fixed; the larger of training and evaluation mode."""
     moved = []
     with torch.no_grad():
@@ -253,10 +260,10 @@ def _scalar(module: nn.Module, x: Tensor) -> Tensor:
         return (y * torch.randn(y.shape, dtype=y.dtype)).sum()
 
 
-def _slopes(subject: _Subject, seed: int, step: float = 1e-7) -> tuple[float, float, float]:
+def _slopes(subject: Subject, seed: int, step: float = 1e-7) -> tuple[float, float, float]:
     """How the part's gradient and a difference quotient along one direction differ, relatively, and both."""
     module, x = subject.random(), subject.input(seed)
-    leaves = [p for p in module.parameters() if p.requires_grad]
+    leaves: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
     if x.is_floating_point():
         leaves.append(x.requires_grad_())
     if not leaves:
@@ -306,26 +313,26 @@ def _seeded(seed: int) -> Iterator[None]:
 # The slots: what a part is fed there.
 
 
-def _tokenwise(site: Spec, slot: str) -> _Subject:
+def _tokenwise(site: Spec, slot: str) -> Subject:
     return _standing(site, slot, slot, _legend(site, d_model=_bound(site, "d_model", _WIDTH)))
 
 
-def _mixing(site: Spec, slot: str) -> _Subject:
+def _mixing(site: Spec, slot: str) -> Subject:
     return _standing(site, slot, slot, _legend(site))
 
 
-def _position(site: Spec) -> _Subject:
+def _position(site: Spec) -> Subject:
     return _standing(spec(_Placed, position=site), "", None, _legend(site))
 
 
-def _router(site: Spec) -> _Subject:
+def _router(site: Spec) -> Subject:
     """A router at work, so that what it says of a token is seen in an output."""
     n_experts = _bound(site, "n_experts", 3 * _bound(site, "n_groups", 0) or _EXPERTS)
     routed = spec(MoE, n_experts=n_experts, router=site, experts=spec(Experts, d_ff=_HEAD_DIM, activation=silu))
     return _standing(routed, "", "mlp", _legend(site, d_model=_bound(site, "d_model", _WIDTH)))
 
 
-def _standing(site: Spec, path: str, slot: str | None, legend: dict[str, Any]) -> _Subject:
+def _standing(site: Spec, path: str, slot: str | None, legend: dict[str, Any]) -> Subject:
     """A part between (B, T, D) and (B, T, D), with all that a model hands down."""
     shape = (_BATCH, _TIME, legend["d_model"])
 
@@ -336,7 +343,7 @@ def _standing(site: Spec, path: str, slot: str | None, legend: dict[str, Any]) -
         part.register_forward_pre_hook(_Reading(tokens, legend["vocab_size"]))
         return part
 
-    return _Subject(make, path, draw=lambda: torch.randn(shape, dtype=torch.float64), out_shape=shape)
+    return Subject(make, path, draw=lambda: torch.randn(shape, dtype=torch.float64), out_shape=shape)
 
 
 @dataclass
@@ -352,9 +359,9 @@ class _Reading:
         self.tokens.ids = (signs * places).sum(-1) % self.vocab_size
 
 
-def _model(site: Spec) -> _Subject:
+def _model(site: Spec) -> Subject:
     legend = _legend(site)
-    return _Subject(
+    return Subject(
         make=lambda: build_at(site, "", _SEED, slot="model", **legend),
         path="",
         draw=lambda: torch.randint(legend["vocab_size"], (_BATCH, _TIME)),
@@ -362,7 +369,7 @@ def _model(site: Spec) -> _Subject:
     )
 
 
-_SUBJECTS: dict[str, Callable[[Spec], _Subject]] = {
+SUBJECTS: dict[str, Callable[[Spec], Subject]] = {
     "norm": lambda site: _tokenwise(site, "norm"),
     "mlp": lambda site: _tokenwise(site, "mlp"),
     "router": _router,
@@ -371,9 +378,10 @@ _SUBJECTS: dict[str, Callable[[Spec], _Subject]] = {
     "position": _position,
     "model": _model,
 }
+"""Slot to what a part is fed there."""
 
 
-CHECKED_SLOTS = tuple(_SUBJECTS)
+CHECKED_SLOTS = tuple(SUBJECTS)
 """The slots that the suite knows."""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paribus.errors import SpecError
+from paribus.errors import MissingArgument, SpecError
 from paribus.specs import Spec
 from paribus.streams import derive
 
@@ -75,9 +75,9 @@ def roles(model: nn.Module) -> dict[str, str]:
     """
     parameters = dict(model.named_parameters())
     found = {name: "matrix" if p.ndim >= 2 else "vector" for name, p in parameters.items()}
-    modules = list(model.named_modules())
+    modules: list[tuple[str, Any]] = list(model.named_modules())
     for path, module in modules:
-        if role := _ROLE_OF_SLOT.get(getattr(module, "paribus_slot", None)):
+        if role := _ROLE_OF_SLOT.get(getattr(module, "paribus_slot", "")):
             found.update((name, role) for name in found if name.startswith(f"{path}." if path else ""))
         elif isinstance(module, nn.Embedding) and (name := _join(path, "weight")) in found:
             found[name] = "embedding"
@@ -92,7 +92,7 @@ def roles(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def reset_at(part: nn.Module, path: str, seed: int | None) -> None:
+def reset_at(part: Any, path: str, seed: int | None) -> None:
     """Draw the initial weights of ``part`` again, as if it stood at ``path`` of a model with ``seed``."""
     with _entered(_Place(path, seed)):
         part.reset_parameters()
@@ -184,7 +184,7 @@ def _build(site: Spec, place: _Place, width: tuple[int, ...], slot: str | None) 
     if slot is not None:
         if not isinstance(part, nn.Module):
             raise SpecError(f"a {slot} is an nn.Module, {site.cls.__name__} is not {where}")
-        part.paribus_slot = slot
+        part.paribus_slot = slot  # type: ignore[assignment]  # nn.Module lists no attributes
     return part
 
 
@@ -192,7 +192,7 @@ def _bind(site: Spec, width: tuple[int, ...], legend: dict[str, Any], where: str
     """The spec's arguments, then the widths, then what the legend has under a parameter's name."""
     bound = dict(site.arguments)
     parameters = inspect.signature(site.cls).parameters.values()
-    widths = list(width)
+    widths, missing = list(width), []
     for p in parameters:
         fills = p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
         if fills and widths and (p.name == "d_model" or p.name not in legend):
@@ -206,10 +206,16 @@ def _bind(site: Spec, width: tuple[int, ...], legend: dict[str, Any], where: str
         if p.name in legend:
             bound[p.name] = legend[p.name]
         elif p.default is p.empty:
-            raise SpecError(
-                f"{site.cls.__name__} needs {p.name!r}: its spec does not bind it, and the model hands down "
-                f"{', '.join(sorted(legend)) or 'nothing'}{_HINTS.get(p.name, '')} {where}"
-            )
+            missing.append(p.name)
+    if missing:
+        named = ", ".join(map(repr, missing))
+        hints = "".join(_HINTS.get(name, "") for name in missing)
+        raise MissingArgument(
+            f"{site.cls.__name__} needs {named}: its spec does not bind {'it' if len(missing) == 1 else 'them'}, and "
+            f"the model hands down {', '.join(sorted(legend)) or 'nothing'}{hints} {where}",
+            site.cls,
+            tuple(missing),
+        )
     return bound
 
 

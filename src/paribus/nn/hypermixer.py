@@ -131,7 +131,8 @@ class HyperMixer(nn.Module):
         r = a if self.read is None else self.read(placed)
         v = self._by_head(x if self.value is None else self.value(x))
         exact = at_least_float32(x)  # sums over the whole past
-        return tuple(z.reshape(-1, x.shape[1], z.shape[-1]).to(exact) for z in (a, r, v))
+        a, r, v = (z.reshape(-1, x.shape[1], z.shape[-1]).to(exact) for z in (a, r, v))
+        return a, r, v
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0] * x.shape[1], self.n_heads, -1).transpose(0, 1)  # (H, B T, K)
@@ -272,8 +273,9 @@ class _ChunkedScan(torch.autograd.Function):
             for _, (a_c, _, v_c, _) in chunks[:-1]:
                 totals.append(_carry(a_c, v_c, totals[-1], fading))
             grad_total, grads = torch.zeros_like(totals[0]), []
-            for start, tensors in reversed(chunks):
-                found, grad_total = _go_back(*tensors, totals.pop(), grad_total, start, fading, ctx.activation)
+            for start, (a_c, r_c, v_c, g_c) in reversed(chunks):
+                total = totals.pop()
+                found, grad_total = _go_back(a_c, r_c, v_c, g_c, total, grad_total, start, fading, ctx.activation)
                 grads.append(found)
         return *(torch.cat(pieces[::-1], dim=1) for pieces in zip(*grads, strict=True)), None, None, None
 

@@ -39,7 +39,7 @@ def reset_children(part: nn.Module) -> None:
     """
     for name, child in part.named_children():
         with stream(name):
-            if callable(getattr(child, "reset_parameters", None)):
-                child.reset_parameters()
+            if callable(reset := getattr(child, "reset_parameters", None)):
+                reset()
             elif isinstance(child, nn.ModuleList | nn.ModuleDict):
                 reset_children(child)

@@ -65,7 +65,7 @@ class LatentAttention(nn.Module):
         out_std: float | None = None,
     ):
         super().__init__()
-        if None in (kv_rank, rope_dim, nope_dim, value_dim):
+        if kv_rank is None or rope_dim is None or nope_dim is None or value_dim is None:
             head_dim = split_width(d_model, n_heads) if head_dim is None else head_dim
             require_positive(head_dim=head_dim)
             kv_rank = max(1, min(4 * head_dim, d_model // 2)) if kv_rank is None else kv_rank

@@ -1,8 +1,15 @@
-"""Whole models as specs. Nothing is built here; edit the result with ``replace``."""
+"""Whole models as specs. Nothing is built here; edit the result with ``replace`` or ``tile``.
+
+Where a recipe takes ``block``, ``mixer`` or ``mlp``, a tuple of specs is tiled over depth: layer i has entry
+i mod the tuple's length, and the last period may be cut short.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 from paribus.errors import SpecError
 from paribus.nn.attention import Attention, split_width
@@ -17,7 +24,10 @@ from paribus.nn.norm import LayerNorm, RMSNorm
 from paribus.nn.position import Learned, RoPE, interleaved
 from paribus.nn.router import TopK, sigmoid
 from paribus.nn.transformer import Transformer
-from paribus.specs import Spec, spec
+from paribus.specs import Spec, describe, spec
+
+Tiled = Spec | tuple[Spec, ...]
+"""The same part at every layer, or several that take turns over depth."""
 
 
 def gpt2(
@@ -27,10 +37,10 @@ def gpt2(
     *,
     d_ff: int | None = None,
     norm: Spec = spec(LayerNorm),
-    mixer: Spec = spec(Attention, bias=True),
-    mlp: Spec | None = None,
+    mixer: Tiled = spec(Attention, bias=True),
+    mlp: Tiled | None = None,
     position: Spec = spec(Learned),
-    block: Spec = spec(PreNorm),
+    block: Tiled = spec(PreNorm),
     tied: bool = True,
     dropout: float = 0.0,
 ) -> Spec:
@@ -40,7 +50,7 @@ def gpt2(
     Differs: no dropout by default.
     Parity: transformers GPT2LMHeadModel.
     """
-    _require_counts(n_layers=n_layers, d_ff=d_ff)
+    _require_counts(d_model=d_model, n_layers=n_layers, n_heads=n_heads, d_ff=d_ff)
     if mlp is None:
         mlp = spec(MLP, d_ff=4 * d_model if d_ff is None else d_ff, activation=gelu_tanh, bias=True)
     elif d_ff is not None:
@@ -67,10 +77,10 @@ def llama(
     n_kv_heads: int | None = None,
     d_ff: int | None = None,
     norm: Spec = spec(RMSNorm),
-    mixer: Spec | None = None,
-    mlp: Spec | None = None,
+    mixer: Tiled | None = None,
+    mlp: Tiled | None = None,
     position: Spec = spec(RoPE),
-    block: Spec = spec(PreNorm),
+    block: Tiled = spec(PreNorm),
     tied: bool = True,
     dropout: float = 0.0,
 ) -> Spec:
@@ -80,7 +90,7 @@ def llama(
     Differs: the head is tied unless ``tied=False``; the original rounds d_ff up to a multiple of 256.
     Parity: transformers LlamaForCausalLM.
     """
-    _require_counts(n_layers=n_layers, n_kv_heads=n_kv_heads, d_ff=d_ff)
+    _require_counts(d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=n_kv_heads, d_ff=d_ff)
     if mixer is None:
         mixer = spec(Attention, n_kv_heads=n_kv_heads)
     elif n_kv_heads is not None:
@@ -114,7 +124,7 @@ def mixtral(
     losses: tuple[Spec, ...] = (spec(LoadBalance, weight=0.01),),
     norm: Spec = spec(RMSNorm),
     position: Spec = spec(RoPE),
-    block: Spec = spec(PreNorm),
+    block: Tiled = spec(PreNorm),
     tied: bool = True,
     dropout: float = 0.0,
 ) -> Spec:
@@ -124,7 +134,15 @@ def mixtral(
     Differs: d_ff and the head as in ``llama``; theta 10000, not 10^6; the paper names no balance loss.
     Parity: transformers MixtralForCausalLM.
     """
-    _require_counts(n_layers=n_layers, n_kv_heads=n_kv_heads, d_ff=d_ff, n_experts=n_experts, top_k=top_k)
+    _require_counts(
+        d_model=d_model,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        d_ff=d_ff,
+        n_experts=n_experts,
+        top_k=top_k,
+    )
     mlp = spec(
         MoE,
         n_experts=n_experts,
@@ -168,7 +186,7 @@ def deepseek_v3(
     bias_rate: float = 0.001,
     losses: tuple[Spec, ...] = (spec(SequenceBalance, weight=1e-4),),
     norm: Spec = spec(RMSNorm),
-    block: Spec = spec(PreNorm),
+    block: Tiled = spec(PreNorm),
     tied: bool = True,
     dropout: float = 0.0,
 ) -> Spec:
@@ -182,7 +200,7 @@ def deepseek_v3(
     Parity: transformers DeepseekV3ForCausalLM.
     """
     counts = {"n_experts": n_experts, "top_k": top_k, "n_shared": n_shared, "expert_d_ff": expert_d_ff}
-    _require_counts(n_layers=n_layers, d_ff=d_ff, rope_dim=rope_dim, **counts)
+    _require_counts(d_model=d_model, n_layers=n_layers, n_heads=n_heads, d_ff=d_ff, rope_dim=rope_dim, **counts)
     if not 0 <= n_dense_layers <= n_layers:
         raise SpecError(f"n_dense_layers must be from 0 to n_layers {n_layers}, got {n_dense_layers}")
     d_ff = gated_width(d_model) if d_ff is None else d_ff
@@ -214,12 +232,12 @@ def deepseek_v3(
         losses=losses,
     )
     dense = spec(GatedMLP, d_ff=d_ff, activation=silu)
+    mlps = (dense,) * n_dense_layers + (routed,) * (n_layers - n_dense_layers)
     return spec(
         Transformer,
         d_model=d_model,
         n_heads=n_heads,
-        blocks=_stack(n_dense_layers, block, norm, mixer, dense)
-        + _stack(n_layers - n_dense_layers, block, norm, mixer, routed),
+        blocks=_stack(n_layers, block, norm, mixer, mlps),
         position=spec(RoPE, head_dim=rope_dim, pairing=interleaved),
         final_norm=norm,
         head=None if tied else spec(Linear),
@@ -228,8 +246,41 @@ def deepseek_v3(
     )
 
 
-def _stack(n_layers: int, block: Spec, norm: Spec, mixer: Spec, mlp: Spec) -> tuple[Spec, ...]:
-    """The same block at every layer. The norms go first: a norm inside the mixer stays what it is."""
+def tile(model: Spec, pattern: str, values: Sequence[Any]) -> Spec:
+    """``model`` with ``values`` in turn at the paths that match ``pattern``, in the order of the model.
+
+    ``tile(model, "blocks.*.mixer", (local, full))`` alternates two mixers: layer i gets entry i mod 2. The pattern is
+    that of ``Spec.replace``. Raises SpecError when nothing matches, and for no values or more than there are places.
+    """
+    matched = [path for path in model.paths() if fnmatchcase(path, pattern)]
+    outer = [path for path in matched if not any(path.startswith(f"{other}.") for other in matched)]
+    if not outer:
+        model.replace(pattern, values[0] if values else None)  # says what is nearest
+    for path, value in zip(outer, _turns(pattern, values, len(outer)), strict=True):
+        model = model.replace(path, value)
+    return model
+
+
+def _stack(n_layers: int, block: Tiled, norm: Spec, mixer: Tiled, mlp: Tiled) -> tuple[Spec, ...]:
+    """A block for every layer, each with its turn of what is tiled."""
+    turns = {
+        name: _turns(name, part if isinstance(part, list | tuple) else (part,), n_layers)
+        for name, part in {"block": block, "mixer": mixer, "mlp": mlp}.items()
+    }
+    for name, parts in turns.items():
+        if odd := [part for part in parts if not isinstance(part, Spec)]:
+            raise SpecError(f"{name} is a spec, or a tuple of specs that take turns over depth; got {odd[0]!r}")
+    return tuple(_fill(block, norm, mixer, mlp) for block, mixer, mlp in zip(*turns.values(), strict=True))
+
+
+def _turns(name: str, parts: Sequence[Any], n_places: int) -> tuple[Any, ...]:
+    if not 0 < len(parts) <= n_places:
+        raise SpecError(f"{name} has {len(parts)} entries that take turns over {n_places} places; give 1 to {n_places}")
+    return tuple(parts[place % len(parts)] for place in range(n_places))
+
+
+def _fill(block: Spec, norm: Spec, mixer: Spec, mlp: Spec) -> Spec:
+    """``block`` with its parts. The norms go first: a norm inside the mixer stays what it is."""
     lacking = []
     for site, part in {"*norm": norm, "mixer": mixer, "mlp": mlp}.items():
         try:
@@ -242,17 +293,20 @@ def _stack(n_layers: int, block: Spec, norm: Spec, mixer: Spec, mlp: Spec) -> tu
             f"{name} has no spec as default of {', '.join(lacking)}, which the recipe fills; give it one, or leave out "
             f"block= and put the finished block in: .replace('blocks.*', spec({name}, ...))"
         )
-    return (block,) * n_layers
+    return block
 
 
 def _require_counts(**counts: int | None) -> None:
     for name, count in counts.items():
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
+            raise SpecError(f"{name} must be a whole number, got {count!r}")
         if count is not None and count < 1:
             raise SpecError(f"{name} must be at least 1, got {count}")
 
 
-def _twice(name: str, value: int, part: str, given: Spec) -> SpecError:
+def _twice(name: str, value: int, part: str, given: Tiled) -> SpecError:
+    written = f"spec({given.cls.__name__}, ...)" if isinstance(given, Spec) else describe(given)
     return SpecError(
         f"{name}={value} is for the recipe's own {part}, and {part} is given; drop {name}, or write it into "
-        f"{part}=spec({given.cls.__name__}, ...)"
+        f"{part}={written}"
     )

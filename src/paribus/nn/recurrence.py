@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -138,7 +139,7 @@ class HRM(nn.Module):
             logits = read_out(self, high)
             logits = logits.to(at_least_float32(logits))
             losses.append(F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
-        return sum(losses) / len(losses)
+        return reduce(torch.add, losses) / len(losses)
 
     def _segments(self, x: Tensor) -> Iterator[Tensor]:
         """zH at the end of every segment, (B, T, D)."""

@@ -10,7 +10,7 @@ from paribus.errors import SpecError
 from paribus.nn.block import PostNorm, PreNorm
 from paribus.nn.norm import NoNorm, RMSNorm
 from paribus.nn.position import RoPE
-from paribus.nn.recipes import llama
+from paribus.nn.recipes import Tiled, llama
 from paribus.nn.recurrence import HRM, LoopedTransformer, one_step
 from paribus.specs import Spec, spec
 
@@ -29,10 +29,10 @@ def hrm(
     d_ff: int | None = None,
     norm: Spec = spec(RMSNorm),
     final_norm: Spec = spec(NoNorm),
-    mixer: Spec | None = None,
-    mlp: Spec | None = None,
+    mixer: Tiled | None = None,
+    mlp: Tiled | None = None,
     position: Spec = spec(RoPE),
-    block: Spec = spec(PostNorm),
+    block: Tiled = spec(PostNorm),
     tied: bool = True,
     dropout: float = 0.0,
 ) -> Spec:
@@ -43,6 +43,7 @@ def hrm(
 
     Args:
         final_norm: give one with a block that does not end in a norm, such as PreNorm.
+        block, mixer, mlp: a tuple is tiled over all ``n_low + n_high`` layers, the low ones first.
     """
     for name, count in {"n_low": n_low, "n_high": n_high}.items():
         if count < 1:
@@ -78,10 +79,10 @@ def looped(
     n_kv_heads: int | None = None,
     d_ff: int | None = None,
     norm: Spec = spec(RMSNorm),
-    mixer: Spec | None = None,
-    mlp: Spec | None = None,
+    mixer: Tiled | None = None,
+    mlp: Tiled | None = None,
     position: Spec = spec(RoPE),
-    block: Spec = spec(PreNorm),
+    block: Tiled = spec(PreNorm),
     tied: bool = True,
     dropout: float = 0.0,
 ) -> Spec:

@@ -100,7 +100,7 @@ class TopK(nn.Module):
 
     def reset_parameters(self) -> None:
         reset_children(self)
-        if self.bias is not None:
+        if self.bias is not None and self.load is not None:
             self.bias.zero_()
             self.load.zero_()
 
@@ -126,7 +126,7 @@ class TopK(nn.Module):
 
     def after_step(self) -> None:
         """Move the bias towards an even load. The training loop calls it after every optimizer step."""
-        if self.bias is not None:
+        if self.bias is not None and self.load is not None and self.bias_rate is not None:
             self.bias += self.bias_rate * (self.load.mean() - self.load).sign()
             self.load.zero_()
 

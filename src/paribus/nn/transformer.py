@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -91,7 +93,7 @@ class Transformer(nn.Module):
         return x
 
 
-def embed_tokens(model: nn.Module, tokens: Tensor) -> Tensor:
+def embed_tokens(model: Any, tokens: Tensor) -> Tensor:
     """What the first block of ``model`` reads, (B, T, D). The model's parts can see the ids from here on."""
     model.tokens.ids = tokens
     x = model.embedding(tokens)
@@ -100,7 +102,7 @@ def embed_tokens(model: nn.Module, tokens: Tensor) -> Tensor:
     return model.dropout(model.position.embed(x))
 
 
-def read_out(model: nn.Module, x: Tensor) -> Tensor:
+def read_out(model: Any, x: Tensor) -> Tensor:
     """The logits (B, T, V) of what the last block of ``model`` wrote."""
     x = model.final_norm(x)
     if model.head is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.reports.contrasts import PROBED, Contrasts, compose_contrasts, explain_contrasts
 from paribus.reports.differences import list_edits
 from paribus.reports.numbers import (
     MISSING,
@@ -77,6 +78,7 @@ class Page:
     standing: tuple[str, ...]
     summary: str
     primary: tuple[Treatment, ...]
+    contrasts: Contrasts | None
     doubts: tuple[Reason, ...]
     limits: tuple[str, ...]
     notes: tuple[Reason, ...]
@@ -103,7 +105,8 @@ class Page:
     def pictures(self) -> tuple[Picture, ...]:
         """Every figure of the page, in order."""
         beside = (picture for section in self.sections for picture in section.pictures)
-        return (*(t.picture for t in self.treatments if t.picture), *self.curves, *self.costs, *beside)
+        effects = [self.contrasts.picture] if self.contrasts and self.contrasts.picture else []
+        return (*effects, *(t.picture for t in self.treatments if t.picture), *self.curves, *self.costs, *beside)
 
 
 def compose_page(judged: Mapping[str, Any]) -> Page:
@@ -114,7 +117,8 @@ def compose_page(judged: Mapping[str, Any]) -> Page:
     treatments = [_compose_treatment(place, name, judged) for place, name in enumerate(names, 1)]
     arms = [BASELINE, *names] if BASELINE in judged["arms"] else names
     arms += sorted(arm for arm in judged["arms"] if arm not in arms)
-    described = {name for name in names if not rows[name]["verdict"]}
+    weighed = {arm for contrast in study.get("contrasts", {}).values() for arm in contrast["weights"]}
+    described = {name for name in names if not rows[name]["verdict"]} - weighed
     severe = [f for severity in ("invalid", "doubt") for f in judged["findings"] if f["severity"] == severity]
     return Page(
         question=judged["question"],
@@ -122,6 +126,7 @@ def compose_page(judged: Mapping[str, Any]) -> Page:
         standing=_stand(judged),
         summary=_summarize(judged),
         primary=tuple(t for t in treatments if t.kind),
+        contrasts=compose_contrasts(judged, arms),
         doubts=tuple(_compose_reason(f) for f in severe if f["arm"] not in described),
         limits=_limit(judged),
         notes=tuple(_compose_reason(f) for f in judged["findings"] if f["severity"] == "note"),
@@ -322,7 +327,10 @@ def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
     title = judged["data"].get("title", "the data")
     side = "" if recipe.get("evaluation_side", "validation") == "validation" else " (held back for confirmation)"
     scored = f"at most {recipe['evaluation_tokens']:,} held-out tokens of {title}{side}, the same in every run"
-    wider = any(row["verdict"] and row["verdict"]["wider_sentence"] for row in judged["treatments"].values())
+    rows = [*judged["treatments"].values(), *judged.get("contrasts", {}).values()]
+    wider = any(row["verdict"] and row["verdict"]["wider_sentence"] for row in rows)
+    if judged.get("contrasts") and not judged.get("tuning"):
+        shared += f" {PROBED}"
     points = " The claim for other documents stands beside the numbers." if wider else ""
     evaluation = f"This holds for this evaluation set: {scored}.{points}"
     return tuple(line for line in (_limit_scale(judged), shared, evaluation) if line)
@@ -364,7 +372,13 @@ def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
         f"Judged is {name_metric(metric)} after the last step; {metric['better']} is better. A difference is treatment "
         "minus baseline on the same seed: both runs share initial weights of equal path and shape, and the data order.",
     ]
+    if "measure" in metric:
+        said.append(
+            f"{metric['key']} is a metric of this study's own: the mean of {metric['measure']} over the held-out tokens "
+            "that count in it."
+        )
     if any(not row["primary"] for row in judged["treatments"].values()):
+        said += explain_contrasts(judged)
         said.append("Descriptive treatments take no share of the error rate: they have intervals and no verdict.")
     return tuple(said)
 
@@ -388,7 +402,7 @@ def _reproduce(judged: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         f"max pairs {study['max_seeds']}, seeds from {study['first_seed']}"
     )
     if study["arms"][BASELINE]["training"].get("evaluation_side") == "confirm":
-        commands = (("paribus run STUDY --confirm", source),)
+        commands: tuple[tuple[str, str], ...] = (("paribus run STUDY --confirm", source),)
     else:
         again = "the same on fresh seeds and documents that were held back"
         commands = (("paribus run STUDY", source), ("paribus run STUDY --confirm", again))

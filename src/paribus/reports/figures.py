@@ -10,10 +10,12 @@ import io
 import re
 import textwrap
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from paribus.reports.pictures import Differences, Dots, Lines, Picture
+from paribus.reports.pictures import Differences, Dots, Effects, Lines, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +34,7 @@ _DASHES = (
 )
 _MARKERS = "osD^vPX"
 _WIDTH = 4.9  # inches: readable at the width of a telephone and of half a page
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "text.color": INK,
@@ -61,16 +63,19 @@ _STYLE = {
 @lru_cache(maxsize=64)
 def draw_picture(picture: Picture, kind: str) -> bytes:
     """``picture`` as a file of ``kind`` "svg" or "png" (180 dots per inch)."""
-    import matplotlib
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": picture.name})
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a name in another script
+    with _styled(picture):
         figure = _draw(picture)
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=180, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return file.getvalue()
+
+
+def make_figure(picture: Picture) -> Figure:
+    """``picture`` as a figure of matplotlib's that belongs to the caller: to be shown, changed or saved."""
+    with _styled(picture):
+        figure = _draw(picture)
+        figure.draw_without_rendering()  # ticks take their style when they are first drawn
+    return figure
 
 
 def inline_svg(picture: Picture) -> str:
@@ -85,19 +90,34 @@ def inline_svg(picture: Picture) -> str:
     for colour, name in colours.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
     size = re.search(r'width="([\d.]+)pt"', svg)
+    assert size  # matplotlib writes it
     described = f'<svg role="img" aria-label="{_escape(picture.alt)}" style="max-width:{float(size[1]) * 1.5:.0f}px"'
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     return svg.replace("<svg", described, 1).strip()
 
 
+@contextmanager
+def _styled(picture: Picture) -> Iterator[None]:
+    """matplotlib's settings as these pictures need them, and the user's own again afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": picture.name})
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a name in another script
+        yield
+
+
 def _draw(picture: Picture) -> Figure:
     from matplotlib.figure import Figure
 
-    height = 1.6 + 0.235 * (len(picture.rows) + 3) if isinstance(picture, Differences) else 3.4
+    height = 1.6 + 0.235 * (len(picture.rows) + 3) if isinstance(picture, Differences | Effects) else 3.4
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
     if isinstance(picture, Differences):
         _draw_differences(axes, picture)
+    elif isinstance(picture, Effects):
+        _draw_effects(axes, picture)
     elif isinstance(picture, Lines):
         _draw_lines(axes, picture)
     elif isinstance(picture, Dots):
@@ -131,6 +151,22 @@ def _draw_differences(axes: Axes, picture: Differences) -> None:
         rows.append(("margin", picture.margin_text))
     if len(rows) > n:
         axes.axhline(n - 0.5, color=GRID, linewidth=0.8, zorder=0)
+    _frame_rows(axes, picture, rows)
+
+
+def _draw_effects(axes: Axes, picture: Effects) -> None:
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    for row, (_, mean, low, high, _) in enumerate(picture.rows):
+        if low is not None and high is not None:
+            axes.plot([low, high], [row, row], "|-", color=INK, linewidth=2.2, markersize=9, zorder=2)
+        axes.plot([mean], [row], "D", color=ARMS[1], markersize=6, zorder=3)
+    if picture.margin > 0:
+        axes.axvspan(-picture.margin, picture.margin, color=BAND, linewidth=0, zorder=0)
+    _frame_rows(axes, picture, [(_escape_label(label), text) for label, _, _, _, text in picture.rows])
+
+
+def _frame_rows(axes: Axes, picture: Differences | Effects, rows: list[tuple[str, str]]) -> None:
+    """Axes of rows below each other: a label on the left of each, a number on its right."""
     places = range(len(rows))
     axes.set(xlim=_limits(picture), ylim=(len(rows) - 0.4, -0.6), yticks=places, yticklabels=[r[0] for r in rows])
     axes.tick_params(axis="y", length=0)
@@ -156,11 +192,14 @@ def _draw_differences(axes: Axes, picture: Differences) -> None:
         numbers.spines[side].set_visible(False)
 
 
-def _limits(picture: Differences) -> tuple[float, float]:
+def _limits(picture: Differences | Effects) -> tuple[float, float]:
     """Room for every dot, bar and both edges of the margin, and for zero."""
     shown = [0.0, -picture.margin, picture.margin]
-    shown += [d for _, d, _ in picture.rows if d is not None]
-    shown += [end for bar in picture.bars for end in bar[1:]]
+    if isinstance(picture, Effects):
+        shown += [x for row in picture.rows for x in row[1:4] if x is not None]
+    else:
+        shown += [d for _, d, _ in picture.rows if d is not None]
+        shown += [end for bar in picture.bars for end in bar[1:]]
     low, high = min(shown), max(shown)
     room = 0.06 * (high - low) or 1e-6
     return low - room, high + room

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from paribus.reports.content import MARKS, Page, Reason, Table, Treatment, name_severity
+from paribus.reports.contrasts import Claim, Contrasts
 from paribus.reports.pictures import Picture
 
 
@@ -26,10 +27,14 @@ def _write_lines(page: Page) -> Iterator[str]:
     yield from (f"# {escape(page.question)}", "", escape(page.summary), "")
     for line in page.standing:
         yield from (f"> **{escape(line)}**", "")
-    for treatment in page.primary:
-        yield from (f"**[{MARKS[treatment.kind]}] {treatment.kind}** {_write_sentence(treatment)}", "")
+    claims: list[Claim | Treatment] = [*(page.contrasts.claims if page.contrasts else ()), *page.primary]
+    for claim in claims:
+        assert claim.kind  # a claim is a verdict
+        yield from (f"**[{MARKS[claim.kind]}] {claim.kind}** {_write_sentence(claim)}", "")
     yield from (f"**Doubts.** {escape(name_severity(page.doubts))}", "")
     yield from _write_reasons(page.doubts)
+    if page.contrasts:
+        yield from _write_contrasts(page.contrasts)
     for treatment in page.primary:
         yield from _write_treatment(treatment)
     yield from ("## What the verdict does not say", "", *(f"- {escape(line)}" for line in page.limits), "")
@@ -68,6 +73,10 @@ def _write_lines(page: Page) -> Iterator[str]:
         yield from (escape(f"{treatment.edits.caption}."), "")
         if treatment.edits.rows:
             yield from (*_write_table(treatment.edits), "")
+    if page.contrasts:
+        yield from ("## Every contrast", "")
+        for table in (page.contrasts.values, page.contrasts.weights):
+            yield from (escape(f"{table.caption}."), "", *_write_table(table), "")
     yield from ("## Every pair", "")
     for treatment in page.treatments:
         yield from (escape(f"{treatment.pairs.caption}."), "")
@@ -80,8 +89,21 @@ def _write_lines(page: Page) -> Iterator[str]:
     yield from (f"- `{command.replace('`', '')}`: {escape(what)}" for command, what in page.reproduce)
 
 
-def _write_sentence(treatment: Treatment) -> str:
-    return f"**{escape(treatment.lead)}** {escape(treatment.rest)}".strip()
+def _write_sentence(claim: Treatment | Claim) -> str:
+    return f"**{escape(claim.lead)}** {escape(claim.rest)}".strip()
+
+
+def _write_contrasts(contrasts: Contrasts) -> Iterator[str]:
+    yield from ("## Effects", "")
+    if contrasts.picture:
+        yield from (_write_picture(contrasts.picture), "", f"*{escape(contrasts.picture.caption)}*", "")
+    else:
+        yield from ("No seed is finished yet: there is nothing to draw.", "")
+    yield from (escape(f"{contrasts.numbers.caption}."), "", *_write_table(contrasts.numbers), "")
+    for claim in contrasts.claims:
+        for line in filter(None, (claim.wider, *claim.notes)):
+            yield f"- {escape(claim.name)}: {escape(line)}"
+    yield ""
 
 
 def _write_treatment(treatment: Treatment) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 MISSING = "\N{EM DASH}"
 _MOST_DECIMALS = 12
@@ -30,7 +30,7 @@ _SCALES = {
 }
 
 
-def is_known(value: Any) -> bool:
+def is_known(value: Any) -> TypeGuard[float]:
     """Whether ``value`` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -102,7 +102,9 @@ def _write_summary(summary: dict[str, Any] | None, divisor: float, digits: int) 
     if not summary or not is_known(summary.get("mean")):
         return MISSING
     mean, sd = summary["mean"] / divisor, summary.get("sd")
-    decimals = choose_decimals(sd / divisor) if is_known(sd) else None
+    if not is_known(sd):
+        sd = math.nan
+    decimals = choose_decimals(sd / divisor)
     most = choose_decimals(mean, _MOST_DIGITS)
     if decimals is None or abs(sd) < 1e-12 * abs(summary["mean"]):
         text = _write_plain(mean, digits)

@@ -48,6 +48,22 @@ class Differences(Picture):
 
 
 @dataclass(frozen=True)
+class Effects(Picture):
+    """Several estimates below each other.
+
+    Args:
+        rows: label, estimate, both ends of its interval (None without one) and the estimate as text.
+        margin, axis, lower, higher: as in ``Differences``.
+    """
+
+    rows: tuple[tuple[str, float, float | None, float | None, str], ...]
+    margin: float
+    axis: str
+    lower: str
+    higher: str
+
+
+@dataclass(frozen=True)
 class Series:
     """One arm; ``place`` is its place among the arms and fixes its colour. ``low`` and ``high`` bound its band."""
 

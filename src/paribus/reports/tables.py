@@ -44,7 +44,10 @@ def tabulate_metrics(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Ta
         own = {arm: {k: v for k, v in block.get(arm, {}).items() if isinstance(v, Mapping)} for arm in arms}
         for key in _order_keys(own, arms):
             metric = judged["study"]["metric"]
-            word = find_word(key, metric["unit"] if key == metric["key"] else "", measured)
+            if key == metric["key"]:
+                word = find_word(key, metric["unit"], "quality")
+            else:
+                word = find_word(key, group="clock" if measured else "other")
             tables[word.group].append(_tabulate_metric(key, word, [own[arm].get(key) for arm in arms], judged))
     captions = dict(GROUPS)
     if judged["device"] == "cpu":

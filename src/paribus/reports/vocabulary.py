@@ -99,9 +99,9 @@ TARGETS = ("tokens_to_target", "steps_to_target", "seconds_to_target")
 """Null where the target loss was never reached."""
 
 
-def find_word(key: str, unit: str = "", measured: bool = False) -> Word:
-    """The word for a metric; one that is not known here is called by its key."""
-    return WORDS.get(key) or Word(key, unit, "clock" if measured else "other")
+def find_word(key: str, unit: str = "", group: str = "other") -> Word:
+    """The word for a metric; one that is not known here is called by its key, and stands in ``group``."""
+    return WORDS.get(key) or Word(key, unit, group)
 
 
 def name_metric(metric: dict[str, str]) -> str:

@@ -4,6 +4,8 @@ The published arms compress queries and keys but leave the keys no part without 
 DeepSeek-V3. The published "enhanced" arm changes three things at once: each has an arm of its own here.
 """
 
+from typing import Any
+
 import paribus as pb
 
 EPS = 2.0**-23  # torch.finfo(torch.float32).eps, the default of torch.nn.RMSNorm
@@ -22,7 +24,7 @@ def moe_transformer(d_model: int, n_layers: int, n_heads: int, d_ff: int, dropou
     return model.replace("embedding_scale", d_model**0.5)
 
 
-def ask(baseline: pb.Spec, head_dim: int, q_rank: int, kv_rank: int, **scale: object) -> pb.Study:
+def ask(baseline: pb.Spec, head_dim: int, q_rank: int, kv_rank: int, **scale: Any) -> pb.Study:
     lora = pb.spec(
         pb.nn.LatentAttention,
         q_rank=q_rank,

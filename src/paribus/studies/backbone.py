@@ -8,12 +8,12 @@ end, embeddings times sqrt(d), the tokens added at every step and a gradient thr
 transformer has none of these.
 """
 
+from typing import Any
+
 import paribus as pb
 
 
-def ask(
-    d_model: int, n_layers: int, n_heads: int, d_hidden: int, d_ff: int, dropout: float, **scale: object
-) -> pb.Study:
+def ask(d_model: int, n_layers: int, n_heads: int, d_hidden: int, d_ff: int, dropout: float, **scale: Any) -> pb.Study:
     half = n_layers // 2
     baseline = pb.nn.llama(d_model, n_layers, n_heads, d_ff=d_ff, dropout=dropout)
     backbones = {

@@ -3,6 +3,8 @@
 A gate is a third matrix: at equal d_ff the experts are half as large again, so the fair arm solves for its d_ff.
 """
 
+from typing import Any
+
 import paribus as pb
 
 EPS = 2.0**-23  # torch.finfo(torch.float32).eps, the default of torch.nn.RMSNorm
@@ -21,7 +23,7 @@ def moe_transformer(d_model: int, n_layers: int, n_heads: int, d_ff: int, dropou
     return model.replace("embedding_scale", d_model**0.5)
 
 
-def ask(baseline: pb.Spec, d_ff: int, **scale: object) -> pb.Study:
+def ask(baseline: pb.Spec, d_ff: int, **scale: Any) -> pb.Study:
     swiglu = baseline.replace("*.experts", pb.spec(pb.nn.GatedExperts, d_ff=d_ff, activation=pb.nn.silu))
     return pb.Study(
         question="Are SwiGLU experts better than ReLU experts in a mixture-of-experts transformer?",

@@ -4,6 +4,8 @@ As in the published comparison there is no shared expert, and routed outputs are
 the baseline's. Group-limited choice, which saves communication, has no arm of its own.
 """
 
+from typing import Any
+
 import paribus as pb
 
 EPS = 2.0**-23  # torch.finfo(torch.float32).eps, the default of torch.nn.RMSNorm
@@ -22,7 +24,7 @@ def moe_transformer(d_model: int, n_layers: int, n_heads: int, d_ff: int, dropou
     return model.replace("embedding_scale", d_model**0.5)
 
 
-def ask(baseline: pb.Spec, **scale: object) -> pb.Study:
+def ask(baseline: pb.Spec, **scale: Any) -> pb.Study:
     gated = pb.spec(pb.nn.GatedExperts, d_ff=128, activation=pb.nn.silu)
     deepseek = baseline.replace("*.experts", gated)
     for argument, value in {"score": pb.nn.sigmoid, "n_groups": 4, "top_groups": 2, "bias_rate": 0.001}.items():

@@ -1,12 +1,14 @@
 """LayerNorm against RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467) in a transformer, a HyperMixer and an HRM."""
 
+from typing import Any
+
 import paribus as pb
 
 LAYER_NORM = pb.spec(pb.nn.LayerNorm)
 RMS_NORM = pb.spec(pb.nn.RMSNorm, eps=1e-5)  # LayerNorm's eps: one difference
 
 
-def ask(backbone: str, baseline: pb.Spec, norms: tuple[str, ...] = ("*norm",), **scale: object) -> pb.Study:
+def ask(backbone: str, baseline: pb.Spec, norms: tuple[str, ...] = ("*norm",), **scale: Any) -> pb.Study:
     treatment = baseline
     for pattern in norms:
         treatment = treatment.replace(pattern, RMS_NORM)
@@ -20,7 +22,7 @@ def ask(backbone: str, baseline: pb.Spec, norms: tuple[str, ...] = ("*norm",), *
 
 
 transformer = pb.nn.llama(d_model=96, n_layers=3, n_heads=3, norm=LAYER_NORM)
-quick = {
+quick: dict[str, Any] = {
     "data": pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=1024)),
     # How size, batch and rates were chosen, with the measured noise: docs/quick_scale.md.
     "training": pb.Training(

@@ -3,6 +3,8 @@
 The first published comparison changed the final norm alone and called it another norm; see docs/replication.md.
 """
 
+from typing import Any
+
 import paribus as pb
 
 EPS = 2.0**-23  # torch.finfo(torch.float32).eps, the default of torch.nn.RMSNorm
@@ -21,7 +23,7 @@ def moe_transformer(d_model: int, n_layers: int, n_heads: int, d_ff: int, dropou
     return model.replace("embedding_scale", d_model**0.5)
 
 
-def ask(baseline: pb.Spec, **scale: object) -> pb.Study:
+def ask(baseline: pb.Spec, **scale: Any) -> pb.Study:
     return pb.Study(
         question="Is RMSNorm with eps 1e-6 as good as with eps 1.2e-7 in a mixture-of-experts transformer?",
         baseline=baseline,

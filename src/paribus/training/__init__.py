@@ -1,6 +1,7 @@
 """Train any module on any batches. Knows no part and no corpus."""
 
 from importlib import import_module
+from typing import Any
 
 _HOMES = {
     "Constant": "schedule",
@@ -9,12 +10,14 @@ _HOMES = {
     "MuonAdamW": "optim",
     "WarmupStableDecay": "schedule",
     "evaluate": "evaluation",
+    "generate": "generation",
+    "measure_decoding": "generation",
     "train": "loop",
 }
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Where an interrupted run goes on: plain tensors and numbers, written whole or not at all."""
+"""Where an interrupted run goes on, and the weights it ends with: plain tensors, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from paribus.errors import StoreError
 from paribus.records import write_bytes
@@ -33,3 +34,25 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises many kinds for a damaged zip or a refused pickle
         raise StoreError(f"{path} is damaged ({str(error).splitlines()[0]}); delete its folder and run again") from None
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write the ``state_dict`` of ``model`` as tensors of the CPU: 4 bytes a float32 parameter, and its buffers.
+
+    Raises StoreError when it cannot be written; what lay at ``path`` then stays.
+    """
+    save_checkpoint(path, {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Give ``model`` the weights at ``path``. No code from the file is run.
+
+    Raises StoreError for a file that is missing, damaged, or of another model.
+    """
+    state = load_checkpoint(path)
+    if state is None:
+        raise StoreError(f"{path} is missing")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise StoreError(f"{path} holds the weights of another model: {str(error).splitlines()[-1].strip()}") from None

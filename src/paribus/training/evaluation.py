@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.errors import StudyError
+
 IGNORED = -1  # target of a position that is not scored
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""Logits (W, T, V) and targets (W, T) to one value per token, (W, T), NaN where a token does not count."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Scores:
 
     Args:
         diagnostics: what the parts that have ``diagnostics()`` say, by path and name, averaged over the windows.
+        own: metrics of the user's own, by key.
     """
 
     loss: float
@@ -46,16 +53,29 @@ class Scores:
     document_loss: tuple[float, ...]
     document_tokens: tuple[int, ...]
     diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
+    own: dict[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: str, precision: str) -> Scores:
-    """Score ``model`` in eval mode; the mode it was in is restored. Auxiliary losses never count."""
+def evaluate(
+    model: nn.Module,
+    held_out: HeldOut,
+    batch_windows: int,
+    device: str,
+    precision: str,
+    measures: Mapping[str, Measure] = MappingProxyType({}),
+) -> Scores:
+    """Score ``model`` in eval mode; the mode it was in is restored. Auxiliary losses never count.
+
+    ``measures`` are metrics of the user's own, by key: each is the mean of its values over the scored tokens where it
+    is not NaN. Raises StudyError for a measure that does not give that, see ``measure_tokens``.
+    """
     was_training = model.training
     model.eval()
     n_documents = int(held_out.documents.max()) + 1
     diagnostics: dict[str, Tensor] = {}
     losses, hits, counts = np.zeros(n_documents), 0, np.zeros(n_documents, dtype=np.int64)
+    own = {key: np.zeros(2) for key in measures}  # sum, tokens that count
     for start in range(0, len(held_out.inputs), batch_windows):
         rows = slice(start, start + batch_windows)
         inputs = torch.from_numpy(held_out.inputs[rows]).to(device)
@@ -71,6 +91,9 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
         losses += np.bincount(owners, loss.cpu().double().numpy()[scored], n_documents)
         counts += np.bincount(owners, minlength=n_documents)
         hits += int((logits.argmax(-1) == targets).sum())
+        for key, measure in measures.items():  # last: a function of the user's may write into what it is given
+            values = measure_tokens(key, measure, logits, targets)
+            own[key] += values.nansum().item(), (~values.isnan()).sum().item()
     model.train(was_training)
     total, tokens = float(losses.sum()), int(counts.sum())
     return Scores(
@@ -80,7 +103,38 @@ def evaluate(model: nn.Module, held_out: HeldOut, batch_windows: int, device: st
         document_loss=tuple(losses.tolist()),
         document_tokens=tuple(counts.tolist()),
         diagnostics={name: value.tolist() for name, value in diagnostics.items()},
+        own={key: _mean(key, total, n) for key, (total, n) in own.items()},
     )
+
+
+def measure_tokens(key: str, measure: Measure, logits: Tensor, targets: Tensor) -> Tensor:
+    """A value per token of (W, T, V) ``logits`` and (W, T) ``targets``, in float64; NaN where it does not count.
+
+    Raises StudyError, the metric's ``key`` in front, where ``measure`` raises or gives no number per token.
+    """
+    where = f"metric {key!r}: {getattr(measure, '__qualname__', measure)}"
+    try:
+        values = measure(logits.float(), targets.clone())  # the targets' memory is that of all evaluations
+    except Exception as error:  # the user's own code
+        kind, detail = type(error).__name__, str(error).strip().splitlines()
+        hint = "; a position that is not scored has the target -1" if (targets == IGNORED).any() else ""
+        raise StudyError(f"{where} raises {kind}: {detail[0] if detail else ''}{hint}") from error
+    wanted = f"expected one value per token, ({', '.join(map(str, targets.shape))})"
+    if not isinstance(values, Tensor):
+        raise StudyError(f"{where} gives a {type(values).__name__}; {wanted}")
+    if values.shape != targets.shape:
+        raise StudyError(f"{where} gives the shape ({', '.join(map(str, values.shape))}); {wanted}")
+    if values.is_complex():
+        raise StudyError(f"{where} gives complex numbers; {wanted}")
+    return values.cpu().double().masked_fill((targets == IGNORED).cpu(), math.nan)  # no float64 on Apple's GPUs
+
+
+def _mean(key: str, total: float, n: float) -> float:
+    if n == 0:
+        raise StudyError(f"metric {key!r} counts none of the held-out tokens: all its values are NaN")
+    if not math.isfinite(total):
+        raise StudyError(f"metric {key!r} is {total}: some token's value is infinite; NaN where it does not count")
+    return total / n
 
 
 def gather_diagnostics(model: nn.Module) -> dict[str, Tensor]:

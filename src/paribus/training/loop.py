@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +23,7 @@ from paribus.records import read_jsonl, writing
 from paribus.streams import derive
 from paribus.study import Training
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
-from paribus.training.evaluation import HeldOut, Scores, autocast, evaluate
+from paribus.training.evaluation import HeldOut, Measure, Scores, autocast, evaluate
 from paribus.training.optim import build_optimizer
 from paribus.training.schedule import Cosine
 
@@ -64,15 +65,17 @@ def train(
     checkpoint_seconds: float = 5.0,
     report: Callable[[dict[str, Any]], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
+    measures: Mapping[str, Measure] = MappingProxyType({}),
 ) -> Trained:
     """Train ``model`` by the recipe ``training`` and score it, going on from the checkpoint in ``folder`` if any.
 
     A resumed run ends with the same bits as an undisturbed one, where all that a model remembers is in its
     ``state_dict``: a plain attribute or a non-persistent buffer that training changes is lost. ``report`` gets
-    every line of ``steps.jsonl`` as it is written; ``stop`` is asked before every step.
+    every line of ``steps.jsonl`` as it is written; ``stop`` is asked before every step. ``measures`` are metrics of the
+    user's own, by key, taken at every evaluation.
 
     Raises Diverged at the first loss or gradient norm that is not finite, Interrupted when ``stop`` says so,
-    StoreError when ``folder`` cannot be written.
+    StoreError when ``folder`` cannot be written, StudyError for a measure that gives no metric.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device).train()
@@ -86,7 +89,7 @@ def train(
     def score(step: int, training_seconds: float) -> Scores:
         began = time.perf_counter()
         torch.manual_seed(derive(seed, "evaluation", step))  # for a part that draws even when it is scored
-        scores = evaluate(model, held_out, windows, device, training.precision)
+        scores = evaluate(model, held_out, windows, device, training.precision, measures)
         if not math.isfinite(scores.loss):
             raise Diverged(f"held-out loss is {scores.loss} after step {step}", step)
         evaluations.append(
@@ -96,6 +99,7 @@ def train(
                 "loss": scores.loss,
                 "bits_per_byte": scores.bits_per_byte,
                 "accuracy": scores.accuracy,
+                **({"metrics": scores.own} if scores.own else {}),
                 **({"diagnostics": scores.diagnostics} if scores.diagnostics else {}),
                 "measured": {"training_seconds": training_seconds, "seconds": time.perf_counter() - began},
             }
@@ -153,6 +157,7 @@ def train(
                 _save(folder, log, model, optimizer, step + 1, evaluations, batch_digest)
                 saved = time.monotonic()
 
+    assert scores  # the last step is scored
     return Trained(steps, evaluations, scores, batch_digest)
 
 
@@ -180,13 +185,14 @@ def apply_gradients(model: nn.Module, optimizer: Any) -> None:
     optimizer.step()
     optimizer.zero_grad()
     for module in model.modules():
-        if hasattr(module, "after_step"):
-            module.after_step()
+        if callable(after_step := getattr(module, "after_step", None)):
+            after_step()
 
 
 def model_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats per token of (B, T) ``targets``; the model's own ``loss`` where it has one."""
-    return model.loss(tokens, targets) if hasattr(model, "loss") else cross_entropy(model(tokens), targets)
+    own = getattr(model, "loss", None)
+    return own(tokens, targets) if callable(own) else cross_entropy(model(tokens), targets)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

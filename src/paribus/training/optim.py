@@ -87,7 +87,7 @@ class Muon(torch.optim.Optimizer):
                 raise ValueError(f"Muon takes parameters of two or more dimensions, got shape {tuple(p.shape)}")
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # no closure: a step is taken once per batch
         for group in self.param_groups:
             by_shape = defaultdict(list)
             for p in group["params"]:
@@ -102,7 +102,7 @@ class Muon(torch.optim.Optimizer):
             if not self.state[p]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers.append(self.state[p]["momentum_buffer"])
-        gradients = [p.grad for p in members]
+        gradients = [p.grad for p in members if p.grad is not None]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, buffers, group["momentum"])
         stacked = torch.cat([u.reshape(-1, *u.shape[-2:]) for u in updates])
@@ -156,7 +156,7 @@ class MuonAdamW:
         matrices = [p for name, p in named if roles[name] == "matrix"]
         decayed = [p for name, p in named if roles[name] in ("embedding", "head")]
         others = [p for name, p in named if roles[name] not in ROLES_WITH_DECAY]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
         self.optimizers = [
             *([Muon(matrices, lr, momentum, weight_decay, ns_steps, update_scale)] if matrices else []),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from paribus.errors import StudyError
 from paribus.study import Training
 
 SPIKE_WINDOW = 128
@@ -27,7 +28,9 @@ def summarize(
     in the second half of training; a spike is a step more than 6 standard deviations above the mean of the
     128 steps before it; ``val_loss_area`` is the mean held-out loss over training, by the trapezoid rule over
     tokens; ``loss_reduction_per_epoch`` divides the fall of the held-out loss by the passes over the corpus.
-    What was never reached is None.
+    What was never reached is None. Metrics of the user's own are those of the last evaluation.
+
+    Raises StudyError where one is called like a number that is there already.
     """
     first, last = evaluations[0], evaluations[-1]
     losses = np.array([line["loss"] for line in steps])
@@ -60,6 +63,10 @@ def summarize(
         "epochs": training.trained_tokens / corpus_tokens,
         **summarize_routing(last.get("diagnostics", {})),
     }
+    own = last.get("metrics", {})
+    if taken := sorted(own.keys() & metrics.keys()):
+        raise StudyError(f"this run has a number called {taken[0]!r} already; name your own metric otherwise")
+    metrics |= own
     quartiles = np.quantile(rates, [0.25, 0.5, 0.75])
     measured = {
         "training_seconds": float(sum(line["measured"]["seconds"] for line in steps)),
