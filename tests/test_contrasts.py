@@ -54,6 +54,7 @@ def signs(study):
         ({"c": ["wide"]}, "must be a dict from an arm to its weight"),
         ({"wide": HALF}, "a contrast cannot be called 'wide': an arm is"),
         ({" ": HALF}, "cannot be called ' '"),
+        ({"a\nb": HALF}, r"cannot be called 'a\nb'"),
         ([HALF], "contrasts must be a dict"),
     ],
 )
@@ -212,6 +213,7 @@ def test_designs_that_tell_nothing_apart_are_refused(names, changes, said):
         ({"A": {"training.seq_len": 0}, "B": {"b": 2}}, "factor 'A': seq_len must be"),
         ({"A": {"training.seq_len": 20}, "B": {"b": 2}}, "scored on different tokens"),
         ({"A": {}, "B": {"b": 2}}, "factors is a dict from a name to what it changes"),
+        ({"\t": {"a": 2}, "B": {"b": 2}}, "a factor cannot be called"),
         ({"baseline": {"a": 2}, "B": {"b": 2}}, "a factor cannot be called 'baseline'"),
         ({"A": {"a": 2}, "B": {"b": 2}, "A + B": {"c": 2}}, "two arms of one name"),
     ],

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-import paribus as pb
 from paribus import lab
 from paribus.audits.measures import find_shifting_tokens, require_measure
 from paribus.errors import StudyError
@@ -131,7 +130,10 @@ def test_it_changes_no_other_score_even_when_it_writes_into_what_it_is_given():
         (number, "metric 'own': number gives a float; expected one value per token"),
         (nothing, "metric 'own' counts none of the held-out tokens"),
         (endless, "metric 'own' is inf: some token's value is infinite"),
-        (raises, "metric 'own': raises raises RuntimeError: index -1 .*; a position that is not scored has the target -1"),
+        (
+            raises,
+            "metric 'own': raises raises RuntimeError: index -1 .*; a position that is not scored has the target -1",
+        ),
     ],
 )
 def test_a_measure_that_gives_no_metric_is_an_error_that_names_it(measure, said):
@@ -184,7 +186,7 @@ def test_without_a_measure_nothing_is_told_of_one():
     assert Metric(**json.loads(json.dumps(told))).to_json() == told
 
 
-STUDY = '''
+STUDY = """
 import torch
 from measures import rare_loss
 
@@ -206,8 +208,8 @@ study = pb.Study(
     max_seeds=2,
     rate_probe=(),
 )
-'''
-MEASURES = '''
+"""
+MEASURES = """
 import torch
 import torch.nn.functional as F
 
@@ -215,7 +217,7 @@ import torch.nn.functional as F
 def rare_loss(logits, targets):
     losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-1, reduction="none")
     return torch.where((targets >= ord("A")) & (targets <= ord("Z")), FACTOR * losses, torch.nan)
-'''
+"""
 
 
 def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_again(home, tmp_path, monkeypatch):
@@ -238,7 +240,7 @@ def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_agai
         assert set(record.metrics) - {"rare_loss"} <= METRICS.keys() | set(RECORDED)
 
     measures.write_text(MEASURES.replace("FACTOR", "2.0"))
-    again = lab.run(file, store, devices=1).report
+    again = lab.run(file, store, executor="inline").report
     doubled = again["treatments"]["rms"]["comparison"]
     assert doubled["baseline"] == pytest.approx([2 * value for value in comparison["baseline"]])
     assert len(list(store.glob("runs/*/result.json"))) == 8

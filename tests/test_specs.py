@@ -57,6 +57,11 @@ def test_a_wildcard_replaces_every_norm_site_and_nothing_else():
     assert edited["blocks.0.mixer.qk_norm"] is None
 
 
+def test_a_class_where_a_spec_stands_is_refused_with_what_to_write():
+    with pytest.raises(SpecError, match=r"a spec stands at .*norm', and Norm is a class; write spec\(Norm\)"):
+        make_model().replace("*norm", Norm)
+
+
 def test_a_pattern_that_spells_an_argument_fills_an_empty_site():
     edited = make_model().replace("*.mixer.qk_norm", spec(OtherNorm))
     assert all(edited[f"blocks.{i}.mixer.qk_norm"] == spec(OtherNorm) for i in range(3))

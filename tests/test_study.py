@@ -24,6 +24,7 @@ from toy_study import RECIPE, Optimizer, Part, make_study
         ({"first_seed": -1}, "first_seed must be a whole number of at least 0, got -1"),
         ({"question": 3}, "question is a sentence such as 'Is it better?', got 3"),
         ({"question": " "}, "question is a sentence"),
+        ({"training": spec(Part, inner=(spec(Part),) * 40)}, "got Part(inner=(" + "Part(), " * 8 + "P..."),
         ({"treatments": {3: spec(Part)}}, "a treatment's name is a str, got 3; write '3'"),
         ({"treatments": {"a\tb": spec(Part)}}, r"cannot be called 'a\tb'"),
         ({"treatments": {"x" * 121: spec(Part)}}, "at most 120 characters, 'xxxxxxxxxxxxxxxxxxxx'... has 121"),

@@ -1,7 +1,7 @@
 import pytest
 
 from paribus.errors import StudyError
-from paribus.study_files import built_in_studies, read_study
+from paribus.study_files import built_in_studies, import_file, read_study, user_line
 
 GOOD = """
 import paribus as pb
@@ -86,6 +86,24 @@ def test_a_file_without_a_study_is_refused(tmp_path):
     path.write_text("studdy = 1\n")
     with pytest.raises(StudyError, match=r"defines no `study = paribus\.Study"):
         read_study(path)
+
+
+def test_a_study_under_another_name_is_named(tmp_path):
+    path = tmp_path / "swapped.py"
+    path.write_text(GOOD.replace("study = pb.Study(", "stduy = pb.Study("))
+    with pytest.raises(StudyError, match=r"it has 'stduy': call that `study`$"):
+        read_study(path)
+
+
+def test_the_line_of_an_error_is_the_innermost_of_the_users_own(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text("import json\n\ndef read():\n    return json.loads('{')\n")
+    with pytest.raises(ValueError) as raised:
+        import_file(path).read()
+    assert user_line(raised.value) == " (wrong.py:4 in read)"
+    with pytest.raises(StudyError) as raised:
+        read_study("nrom")
+    assert user_line(raised.value).startswith(" (test_study_files.py:")
 
 
 def test_a_file_that_was_edited_is_read_again_with_what_it_imports(tmp_path):

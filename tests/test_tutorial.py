@@ -23,7 +23,10 @@ REPOSITORY = Path(__file__).parents[1]
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 
 # The walk's own environment finds the packages of the one that tests it, and nothing is fetched.
-SHARE_PACKAGES = f"echo {sysconfig.get_path('purelib')} > lab/lib/python*/site-packages/tested.pth\n"
+SHARE_PACKAGES = f"""
+rm -rf lab/lib/python*/site-packages/setuptools*
+echo {sysconfig.get_path("purelib")} > $(echo lab/lib/python*/site-packages)/tested.pth
+"""
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 

@@ -63,7 +63,7 @@ def read_contrasts(contrasts: Any, arms: Collection[str]) -> Mapping[str, Contra
     """``contrasts`` by name, plain weights made a ``Contrast``, zero weights left out.
 
     Raises StudyError for an arm that is not among ``arms``, weights that do not sum to zero or are all zero, and a name
-    that is blank or an arm's.
+    that is blank, not printable or an arm's.
     """
     if not isinstance(contrasts, Mapping):
         raise StudyError(f"contrasts must be a dict from a contrast's name to its weights, got {contrasts!r}")
@@ -71,7 +71,7 @@ def read_contrasts(contrasts: Any, arms: Collection[str]) -> Mapping[str, Contra
 
 
 def _read_contrast(name: Any, value: Any, arms: Collection[str]) -> Contrast:
-    if not isinstance(name, str) or not name.strip() or name in arms:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or name in arms:
         raise StudyError(f"a contrast cannot be called {name!r}" + (": an arm is" if name in arms else ""))
     contrast = value if isinstance(value, Contrast) else Contrast(value)
     weights = contrast.weights

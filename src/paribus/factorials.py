@@ -97,7 +97,7 @@ def _require_factors(factors: Any, interactions: Any) -> tuple[str, ...]:
             f"got {factors!r}"[:300]
         )
     for name in factors:
-        if not isinstance(name, str) or not name.strip() or name == BASELINE:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or name == BASELINE:
             raise StudyError(f"a factor cannot be called {name!r}")
     if len(factors) < 2:
         raise StudyError(f"a factorial study has at least two factors, got {len(factors)}; for one write a Study")

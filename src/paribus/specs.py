@@ -106,6 +106,12 @@ class Spec:
         Raises SpecError when nothing matches, or when the class at a site takes no such argument.
         """
         value = _freeze(value, pattern)
+        if isinstance(value, type):
+            for path, node in self._walk():
+                if path and isinstance(node, Spec) and fnmatchcase(path, pattern):
+                    raise SpecError(
+                        f"a spec stands at {path!r}, and {value.__name__} is a class; write spec({value.__name__})"
+                    )
         matched = [path for path, node in self._walk() if path and self._is_target(path, node, pattern, value)]
         if not matched:
             kind = list(self.sites()) if isinstance(value, Spec) else self.paths()
@@ -180,6 +186,12 @@ def describe(value: Any) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(describe(item) for item in value) + ")"
     return getattr(value, "__name__", None) or repr(value)
+
+
+def shorten(value: Any) -> str:
+    """``describe`` in at most 80 characters, for messages."""
+    text = describe(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @lru_cache(maxsize=1024)

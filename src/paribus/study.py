@@ -15,7 +15,7 @@ from paribus.contrasts import read_contrasts
 from paribus.errors import SpecError, StudyError
 from paribus.fields import known_fields
 from paribus.metrics import VAL_LOSS, Metric, require_metric
-from paribus.specs import Change, Spec, describe
+from paribus.specs import Change, Spec, describe, shorten
 from paribus.tuning import Tuning, set_hyperparameters
 
 BASELINE = "baseline"
@@ -78,9 +78,9 @@ class Training:
         if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
             raise StudyError(f"clip must be positive or None, got {self.clip}")
         if not isinstance(self.optimizer, Spec):
-            raise StudyError(f"optimizer must be a spec, got {self.optimizer!r}; write spec(torch.optim.AdamW, lr=...)")
+            raise StudyError(f"optimizer must be a spec, got {shorten(self.optimizer)}; write spec(torch.optim.AdamW, lr=...)")
         if not isinstance(self.schedule, Spec | None):
-            raise StudyError(f"schedule must be a spec, got {self.schedule!r}; write spec(paribus.training.Linear)")
+            raise StudyError(f"schedule must be a spec, got {shorten(self.schedule)}; write spec(paribus.training.Linear)")
 
     @property
     def steps(self) -> int:
@@ -229,19 +229,19 @@ class Study:
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or not self.question.strip():
-            raise StudyError(f"question is a sentence such as 'Is it better?', got {self.question!r}")
+            raise StudyError(f"question is a sentence such as 'Is it better?', got {shorten(self.question)}")
         if not isinstance(self.baseline, Spec):
-            raise StudyError(f"baseline must be a Spec, got {self.baseline!r}")
+            raise StudyError(f"baseline must be a Spec, got {shorten(self.baseline)}")
         for name in ("treatments", "changes"):
             if not isinstance(getattr(self, name), Mapping):
-                raise StudyError(f"{name} must be a dict from a treatment's name, got {getattr(self, name)!r}")
+                raise StudyError(f"{name} must be a dict from a treatment's name, got {shorten(getattr(self, name))}")
         for name, value in {"primary": self.primary, "null": self.null, **self.changes}.items():
             if isinstance(value, str):
                 raise StudyError(f"{name!r} must be a tuple of strings; write ({value!r},)")
         if not isinstance(self.data, Spec):
-            raise StudyError(f"data must be a spec, got {self.data!r}; write spec(paribus.data.Text, source=...)")
+            raise StudyError(f"data must be a spec, got {shorten(self.data)}; write spec(paribus.data.Text, source=...)")
         if not isinstance(self.training, Training):
-            raise StudyError(f"training must be a Training, got {self.training!r}")
+            raise StudyError(f"training must be a Training, got {shorten(self.training)}")
         arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in self.treatments.items()}
         if not arms:
             raise StudyError("a study needs at least one treatment")
@@ -253,9 +253,9 @@ class Study:
             if len(name) > _LONGEST_NAME:
                 raise StudyError(f"a treatment's name has at most {_LONGEST_NAME} characters, {name[:20]!r}... has {len(name)}")
             if not isinstance(arm.model, Spec):
-                raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {arm.model!r}")
+                raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {shorten(arm.model)}")
             if not isinstance(arm.training, Training | None):
-                raise StudyError(f"the recipe of treatment {name!r} must be a Training, got {arm.training!r}")
+                raise StudyError(f"the recipe of treatment {name!r} must be a Training, got {shorten(arm.training)}")
         freeze = object.__setattr__
         freeze(self, "treatments", MappingProxyType(arms))
         freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
@@ -301,7 +301,7 @@ class Study:
 
     def _check_trials(self) -> None:
         if not isinstance(self.tuning, Tuning | None):
-            raise StudyError(f"tuning must be a Tuning, got {self.tuning!r}; write tuning=paribus.Tuning()")
+            raise StudyError(f"tuning must be a Tuning, got {shorten(self.tuning)}; write tuning=paribus.Tuning()")
         if self.tuning:
             verdict = range(self.first_seed, self.first_seed + self.max_seeds)
             if shared := sorted(set(self.tuning.run_seeds) & set(verdict)):

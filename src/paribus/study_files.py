@@ -99,7 +99,9 @@ def _read_offered(offer: Offer) -> StudyFile:
 def _scales(module: ModuleType, path: Path) -> dict[str, Study]:
     study = getattr(module, "study", None)
     if not isinstance(study, Study):
-        raise StudyError(f"{path} defines no `study = paribus.Study(...)`; found {type(study).__name__}")
+        others = [name for name, value in vars(module).items() if isinstance(value, Study)]
+        found = f"it has {others[0]!r}: call that `study`" if others else f"found {type(study).__name__}"
+        raise StudyError(f"{path} defines no `study = paribus.Study(...)`; {found}")
     scales = getattr(module, "scales", {DEFAULT_SCALE: study})
     if not (isinstance(scales, dict) and scales and all(isinstance(s, Study) for s in scales.values())):
         raise StudyError(f"`scales` in {path} must be a dict from a name to a Study")

@@ -12,7 +12,7 @@ from paribus.execution.worker import Job
 from paribus.records import Record, Store
 from paribus.runs import Plan, Run
 from paribus.study import BASELINE, Arm
-from paribus.tuning import LEARNING_RATE, learning_rates, set_hyperparameters
+from paribus.tuning import LEARNING_RATE, arms_without_rates, set_hyperparameters
 
 NULL_PAIRS = 5
 """Pairs of the baseline and its nudged copy, on the first seeds of the study."""
@@ -118,7 +118,7 @@ def read_trials(store: Store, registration: Mapping[str, Any]) -> dict[str, list
 
 def _plan_rates(plan: Plan) -> list[Trial]:
     study = plan.study
-    if study.tuning or not all(learning_rates(arm.training.optimizer) for arm in study.arms.values()):
+    if study.tuning or arms_without_rates(study.arms):
         return []
     trials = []
     for factor in study.rate_probe:

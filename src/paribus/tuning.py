@@ -16,7 +16,7 @@ from paribus.fields import known_fields
 from paribus.specs import Spec
 
 if TYPE_CHECKING:
-    from paribus.study import Training
+    from paribus.study import Arm, Training
 
 LEARNING_RATE = "learning_rate"
 """The hyper-parameter that multiplies every learning rate of the optimizer."""
@@ -139,6 +139,11 @@ def learning_rates(optimizer: Spec) -> dict[str, float]:
         for name, value in optimizer.resolved().items()
         if "lr" in name.split("_") and isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def arms_without_rates(arms: Mapping[str, Arm]) -> list[str]:
+    """The arms whose optimizer has no learning rate that could be multiplied."""
+    return [name for name, arm in arms.items() if not learning_rates(arm.training.optimizer)]
 
 
 def set_hyperparameters(training: Training, point: Point) -> Training:

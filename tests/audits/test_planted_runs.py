@@ -160,6 +160,7 @@ def test_a_diverged_run_is_noted():
     records["arm"][1] = Record("d", 1, "diverged", error="loss nan at step 7")
     found = the("seeds", audit(records, steps=make_steps(STUDY, make_records())))
     assert (found.severity, found.evidence["diverged"]) == ("note", [1])
+    assert found.message.endswith("diverged (seed 1)")
 
 
 def test_a_seed_left_out_makes_the_comparison_invalid():

@@ -8,7 +8,7 @@ from torch import nn
 
 from paribus.audits import audit_design
 from paribus.audits.observation import APART, Objective
-from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe
+from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, find_unprobed_rates, require_recipe
 from paribus.errors import TrainingError
 from paribus.metrics import VAL_LOSS, Metric
 from paribus.nn import RMSNorm
@@ -174,3 +174,20 @@ def test_an_argument_that_only_a_step_finds_wrong_is_refused_before_training(cor
     )
     with pytest.raises(TrainingError, match=r"arm 'baseline': MuonAdamW\(lr='x'\) fails in step 1: TypeError"):
         audit_design(study, corpus)
+
+
+class HasNoRate(torch.optim.SGD):
+    def __init__(self, params, pace=0.1):
+        super().__init__(params, lr=pace)
+
+
+def test_a_study_whose_optimizer_has_no_rate_is_told_that_none_is_probed():
+    training = TRAINING.replace(optimizer=spec(HasNoRate))
+    study = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), training=training)
+    (found,) = find_unprobed_rates(study)
+    assert (found.check, found.severity, found.arm) == ("rate probe", "note", None)
+    assert "no pair is trained at 0.5 and 2 times the learning rate: HasNoRate of 2 arms has no argument lr" in (
+        found.message
+    )
+    assert list(find_unprobed_rates(study.replace(rate_probe=()))) == []
+    assert list(find_unprobed_rates(study.replace(training=TRAINING))) == []

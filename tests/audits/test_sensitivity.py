@@ -52,6 +52,26 @@ def test_a_pair_that_speaks_against_a_better_is_a_doubt_at_its_factor():
     assert (found.severity, found.arm, found.evidence["turned_at"]) == ("doubt", "idea", ["0.5 x"])
 
 
+def test_a_pair_on_the_other_side_of_the_margin_than_the_verdict_is_said_and_a_note():
+    (found,) = at_rates(STUDY, comparison(*BETTER), half=-0.05, double=-0.02)
+    assert (found.severity, found.evidence["turned_at"]) == ("note", [])
+    assert "-0.02 at 2 x" in found.message
+    assert found.message.endswith(
+        "none turns the verdict, which one pair cannot rule out; at 2 x it lies within the margin of 0.03 that the "
+        "verdict exceeds"
+    )
+    noisy = (0.008, -0.008, 0.0)  # equivalent; one pair scatters by .040
+    (found,) = at_rates(STUDY, comparison(*noisy), half=-0.035, double=0.0)
+    assert found.severity == "note"
+    assert "at 0.5 x it lies outside the margin of 0.03 that the verdict stays in" in found.message
+
+
+def test_a_verdict_that_leaves_the_size_open_has_no_side_of_the_margin():
+    (found,) = at_rates(STUDY, comparison(-0.028, -0.029, -0.030), half=-0.02, double=-0.05)
+    assert (found.severity, found.evidence["other_side_of_the_margin_at"]) == ("note", [])
+    assert found.message.endswith("which one pair cannot rule out")
+
+
 def test_a_pair_against_the_verdict_within_the_noise_of_one_pair_turns_nothing():
     noisy = (-0.10, -0.11, -0.12)  # one pair scatters by .0497
     (found,) = at_rates(STUDY, comparison(*noisy), half=-0.065, double=-0.1)
@@ -151,9 +171,13 @@ def test_the_error_of_the_slope_is_that_of_least_squares_within_seeds():
     assert found.evidence["standard_error"] == pytest.approx(math.sqrt(variance))
 
 
-def test_an_arm_of_the_baselines_size_needs_no_explanation():
+def test_of_an_arm_of_the_baselines_size_it_is_said_that_size_explains_nothing():
     arms = {"baseline": 100.0, "idea": 100.0}
-    assert list(find_size_explanations(STUDY, {"idea": comparison(*BETTER)}, arms, sizes(-0.6), [])) == []
+    (found,) = find_size_explanations(STUDY, {"idea": comparison(*BETTER)}, arms, sizes(-0.6), [])
+    assert (found.severity, found.arm) == ("note", "idea")
+    assert "as many parameters as the baseline, 100: their number explains nothing of its difference of -0.1" in (
+        found.message
+    )
 
 
 @pytest.mark.parametrize(("floor", "severities"), [(0.02, ["doubt"]), (0.01, []), (0.0, [])])

@@ -217,6 +217,15 @@ BEFORE = (
         "one call a step, 10,000 at most",
     ),
     Check(
+        "rate probe",
+        "before",
+        ("note",),
+        "An optimizer without an argument `lr` (or `..._lr`) in a study that is not tuned: no pair is trained at another "
+        "learning rate.",
+        "A rate that another argument sets as well.",
+        "none",
+    ),
+    Check(
         "corpus",
         "before",
         ("note", "doubt"),

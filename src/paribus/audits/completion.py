@@ -69,8 +69,8 @@ def _divergences(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
         yield Finding(
             check="seeds",
             severity="note",
-            message=f"{len(diverged)} of {write_count(len(runs), 'run')} of {arm!r} diverged (seeds "
-            f"{_listed(diverged)})",
+            message=f"{len(diverged)} of {write_count(len(runs), 'run')} of {arm!r} diverged "
+            f"({_listed(diverged)})",
             arm=arm,
             evidence={"diverged": diverged, "runs": len(runs)},
             remedy="a diverged run is a result; at a lower learning rate it would be another study",
@@ -96,9 +96,9 @@ def _missing_seeds(
     strange = [seed for seed in ended if seed < first_seed]
     if missing or alone or strange:
         parts = [
-            f"{len(missing)} left out before the last (seeds {_listed(missing)})" if missing else "",
-            f"{len(alone)} without a baseline run (seeds {_listed(alone)})" if alone else "",
-            f"{len(strange)} before the first seed {first_seed} (seeds {_listed(strange)})" if strange else "",
+            f"{len(missing)} left out before the last ({_listed(missing)})" if missing else "",
+            f"{len(alone)} without a baseline run ({_listed(alone)})" if alone else "",
+            f"{len(strange)} before the first seed {first_seed} ({_listed(strange)})" if strange else "",
         ]
         yield Finding(
             check="seeds",
@@ -172,4 +172,4 @@ def _first_line(error: str | None) -> str:
 
 
 def _listed(seeds: list[int]) -> str:
-    return ", ".join(map(str, seeds))
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

@@ -27,7 +27,13 @@ from paribus.audits.measures import find_shifting_tokens, require_measure
 from paribus.audits.observation import Objective, Observed, measure_objective, observe
 from paribus.audits.parameters import find_dead_parameters
 from paribus.audits.probes import blaming, build_probes, require_logits
-from paribus.audits.recipe import find_mixed_metric, find_odd_schedules, require_recipe, require_steps
+from paribus.audits.recipe import (
+    find_mixed_metric,
+    find_odd_schedules,
+    find_unprobed_rates,
+    require_recipe,
+    require_steps,
+)
 from paribus.audits.sites import is_foreign, naming_site
 from paribus.audits.start import find_other_groups, find_other_scales
 from paribus.audits.substitute import find_substitutes, find_unsteady_training
@@ -79,6 +85,7 @@ def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> 
             *find_other_amounts(study),
             *_probe_arms(study, vocab_size, facts),
             *find_odd_schedules(study),
+            *find_unprobed_rates(study),
         )
 
 

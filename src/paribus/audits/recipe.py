@@ -23,6 +23,7 @@ from paribus.study import BASELINE, Study, Training
 from paribus.study_files import user_line
 from paribus.training.loop import accumulate_gradients
 from paribus.training.optim import build_optimizer
+from paribus.tuning import arms_without_rates
 
 HALF = 0.50  # of the peak, at the end of a schedule that decays
 LONG_WARMUP = 0.30  # of the steps
@@ -71,6 +72,23 @@ def find_odd_schedules(study: Study) -> Iterator[Finding]:
         if schedule is not None and (schedule, steps) not in told:
             told.append((schedule, steps))
             yield from _schedule_faults(name, schedule, steps)
+
+
+def find_unprobed_rates(study: Study) -> Iterator[Finding]:
+    """A study that would be tried at other learning rates, where an arm's optimizer has none to multiply."""
+    lacking = arms_without_rates(study.arms)
+    if study.rate_probe and not study.tuning and lacking:
+        cls = study.arms[lacking[0]].training.optimizer.cls
+        factors = " and ".join(f"{factor:g}" for factor in study.rate_probe)
+        yield Finding(
+            check="rate probe",
+            severity="note",
+            message=f"no pair is trained at {factors} times the learning rate: {cls.__name__} of "
+            f"{write_count(len(lacking), 'arm')} has no argument lr, or ..._lr, that could be multiplied",
+            arm=lacking[0] if len(lacking) == 1 else None,
+            evidence={"arms": lacking, "factors": list(study.rate_probe)},
+            remedy="call the argument lr, or tune it by its path: Study(tuning=paribus.Tuning(over=...))",
+        )
 
 
 def find_mixed_metric(study: Study, name: str, goal: Objective | None) -> Iterator[Finding]:

@@ -114,7 +114,17 @@ def find_size_explanations(
         return
     slope, error = fitted
     for name, comparison in comparisons.items():
-        if comparison.mean is None or name not in arms or arms[name] == arms[BASELINE]:
+        if comparison.mean is None or name not in arms:
+            continue
+        if arms[name] == arms[BASELINE]:
+            yield Finding(
+                check="size response",
+                severity="note",
+                message=f"{name!r} has as many parameters as the baseline, {arms[name]:,.0f}: their number explains "
+                f"nothing of its difference of {comparison.mean:+.2g} {study['metric']['unit']}",
+                arm=name,
+                evidence={"parameters": arms[name], "difference": comparison.mean},
+            )
             continue
         gap = math.log(arms[name] / arms[BASELINE])
         expected, blur = slope * gap, abs(error * gap)
@@ -217,7 +227,11 @@ def _rate_finding(
         if _turns(kind, sign * difference, sign * comparison.mean, blur, study["margin"])
     ]
     shown = [f"{difference:+.3g} at {where}" for where, difference in differences.items()] + broken
-    said = "the verdict may turn with the rate" if turned else "no sign that the verdict would turn"
+    said = "the verdict may turn with the rate" if turned else "none turns the verdict, which one pair cannot rule out"
+    crossed = _crossed(comparison, differences, study["margin"])
+    if crossed and not turned:
+        side, claim = ("outside", "stays in") if kind == "equivalent" else ("within", "exceeds")
+        said += f"; at {' and '.join(crossed)} it lies {side} the margin of {study['margin']:.3g} that the verdict {claim}"
     return Finding(
         check="learning rate",
         severity="doubt" if turned else "note",
@@ -230,9 +244,21 @@ def _rate_finding(
             "noise_of_one_pair": blur,
             "differences": differences,
             "turned_at": turned,
+            "other_side_of_the_margin_at": crossed,
         },
         remedy="tune every arm with equal effort: Study(tuning=paribus.Tuning())",
     )
+
+
+def _crossed(comparison: Comparison, differences: Mapping[str, float], margin: float) -> list[str]:
+    """Where a pair lies on another side of the margin than the verdict says, by chance or not."""
+    verdict = decide(comparison)
+    if verdict.kind == "equivalent":
+        return [where for where, difference in differences.items() if abs(difference) > margin]
+    if verdict.qualifier != "by more than the margin":
+        return []
+    direction = math.copysign(1.0, comparison.mean)
+    return [where for where, difference in differences.items() if direction * difference <= margin]
 
 
 def _one_pair_blur(comparison: Comparison) -> float:

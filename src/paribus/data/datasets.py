@@ -112,7 +112,9 @@ def _require_size(title: str, source: Any) -> int:
             public = [other for other in dir(source) if not other.startswith("_")]
             close = [other for other in _LIKELY[name] if other in public]
             close += difflib.get_close_matches(name, public, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(public) or 'nothing public'}"
+            hint = f"it has {', '.join(public) or 'nothing public'}"
+            if close:
+                hint = f"it has {close[0]!r}: call that {name!r} if it is meant"
             raise DataError(
                 f"{title} has no {name!r}, and the data of a study are a spec of Text or of a class with vocab_size "
                 f"and documents(side); {hint}"
@@ -135,15 +137,25 @@ def _ask(source: Any, side: str) -> list[Any]:
     """What the class gives for ``side``. Whatever it raises is a DataError with the line that raised it."""
     title = type(source).__name__
     try:
-        return list(source.documents(side))
+        documents = source.documents(side)
+        if _is_list(documents):
+            return list(documents)
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"line {frame.lineno} of {frame.name}"
         raise DataError(f"{title}.documents({side!r}) fails in {where}: {type(error).__name__}: {error}") from error
+    raise DataError(
+        f"{title}.documents({side!r}) returns {_show(documents)}, expected a list or a generator of documents; "
+        "is a `return` or `yield` missing?"
+    )
 
 
 def _require_document(title: str, side: str, index: int, ids: Any, size: int, separator: int | None) -> np.ndarray:
     where = f"document {index} of {title}.documents({side!r})"
+    if isinstance(ids, str | bytes):
+        raise DataError(f"{where} is {_show(ids)}, expected token ids; paribus.data.Text reads text")
+    if not _is_list(ids):
+        raise DataError(f"{where} is {_show(ids)}, expected a list or an array of token ids")
     try:
         array = np.asarray(ids)
     except (TypeError, ValueError) as error:
@@ -240,6 +252,15 @@ def _digest(vocab_size: int, separator: int, sides: dict[str, list[np.ndarray]],
             for array in arrays:
                 digest.update(f"{len(array)}:".encode() + array.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it can be gone through, other than a text by its letters."""
+    return (hasattr(value, "__iter__") or hasattr(value, "__getitem__")) and not isinstance(value, str | bytes)
+
+
+def _show(value: Any) -> str:
+    return "None" if value is None else f"the {type(value).__name__} {repr(value)[:30]}"
 
 
 def _is_whole(value: Any) -> bool:

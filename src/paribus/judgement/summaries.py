@@ -42,9 +42,14 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         table[name] = {
             "values": values,
             "mean": float(np.mean(known)) if known else None,
-            "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+            "sd": _spread(known) if len(known) > 1 else None,
         }
     return table
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation (ddof 1); 0 of equal values, whose computed mean may be another number."""
+    return float(np.std(values, ddof=1)) if min(values) < max(values) else 0.0
 
 
 def _curve(records: Sequence[Record]) -> dict[str, Any]:
