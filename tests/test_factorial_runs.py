@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import paribus as pb
+from paribus.audits.sensitivity import find_noise_floor
 from paribus.judgement import Rule
 from paribus.lab import judge, status
 from paribus.records import Finding
@@ -14,7 +15,7 @@ from paribus.registration import compare_records, read_records, read_registratio
 from paribus.request import read_request
 from paribus.specs import spec
 from paribus.study import BASELINE
-from paribus.trials import plan_trials
+from paribus.trials import is_asked_for, plan_trials
 from test_campaign import Bench
 from toy_study import RECIPE, Part, make_study
 
@@ -176,3 +177,18 @@ def test_the_baseline_against_itself_says_how_a_contrast_compares_to_a_pair(toy,
     calibrated = pb.calibrate(study, place / "null", executor="inline", observe=lambda event: None)
     assert calibrated.data["contrasts"]["effect of slow"] == pytest.approx(0.5**0.5)
     assert "The contrast 'effect of slow' has 0.71 times its sd" in " ".join(null_text(calibrated).split())
+
+
+def test_a_contrast_that_fell_asks_for_other_widths_and_for_no_other_rate():
+    verdicts = {"effect of A": "worse"}
+    assert is_asked_for("widths", {"width": 8}, verdicts, ["effect of A"])
+    assert not is_asked_for("rates", {"arm": BASELINE, "factor": 2.0}, verdicts, ["effect of A"])
+    assert is_asked_for("rates", {"arm": BASELINE, "factor": 2.0}, {**verdicts, "A": "worse"}, ["effect of A"])
+
+
+@pytest.mark.parametrize(("margin", "severities"), [(1.42, []), (1.40, ["doubt"])])  # 2 sqrt(1/2) = 1.414
+def test_the_noise_floor_of_a_contrast_is_its_own(margin, severities):
+    study = make_factorial(margin=margin).to_json()
+    found = list(find_noise_floor(study, {"floor_sd": 1.0, "n_seeds": 5}))
+    assert [finding.severity for finding in found] == severities
+    assert all("gives a contrast (0.71 nats/token" in finding.message for finding in found)

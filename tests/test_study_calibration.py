@@ -1,15 +1,19 @@
 """The baseline against itself: what is run, what is kept, what a study then knows of its noise."""
 
+import json
 import random
 import statistics
+from types import SimpleNamespace
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from paribus import lab
 from paribus.calibration import calibrate, read_null
+from paribus.cli import commands
 from paribus.data import Bytes, Text
-from paribus.errors import StudyError
+from paribus.errors import StoreError, StudyError
 from paribus.nn import LayerNorm, RMSNorm, llama
 from paribus.records import Record, Store, read_json, write_json
 from paribus.registration import register
@@ -126,3 +130,37 @@ def test_two_finished_pairs_are_too_few_for_a_floor_and_a_diverged_one_does_not_
         store.write_record(Record(made.run(BASELINE, seed).digest, seed, "done", {"val_loss": 3.0}))
         store.write_record(Record(trials["null"][seed].run.digest, seed, status, value))
     assert read_null(store, registration)["n_seeds"] == 3
+
+
+def test_a_report_of_a_store_without_a_registered_study_says_so(tmp_path):
+    Store.create(tmp_path)
+    with pytest.raises(StoreError, match=f"{tmp_path} holds no registered study yet"):
+        CliRunner().invoke(commands, ["report", str(tmp_path)], standalone_mode=False, catch_exceptions=False)
+
+
+def test_json_of_several_studies_asks_for_one_of_their_names(tmp_path):
+    store = Store.create(tmp_path)
+    for name, margin in (("one", 0.1), ("two", 0.2)):
+        made = plan(make_toy(margin=margin), Environment("data", "cpu", "2.13.0"))
+        register(store, name, made, {"title": "t", "digest": "d"}, "e")
+
+    def report(*arguments):
+        called = ["report", str(tmp_path), *arguments]
+        return CliRunner().invoke(commands, called, standalone_mode=False, catch_exceptions=False)
+
+    with pytest.raises(StoreError, match="holds 2 studies; name one for JSON: --study one, --study two"):
+        report("--format", "json")
+    assert json.loads(report("--format", "json", "--study", "two").output)["name"] == "two"
+    assert [report(*one).output.count("registration digest") for one in ((), ("--study", "one"))] == [2, 1]
+
+
+def test_a_plan_counts_no_runs_at_other_rates_where_an_optimizer_has_no_rate():
+    class HasNoRate:
+        def __init__(self, params, pace=0.1):
+            pass
+
+    toy = make_toy()
+    costs = {name: SimpleNamespace(flops={"training_flops_per_token": 1.0}) for name in toy.arms}
+    bare = toy.replace(training=toy.training.replace(optimizer=spec(HasNoRate)))
+    assert lab.Checked("toy", toy, {}, costs, ()).plan["rate_probe_runs"] == 4
+    assert lab.Checked("toy", bare, {}, costs, ()).plan["rate_probe_runs"] == 0

@@ -22,6 +22,7 @@ from paribus.errors import ParibusError
 REPOSITORY = Path(__file__).parents[1]
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 
+VENV = "python3 -m venv lab\n"
 # The walk's own environment finds the packages of the one that tests it, and nothing is fetched.
 SHARE_PACKAGES = f"""
 rm -rf lab/lib/python*/site-packages/setuptools*
@@ -55,8 +56,7 @@ def test_the_walk_from_pip_install_to_the_verdict_goes_as_written(tmp_path):
             (name,) = re.findall(r"`(\w+\.py)`", block.above)
             (tmp_path / name).write_text(block.text)
         elif block.kind == "sh":
-            script += f"echo '<<{number}>>'\n{block.text}"
-            script += SHARE_PACKAGES if "-m venv" in block.text else ""
+            script += f"echo '<<{number}>>'\n{block.text.replace(VENV, VENV + SHARE_PACKAGES)}"
         elif block.kind == "text":
             expected.append((number - 1, block.text))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -211,7 +211,9 @@ def report(store: str, study: str | None, form: str) -> None:
     names = lab.study_names(store)
     if form == "json" and not study and len(names) > 1:
         raise StoreError(f"{store} holds {len(names)} studies; name one for JSON: --study {', --study '.join(names)}")
-    for name in [study] if study else names or [None]:  # lab.report says what is wrong with a store that holds none
+    # lab.report says what is wrong with a store that holds no study.
+    wanted: list[str | None] = [study] if study else [*names] or [None]
+    for name in wanted:
         path = lab.report(store, form, name)
         click.echo(path if form == "html" else Path(path).read_text(), nl=form == "html")
 

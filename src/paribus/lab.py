@@ -235,7 +235,9 @@ class Checked:
             "tokens": tokens,
             "training_flops": pairs * flops,
             "tuning_runs": len(tuning.points) * tuning.seeds * len(per_seed) if tuning else 0,
-            "rate_probe_runs": 0 if tuning or arms_without_rates(self.study.arms) else len(self.study.rate_probe) * (1 + len(self.study.primary)),
+            "rate_probe_runs": 0
+            if tuning or arms_without_rates(self.study.arms)
+            else len(self.study.rate_probe) * (1 + len(self.study.primary)),
             "width_runs": len(WIDTHS) * self.study.min_seeds if self.study.width_response else 0,
         }
 

@@ -238,7 +238,9 @@ def read_json(path: Path, kind: type = dict) -> Any:
     except (ValueError, OSError) as error:
         raise StoreError(f"{path} is damaged ({error}); {_mend(path)}") from None
     if not isinstance(data, kind):
-        raise StoreError(f"{path} is damaged (it holds a {type(data).__name__}, expected {kind.__name__}); {_mend(path)}")
+        raise StoreError(
+            f"{path} is damaged (it holds a {type(data).__name__}, expected {kind.__name__}); {_mend(path)}"
+        )
     return data
 
 

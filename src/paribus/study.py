@@ -20,7 +20,6 @@ from paribus.tuning import Tuning, set_hyperparameters
 
 BASELINE = "baseline"
 MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
-_LONGEST_NAME = 120  # of a treatment, in characters; it heads the columns of tables
 _NOWHERE = -1  # a width that no model has
 _RATE_PROBE = (0.5, 2.0)
 
@@ -78,9 +77,13 @@ class Training:
         if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
             raise StudyError(f"clip must be positive or None, got {self.clip}")
         if not isinstance(self.optimizer, Spec):
-            raise StudyError(f"optimizer must be a spec, got {shorten(self.optimizer)}; write spec(torch.optim.AdamW, lr=...)")
+            raise StudyError(
+                f"optimizer must be a spec, got {shorten(self.optimizer)}; write spec(torch.optim.AdamW, lr=...)"
+            )
         if not isinstance(self.schedule, Spec | None):
-            raise StudyError(f"schedule must be a spec, got {shorten(self.schedule)}; write spec(paribus.training.Linear)")
+            raise StudyError(
+                f"schedule must be a spec, got {shorten(self.schedule)}; write spec(paribus.training.Linear)"
+            )
 
     @property
     def steps(self) -> int:
@@ -239,7 +242,9 @@ class Study:
             if isinstance(value, str):
                 raise StudyError(f"{name!r} must be a tuple of strings; write ({value!r},)")
         if not isinstance(self.data, Spec):
-            raise StudyError(f"data must be a spec, got {shorten(self.data)}; write spec(paribus.data.Text, source=...)")
+            raise StudyError(
+                f"data must be a spec, got {shorten(self.data)}; write spec(paribus.data.Text, source=...)"
+            )
         if not isinstance(self.training, Training):
             raise StudyError(f"training must be a Training, got {shorten(self.training)}")
         arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in self.treatments.items()}
@@ -250,8 +255,6 @@ class Study:
                 raise StudyError(f"a treatment's name is a str, got {name!r}; write {str(name)!r}")
             if not name.strip() or name == BASELINE or not name.isprintable():
                 raise StudyError(f"a treatment cannot be called {name!r}")
-            if len(name) > _LONGEST_NAME:
-                raise StudyError(f"a treatment's name has at most {_LONGEST_NAME} characters, {name[:20]!r}... has {len(name)}")
             if not isinstance(arm.model, Spec):
                 raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {shorten(arm.model)}")
             if not isinstance(arm.training, Training | None):

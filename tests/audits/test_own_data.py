@@ -51,7 +51,10 @@ def test_random_documents_share_no_passage():
 
 def test_documents_too_short_for_a_passage_are_said_to_be():
     (found,) = leaks(draw(50, 6), draw(10, 6, seed=1))
-    assert found.message == "0 of the validation documents are as long as a passage of 17 tokens: passages were not compared"
+    assert (
+        found.message
+        == "0 of the validation documents are as long as a passage of 17 tokens: passages were not compared"
+    )
 
 
 def test_one_long_copy_among_ten_documents_is_invalid_and_one_among_two_hundred_is_doubted():

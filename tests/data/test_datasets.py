@@ -132,7 +132,10 @@ def test_documents_held_back_for_confirmation_are_a_side_where_the_class_says_so
         ({"train": [[True, False]]}, "holds bool, expected whole numbers"),
         ({"train": [["a", "b"]]}, "holds <U1, expected whole numbers"),
         ({"train": [np.zeros((2, 3), dtype=int)]}, r"has shape \(2, 3\), expected one dimension"),
-        ({"train": ["37293"]}, r"document 0 of .* is the str '37293', expected token ids; paribus.data.Text reads text"),
+        (
+            {"train": ["37293"]},
+            r"document 0 of .* is the str '37293', expected token ids; paribus.data.Text reads text",
+        ),
         ({"train": [[1, 2], None]}, "document 1 of .* is None, expected a list or an array of token ids"),
         ({"train": [37]}, "document 0 of .* is the int 37, expected a list"),
         ({"train": [[1, 2], [3]]}, "document 1 .* has 1 tokens, expected at least 2"),

@@ -1,4 +1,5 @@
 import email
+import inspect
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,18 @@ from paribus.records import Store
 from paribus.registration import read_records, read_registration
 
 
-@pytest.fixture(scope="module")
-def record(home, tmp_path_factory):
-    """The first record of a run of ten steps of an arm with two blocks."""
+class FailsLate(torch.optim.SGD):
+    taken = 0
+
+    def step(self, closure=None):
+        self.taken += 1
+        if self.taken > 5:
+            raise RuntimeError("no more steps")
+        return super().step(closure)
+
+
+def run_study(folder, optimizer):
+    """The result of ten steps of an arm with two blocks, and its store."""
     baseline = pb.nn.llama(d_model=16, n_layers=2, n_heads=2)
     study = pb.Study(
         question="What does a worker write?",
@@ -26,15 +36,29 @@ def record(home, tmp_path_factory):
             seq_len=24,
             evaluations=1,
             evaluation_tokens=96,
-            optimizer=pb.spec(torch.optim.AdamW, lr=0.01),
+            optimizer=optimizer,
         ),
         margin=0.1,
         min_seeds=2,
         max_seeds=2,
     )
-    store = Store(tmp_path_factory.mktemp("worker") / "store")
-    name = lab.run(study, store=store.folder, executor="inline").name
-    return read_records(store, read_registration(store, name))["idea"][0]
+    store = Store(folder / "store")
+    return lab.run(study, store=store.folder, executor="inline"), store
+
+
+@pytest.fixture(scope="module")
+def record(home, tmp_path_factory):
+    result, store = run_study(tmp_path_factory.mktemp("worker"), pb.spec(torch.optim.AdamW, lr=0.01))
+    return read_records(store, read_registration(store, result.name))["idea"][0]
+
+
+def test_a_run_that_fails_in_code_of_the_users_own_names_the_line_in_its_record_and_its_report(home, tmp_path):
+    result, store = run_study(tmp_path, pb.spec(FailsLate, lr=0.1))
+    line = inspect.getsourcelines(FailsLate.step)[1] + 3
+    error = result.report["failed_runs"][0]["error"]
+    told = f"RuntimeError: no more steps (test_worker.py:{line} in step)"
+    assert error.splitlines()[0] == error.splitlines()[-1] == told
+    assert told in (store.study_folder(result.name) / "report.md").read_text()
 
 
 def test_every_part_in_a_slot_is_measured_after_the_last_step(record):

@@ -40,14 +40,16 @@ def test_the_method_is_told_in_the_three_sentences_of_the_verdict_file():
         "of 95 %, so that looking eight times is wrong at most 5 % of the time. We stop when it lies on one side of "
         "zero (better / worse), when a 97.3 % interval lies inside the margin (equivalent), or when ten pairs are "
         "used up or a verdict has become unlikely (undecided, with the seeds that would settle it). Where it "
-        "lies on one side of zero and inside the margin too, the verdict is equivalent: a real but negligible gain or loss."
+        "lies on one side of zero and inside the margin too, the verdict is equivalent: a real but negligible gain or "
+        "loss."
     )
 
 
 def test_a_single_look_at_a_single_treatment_needs_no_other_level():
     text = describe_method(Rule(margin=0.02, n_min=3, n_max=3))
     assert text.startswith(
-        "After the 3rd seed pair we draw an ordinary paired-t interval at 95 %, which is wrong at most 5 % of the time. "
+        "After the 3rd seed pair we draw an ordinary paired-t interval at 95 %, which is wrong at most 5 % of the "
+        "time. "
     )
     # Bonferroni's 1 - 0.05 / 2 for two treatments
     two = describe_method(Rule(margin=0.02, n_min=3, n_max=3, n_primary=2))

@@ -8,7 +8,9 @@ from paribus.records import Record
 
 
 def summarize(*values):
-    return summarize_arm([Record(str(i), i, "done", metrics={"x": value}) for i, value in enumerate(values)])["metrics"]["x"]
+    return summarize_arm([Record(str(i), i, "done", metrics={"x": value}) for i, value in enumerate(values)])[
+        "metrics"
+    ]["x"]
 
 
 def test_the_spread_of_an_arm_is_the_standard_deviation_over_its_seeds():

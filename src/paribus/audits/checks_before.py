@@ -220,8 +220,8 @@ BEFORE = (
         "rate probe",
         "before",
         ("note",),
-        "An optimizer without an argument `lr` (or `..._lr`) in a study that is not tuned: no pair is trained at another "
-        "learning rate.",
+        "An optimizer without an argument `lr` (or `..._lr`) in a study that is not tuned: no pair is trained at "
+        "another learning rate.",
         "A rate that another argument sets as well.",
         "none",
     ),

@@ -69,8 +69,7 @@ def _divergences(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
         yield Finding(
             check="seeds",
             severity="note",
-            message=f"{len(diverged)} of {write_count(len(runs), 'run')} of {arm!r} diverged "
-            f"({_listed(diverged)})",
+            message=f"{len(diverged)} of {write_count(len(runs), 'run')} of {arm!r} diverged ({_listed(diverged)})",
             arm=arm,
             evidence={"diverged": diverged, "runs": len(runs)},
             remedy="a diverged run is a result; at a lower learning rate it would be another study",

@@ -70,8 +70,9 @@ def _shared_passages(
     return Finding(
         check="train/validation overlap",
         severity=severity,
-        message=said if found["ngrams"] else f"0 of the {side} documents are as long as a passage of {length}: "
-        "passages were not compared",
+        message=said
+        if found["ngrams"]
+        else f"0 of the {side} documents are as long as a passage of {length}: passages were not compared",
         evidence={**evidence, "doubt_above": HIGH, "invalid_above": HOPELESS},
         remedy="" if severity == "note" else "split by document, near duplicates on one side; never split windows",
     )

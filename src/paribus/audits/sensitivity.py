@@ -231,7 +231,9 @@ def _rate_finding(
     crossed = _crossed(comparison, differences, study["margin"])
     if crossed and not turned:
         side, claim = ("outside", "stays in") if kind == "equivalent" else ("within", "exceeds")
-        said += f"; at {' and '.join(crossed)} it lies {side} the margin of {study['margin']:.3g} that the verdict {claim}"
+        said += (
+            f"; at {' and '.join(crossed)} it lies {side} the margin of {study['margin']:.3g} that the verdict {claim}"
+        )
     return Finding(
         check="learning rate",
         severity="doubt" if turned else "note",
@@ -253,6 +255,7 @@ def _rate_finding(
 def _crossed(comparison: Comparison, differences: Mapping[str, float], margin: float) -> list[str]:
     """Where a pair lies on another side of the margin than the verdict says, by chance or not."""
     verdict = decide(comparison)
+    assert verdict and comparison.mean is not None  # the runs at other rates come after the verdict
     if verdict.kind == "equivalent":
         return [where for where, difference in differences.items() if abs(difference) > margin]
     if verdict.qualifier != "by more than the margin":

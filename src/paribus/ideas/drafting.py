@@ -144,7 +144,8 @@ def _ask_elsewhere(examination: Examination, name: str, margin: float | None) ->
         field, by = f"metric={idea.name}", f"by {idea.name}"
     else:
         field, by = f"data={_call(idea.name, examination.arguments)}", f"on {idea.name}"
-    said = f"    margin={margin},\n" if margin is not None else f"    # margin: {other.margin:g}, from its own corpus\n"
+    kept = f"    # margin: {other.margin:g} {other.metric.unit}, that of `{name}` on its own data\n"
+    said = kept if margin is None else f"    margin={margin},\n"
     question = other.question.removesuffix("?").replace('"', "'")
     return f'''"""{question}, {by}? Written by `paribus try {idea.reference}`.
 

@@ -220,13 +220,13 @@ def _count_false_verdicts(small: Mapping[str, Any] | None) -> tuple[str, ...]:
     if not small:
         return ()
     said = [
-        f"{small[key]['false_at_zero']} of {small[key]['nulls']} with {words} were called better or worse (by chance up "
-        f"to {small[key]['allowed']})"
+        f"{small[key]['false_at_zero']} of {small[key]['nulls']} with {words} were called better or worse (by chance "
+        f"up to {small[key]['allowed']})"
         for key, words in (("nudged_copies", "its nudged copy"), ("other_seeds", "itself on other seeds"))
     ]
     return (
-        f"Counted in small comparisons of the baseline, {small['pairs_each']} pairs of {small['tokens']:,} tokens each, "
-        f"at margin 0: {' and '.join(said)}.",
+        f"Counted in small comparisons of the baseline, {small['pairs_each']} pairs of {small['tokens']:,} tokens "
+        f"each, at margin 0: {' and '.join(said)}.",
     )
 
 
