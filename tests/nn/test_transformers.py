@@ -190,3 +190,17 @@ def test_a_block_with_one_norm_is_filled_and_one_without_is_refused_with_what_wo
 def test_arguments_that_a_recipe_would_drop_or_cannot_use_are_refused(recipe, arguments, said):
     with pytest.raises(SpecError, match=said):
         recipe(**{"d_model": 24, "n_layers": 2, "n_heads": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"n_heads": "2"}, "n_heads must be a whole number, got '2'"),
+        ({"d_model": 32.0}, "d_model must be a whole number, got 32.0"),
+        ({"n_layers": True}, "n_layers must be a whole number, got True"),
+        ({"n_heads": 0}, "n_heads must be at least 1, got 0"),
+    ],
+)
+def test_a_recipe_names_the_size_that_is_no_count(sizes, said):
+    with pytest.raises(SpecError, match=said):
+        pn.llama(**{"d_model": 32, "n_layers": 1, "n_heads": 2, **sizes})
