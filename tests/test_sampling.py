@@ -228,7 +228,7 @@ def test_a_study_that_is_not_there_is_refused_by_name(place):
 def test_a_class_of_a_file_is_not_imported_from_the_store(place):
     with pytest.raises(
         StudyError,
-        match=r"uses study_writers:Norm, study_writers:ByLength, which are no part of paribus; .*--file STUDY.py",
+        match=r"uses study_writers:Norm, study_writers:ByLength, which paribus does not have; .*--file STUDY.py",
     ):
         pb.sample(place / "store")
     assert pb.sample(place / "store", arms=["baseline", "hyper"], n_tokens=2).exit_code == 0, "these need no file"

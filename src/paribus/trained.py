@@ -119,7 +119,7 @@ def _require_known(title: str, specs: Sequence[Any], given: Sequence[Study]) -> 
     own = [found for found in named if found.partition(":")[0].partition(".")[0] not in _OURS]
     offered = {found for study in given for found in _references(study.to_json())}
     if missing := [found for found in own if found not in offered]:
-        why = "which the study that was given does not name" if given else "which are no part of paribus"
+        why = "which the study that was given does not name" if given else "which paribus does not have"
         raise StudyError(
             f"study {title!r} uses {', '.join(missing)}, {why}; nothing is imported from a store: name the study file "
             "that has them (--file STUDY.py)"
