@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from paribus.display import LiveTable, PlainLines
+from paribus.display import LiveTable, PlainLines, wrap_sentences
 
 STARTED = {"event": "started", "digest": "d", "arm": "a treatment with a rather long name", "seed": 3, "steps": 300}
 LINE = {"step": 120, "loss": 4.2111, "measured": {"tokens_per_second": 15432.1}}
@@ -55,3 +55,12 @@ def test_plain_lines_say_each_thing_once():
         "a treatment with a rather long name: 3 pairs, +0.0003 [-0.0289, +0.0295]",
         "a treatment with a rather long name seed 3: diverged",
     ]
+
+
+def test_sentences_are_folded_between_words_and_rows_of_a_table_are_not():
+    row = "baseline   431,424   431,424   1,344   1,007,616   3,022,848"
+    sentence = "RMSNorm is equivalent to the baseline: validation loss lower by 0.001 nats/token"
+    folded = wrap_sentences(f"{sentence}\n\n{row}", 40).splitlines()
+    assert folded[-1] == row
+    assert " ".join(folded[:-2]) == sentence
+    assert max(map(len, folded[:-1])) < 40

@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Rooms by floor; rooms of floor 2 and of floor 3 are blind to each other.
 FLOORS = {
     "errors": 0, "specs": 0, "streams": 0,
-    "metrics": 1, "markup": 1, "contrasts": 1, "study": 1, "factorials": 1, "tuning": 1, "offers": 1, "fields": 1, "study_files": 1, "runs": 1, "records": 1,
+    "metrics": 1, "markup": 1, "contrasts": 1, "study": 1, "factorials": 1, "tuning": 1, "offers": 1, "fields": 1, "study_files": 1, "runs": 1, "typed": 1, "records": 1,
     "nn": 2, "data": 2, "training": 2, "judgement": 2,
     "execution": 3, "audits": 3, "reports": 3,
     "bench": 4, "registration": 4, "campaign": 4, "trials": 4, "search": 4, "calibration": 4,

@@ -43,7 +43,7 @@ def call(*arguments):
 def test_check_of_a_class_ends_with_1_where_a_check_fails():
     passed, failed = call("check", "tried.py:HalfNorm"), call("check", "tried.py:Peeking")
     assert (passed.return_value, failed.return_value) == (0, 1)
-    assert "HalfNorm as norm: 9 of 9 checks passed" in passed.stdout
+    assert "HalfNorm as norm: 10 of 10 checks passed" in passed.stdout
     assert "FAIL  is causal" in failed.stdout
 
 
@@ -59,12 +59,21 @@ def test_try_writes_the_study_file_and_stops_there_when_asked(here):
     assert not (here / "paribus-store").exists()
 
 
+def test_what_was_written_is_said_as_json_too():
+    said = json.loads(call("try", "tried.py:HalfNorm", "--write", "--json").stdout)
+    assert (said["study_file"], said["examination"]["slot"]) == ("try_half_norm.py", "norm")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["check", "tried.py:HalfNorm", "--scale", "paper"], "--scale and --data are a study's"),
         (["check", "norm", "--slot", "norm"], "--slot and --set are for one class"),
         (["try", "tried.py:HalfNorm", "--set", "share"], "expected name=value, got 'share'"),
+        (["try", "tried.py:HalfNorm", "--set", "share="], "expected name=value, got 'share='"),
+        (["try", "tried.py:HalfNorm", "--set", "share=1", "--set", "share=2"], "share is set twice"),
+        (["try", "tried.py:HalfNorm", "--set", "share=false"], "share=false: did you mean share=False?"),
+        (["try", "tried.py:HalfNorm", "--write", "--store", "x"], "--write runs nothing: --store does not go with it"),
     ],
 )
 def test_options_that_do_not_go_together_are_said(arguments, said):

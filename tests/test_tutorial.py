@@ -1,8 +1,8 @@
 """A newcomer's walk through docs/tutorial.md, word for word, and the ten mistakes they are most likely to make.
 
-The ten: a file misspelled; a class misspelled; no class named; an argument that the slot does not give; ``super()``
-forgotten; ``return`` forgotten; a width written into the class; a tuple returned; tokens that see the future; a mean
-over the batch.
+The ten: a file misspelled; a class misspelled; layers in a plain list; an argument that the slot does not give;
+``super()`` forgotten; ``return`` forgotten; a width written into the class; a tuple returned; tokens that see the
+future; a mean over the batch.
 """
 
 import os
@@ -86,13 +86,17 @@ class Mine(nn.Module):
     def forward(self, x):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.gain
 """
-PEEK = "        return self.gain * (x + x.flip(1))"
+PEEK = "        return self.gain * x.flip(1)"
 BATCH = "        return self.gain * x / x.std(0, keepdim=True)"
 
 MISTAKES = {
     "a file misspelled": ("mnie.py:Mine", PART, r"no file mnie\.py; did you mean mine\.py\?"),
     "a class misspelled": ("mine.py:Mnie", PART, "has no 'Mnie'; did you mean 'Mine'"),
-    "no class named": ("mine.py", PART, r"names no class; write file\.py:Class.*; it defines Mine"),
+    "layers in a plain list": (
+        "mine.py:Mine",
+        PART.replace("self.gain = nn", "self.layers = [nn.Linear(dim, dim)]\n        self.gain = nn"),
+        r"registers its weights: layers holds weights that torch does not see; use nn\.ModuleList",
+    ),
     "an argument that the slot does not give": (
         "mine.py:Mine",
         PART.replace("dim)", "dim, hidden)", 1),

@@ -9,12 +9,14 @@ import ast
 import contextlib
 import json
 import os
+import shutil
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from paribus.errors import ParibusError, StoreError
 from paribus.records import DEFAULT_STORE
@@ -33,9 +35,13 @@ def _read_settings(context: click.Context, option: click.Parameter, given: tuple
     """``hidden=64`` to {"hidden": 64}: Python's numbers, strings and tuples; any other text is a string."""
     settings: dict[str, Any] = {}
     for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
+        name, _, value = text.partition("=")
+        if not value or not name.isidentifier():
             raise click.BadParameter(f"expected name=value, got {text!r}", context, option)
+        if name in settings:
+            raise click.BadParameter(f"{name} is set twice", context, option)
+        if value.title() in ("True", "False", "None") and value != value.title():
+            raise click.BadParameter(f"{text}: did you mean {name}={value.title()}?", context, option)
         try:
             settings[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -125,7 +131,7 @@ def check(
 
     with contextlib.redirect_stdout(sys.stderr):  # what a user's part prints is no data
         checked = lab.check(study, scale=scale, data=data)
-    _print_json(checked.to_json()) if as_json else click.echo(check_text(checked))
+    _print_json(checked.to_json()) if as_json else _print_text(check_text(checked))
     return INVALID if checked.is_invalid else 0
 
 
@@ -166,7 +172,9 @@ def run(study: str, as_json: bool, null: bool, comparisons: int | None, **option
 @DEVICE_OPTION
 @DEVICES_OPTION
 @JSON_OPTION
+@click.pass_context
 def try_class(
+    context: click.Context,
     reference: str,
     slot: str | None,
     arguments: dict[str, Any],
@@ -177,15 +185,25 @@ def try_class(
 ) -> int:
     """Ask about one class of yours: examine it, write a study file beside it, run that study."""
     from paribus.ideas import draft, examine
-    from paribus.ideas.screen import failures_text, summary_text
+    from paribus.ideas.screen import examination_text
 
+    running = ("store", "executor", "device", "devices")
+    given = [name for name in running if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if write and given:
+        raise click.UsageError(f"--write runs nothing: --{given[0]} does not go with it")
     with contextlib.redirect_stdout(sys.stderr):  # what a user's part prints is no data
         examination = examine(reference, slot, arguments)
         path = draft(examination, baseline, margin)
-    click.echo("\n".join([summary_text(examination), *failures_text(examination)]), err=True)
     shown = os.path.relpath(path)
-    click.echo(f"study file: {shown}", err=not write)
-    return 0 if write else _run(shown, **options)
+    click.echo(examination_text(examination, passed=False), err=True)
+    if not write:
+        click.echo(f"study file: {shown}", err=True)
+        return _run(shown, **options)
+    if options["as_json"]:
+        _print_json({"study_file": shown, "examination": examination.to_json()})
+    else:
+        click.echo(f"study file: {shown}")
+    return 0
 
 
 @commands.command()
@@ -197,7 +215,7 @@ def status(store: str, as_json: bool) -> None:
     from paribus.display import status_text
 
     state = lab.status(store)
-    _print_json(state) if as_json else click.echo(status_text(state))
+    _print_json(state) if as_json else _print_text(status_text(state))
 
 
 @commands.command()
@@ -268,7 +286,7 @@ def _run(study: str, as_json: bool, **options: Any) -> int:
     if as_json:
         _print_json(result.report)
         return result.exit_code
-    click.echo(result_text(result))
+    _print_text(result_text(result))
     if any(verdict.kind == "better" for verdict in result.verdicts.values()) and not options.get("confirm"):
         click.echo(f"better once: `paribus run {study} --confirm` asks again, on fresh seeds and held-back documents")
     return result.exit_code
@@ -292,7 +310,7 @@ def _run_null(study: str, as_json: bool, comparisons: int | None, confirm: bool,
 
     with contextlib.redirect_stdout(sys.stderr), progress() as observe:
         calibrated = calibrate(study, comparisons=comparisons, observe=observe, **options)
-    _print_json(calibrated.data) if as_json else click.echo(null_text(calibrated))
+    _print_json(calibrated.data) if as_json else _print_text(null_text(calibrated))
     return 0
 
 
@@ -302,6 +320,13 @@ def _without_faults(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if row["error"]:
             click.echo(row["error"], err=True)
     return [row for row in rows if not row["error"]]
+
+
+def _print_text(text: str) -> None:
+    """Sentences are wrapped where a person reads them; a pipe gets them whole, one a line."""
+    from paribus.display import wrap_sentences
+
+    click.echo(wrap_sentences(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
 
 
 def _print_json(data: Any) -> None:

@@ -149,6 +149,16 @@ def difference_text(row: Mapping[str, Any]) -> str:
     return f"{row['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
+def wrap_sentences(text: str, width: int) -> str:
+    """``text`` with its long lines folded between words; a row of a table, which has runs of spaces, stays as it is."""
+    lines = []
+    for line in text.splitlines():
+        is_row = "  " in line.strip()
+        folded = textwrap.wrap(line, width - 1, break_long_words=False, break_on_hyphens=False)
+        lines += [line] if is_row or len(line) < width else folded
+    return "\n".join(lines)
+
+
 def result_text(result: Any) -> str:
     """A ``lab.Result``: the question, a sentence per contrast and treatment, findings, and where the report is."""
     report = result.report
@@ -194,7 +204,7 @@ def null_text(calibrated: Any) -> str:
     lines += ["", *(line for sentence in null["sentences"] for line in textwrap.wrap(sentence, _WIDTH))]
     for name, noise in calibrated.data.get("contrasts", {}).items():
         lines += textwrap.wrap(
-            f"All this is of a pair. The contrast {name!r} has {noise:.2g} times its sd, where the arms share no noise.",
+            f"All this is of a pair. Where arms share no noise, the contrast {name!r} has {noise:.2g} times its sd.",
             _WIDTH,
         )
     if calibrated.data["tunes"]:

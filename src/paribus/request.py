@@ -43,8 +43,7 @@ def read_request(
     if isinstance(study, Study):
         if scale is not None:
             raise StudyError(f"a Study object has no scales, got scale {scale!r}; scales belong to a study file")
-        wanted, file = study, None
-        name = re.sub(r"[^a-z0-9]+", "-", study.question.lower()).strip("-")[:40] or "study"
+        wanted, file, name = study, None, name_after(study.question)
     else:
         found = read_study(study)
         # A worker finds the classes of a plug-in by their modules' names.
@@ -69,6 +68,11 @@ def read_request(
     if confirm:
         wanted, name = _confirmation(wanted), f"{name}-confirm"
     return Request(name, wanted, file, tuple(findings))
+
+
+def name_after(question: str) -> str:
+    """The name of a study that no file has named."""
+    return re.sub(r"[^a-z0-9]+", "-", question.lower()).strip("-")[:40] or "study"
 
 
 def _confirmation(study: Study) -> Study:

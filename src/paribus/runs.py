@@ -5,27 +5,22 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import inspect
 import json
-import linecache
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any
 
-from paribus.errors import SpecError
 from paribus.metrics import Metric
 from paribus.specs import Spec, reference
 from paribus.study import Arm, Study
+from paribus.typed import digest_source, follow_typed
 
 # The files of paribus whose source can change what a run computes.
 _KNOWN = {"paribus", "torch", "builtins"}  # covered by their own source, or by the version of PyTorch
-_TYPED = (bool, int, float, str, bytes, tuple, list, dict, type(None))  # told apart by their repr
 _OWN_SOURCE = ("specs.py", "streams.py", "nn", "data", "training", "execution/worker.py")
 
 
@@ -138,11 +133,11 @@ def identify_metric(metric: Metric) -> dict[str, Any]:
 def _identify_things(things: Sequence[Any]) -> dict[str, Any]:
     """The user's source behind classes and functions, and the versions of packages they come from."""
     nowhere = [t for t in things if _top(t) not in _KNOWN and not (_file_of(t.__module__) or _file_of(_top(t)))]
-    typed, imported = _follow_typed({reference(thing): thing for thing in nowhere})
+    typed, imported = follow_typed({reference(thing): thing for thing in nowhere})
     files = _user_files({thing.__module__ for thing in things} | imported)
     return {
         "user_source": {
-            **{f"{f.parent.name}/{f.name}": _digest_source(f.read_text()) for f in sorted(files)},
+            **{f"{f.parent.name}/{f.name}": digest_source(f.read_text()) for f in sorted(files)},
             **typed,
         },
         "installed": {top: _version_of(top) for top in sorted({_top(thing) for thing in things} - _KNOWN)},
@@ -230,67 +225,3 @@ def _version_of(top: str) -> str:
 def _version_of_distribution(top: str) -> str:
     """What the installed package that ``top`` belongs to says of itself, for modules that do not say."""
     return ", ".join(sorted({version(name) for name in packages_distributions().get(top, ())}))
-
-
-def _follow_typed(things: dict[str, Any]) -> tuple[dict[str, str], set[str]]:
-    """Digests of what was typed in a notebook, by name, of what it names there in turn; and the modules it names."""
-    typed: dict[str, str] = {}
-    modules: set[str] = set()
-    todo = list(things.items())
-    while todo:
-        name, thing = todo.pop()
-        if name in typed:
-            continue
-        if not hasattr(thing, "__qualname__"):
-            typed[name] = hashlib.sha256(repr(thing).encode()).hexdigest()
-            continue
-        source, home = _source_of(thing), thing.__module__
-        typed[name] = _digest_source(source)
-        around = vars(sys.modules[home])
-        used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)} & around.keys()
-        for other in sorted(used):
-            value = around[other]
-            if isinstance(value, ModuleType):
-                modules.add(value.__name__)
-            elif getattr(value, "__module__", home) != home:
-                modules.add(value.__module__)
-            elif hasattr(value, "__qualname__") or (isinstance(value, _TYPED) and " at 0x" not in repr(value)):
-                todo.append((f"{home}:{other}", value))
-    return typed, modules
-
-
-def _source_of(thing: Any) -> str:
-    try:
-        return textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError):
-        if (source := _source_in_cell(thing)) is not None:
-            return source
-        raise SpecError(
-            f"the source of {reference(thing)} cannot be read, so a run of it would have no identity; "
-            "put it into a .py file"
-        ) from None
-
-
-def _source_in_cell(cls: Any) -> str | None:
-    """The source of a class from the cell of a notebook where its methods stand; None for another class."""
-    codes = [member.__code__ for member in vars(cls).values() if isinstance(member, FunctionType)]
-    for code in codes:
-        lines = linecache.getlines(code.co_filename)
-        for node in ast.walk(ast.parse("".join(lines))):
-            if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
-                continue
-            if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):
-                return textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno]))
-    return None
-
-
-def _digest_source(source: str) -> str:
-    """Over the syntax tree, so that comments and the ``study`` itself may change without a new run."""
-    tree = ast.parse(source)
-    tree.body = [node for node in tree.body if not _assigns_study(node)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _assigns_study(node: ast.stmt) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return any(isinstance(target, ast.Name) and target.id in ("study", "scales") for target in targets)

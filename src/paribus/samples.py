@@ -8,8 +8,11 @@ from typing import Any
 
 from paribus.records import FORMAT
 
-TOLERANCE = 1e-6
-"""How far a logit may move between two ways to decode, computed in float64; rounding moves it by 1e-12 or so."""
+TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""How far a logit may move between two ways to decode, as a share of the largest logit.
+
+By the coarsest type that a model computes in; its rounding alone is 2e-16, 1e-7, 1e-3 or 8e-3 of a number.
+"""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class DecodingCheck:
-    """Largest difference of logits, in float64, from those of one pass over a whole held-out sequence.
+    """Largest difference of logits from those of one pass over a whole held-out sequence.
 
     Args:
         n_tokens: tokens of the sequence.
@@ -36,7 +39,8 @@ class DecodingCheck:
         by_prefixes: over all places of all beginnings; None where a logit was not finite, or the check not possible.
         by_steps: where mixers take one token after the other through ``step()``; None where no mixer can, or as above.
         steppers: mixers that have ``step()``.
-        allowed: TOLERANCE.
+        largest_logit: of that pass, without its sign; None where it was not finite, or the check not possible.
+        precision: the coarsest type that the model computed in, a key of TOLERANCES.
         trouble: why the check was not possible.
     """
 
@@ -45,13 +49,23 @@ class DecodingCheck:
     by_prefixes: float | None
     by_steps: float | None
     steppers: int
-    allowed: float = TOLERANCE
+    largest_logit: float | None = 1.0
+    precision: str = "float64"
     trouble: str = ""
+
+    @property
+    def allowed(self) -> float:
+        """How far a logit may move."""
+        return TOLERANCES[self.precision] * (self.largest_logit or 0.0)
 
     @property
     def passed(self) -> bool:
         measured = [self.by_prefixes, *([self.by_steps] if self.steppers else [])]
         return all(distance is not None and distance <= self.allowed for distance in measured)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {**asdict(self), "allowed": self.allowed, "passed": self.passed}
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,6 @@ class Samples:
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
         arms = {
-            name: {**asdict(arm), "decoding": {**asdict(arm.decoding), "passed": arm.decoding.passed}}
-            for name, arm in self.arms.items()
+            name: {**asdict(arm), "decoding": arm.decoding.to_json()} for name, arm in self.arms.items()
         }
         return {"format": FORMAT, **asdict(self), "n_slid": self.n_slid, "arms": arms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import math
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paribus.errors import DataError, PartError, StoreError, StudyError
 from paribus.records import DEFAULT_STORE, Store
 from paribus.registration import read_registration
-from paribus.samples import ArmSamples, DecodingCheck, Passage, Samples
+from paribus.samples import TOLERANCES, ArmSamples, DecodingCheck, Passage, Samples
 from paribus.streams import derive
 from paribus.study import BASELINE, Study
 from paribus.study_files import read_study
@@ -45,7 +46,7 @@ def sample(
 ) -> Samples:
     """Let the runs of a registered study's first seed go on from one prompt, and check how they decode; trains nothing.
 
-    On the CPU, in float32, the check in float64. Every arm reads the last ``seq_len`` tokens: beyond that the window
+    On the CPU, in float32, the check in float64 where the parts can. Every arm reads the last ``seq_len`` tokens: beyond that the window
     slides. All arms draw from equal streams of random numbers.
 
     Args:
@@ -217,18 +218,41 @@ def _score(arm: TrainedArm, model: nn.Module, ids: Sequence[int], start: int) ->
 
 
 def _check_decoding(model: nn.Module, ids: Sequence[int]) -> DecodingCheck:
+    """In float64; in float32 where that fails, as with a part that mixes both."""
     from paribus.nn.precision import float64_arithmetic
+
+    try:
+        with float64_arithmetic():
+            return _measure(copy.deepcopy(model).double(), ids)
+    except Exception:  # whatever a part raises in float64; what it raises in float32 too is told
+        pass
+    try:
+        return _measure(model, ids)
+    except Exception as error:  # a part that takes not every length: what cannot be checked has failed
+        steppers = len(_find_steppers(model))
+        return DecodingCheck(len(ids), 0, None, None, steppers, None, trouble=f"{type(error).__name__}: {error}")
+
+
+def _measure(model: nn.Module, ids: Sequence[int]) -> DecodingCheck:
+    from paribus.nn.precision import watch_precision
     from paribus.training.generation import measure_decoding
 
-    steppers = [part for part in model.modules() if _takes_steps(part)]
-    try:
-        with _fixed_noise(0), float64_arithmetic():
-            found = measure_decoding(model.double(), _row(ids), steppers)
-    except Exception as error:  # a part that takes no float64, or not every length: what cannot be checked has failed
-        return DecodingCheck(len(ids), 0, None, None, len(steppers), trouble=f"{type(error).__name__}: {error}")
+    steppers = _find_steppers(model)
+    with _fixed_noise(0), watch_precision() as computed_in:
+        found = measure_decoding(model, _row(ids), steppers)
     return DecodingCheck(
-        found.n_tokens, found.n_prefixes, _finite(found.by_prefixes), _finite(found.by_steps), len(steppers)
+        found.n_tokens,
+        found.n_prefixes,
+        _finite(found.by_prefixes),
+        _finite(found.by_steps),
+        len(steppers),
+        _finite(found.largest_logit),
+        max((name if name in TOLERANCES else "bfloat16" for name in computed_in), key=lambda name: TOLERANCES[name]),
     )
+
+
+def _find_steppers(model: nn.Module) -> list[nn.Module]:
+    return [part for part in model.modules() if _takes_steps(part)]
 
 
 def _takes_steps(part: nn.Module) -> bool:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from rich.cells import cell_len, chop_cells
 
-from paribus.samples import ArmSamples, DecodingCheck, Passage, Samples
+from paribus.samples import TOLERANCES, ArmSamples, DecodingCheck, Passage, Samples
 
 WIDTH = 79
 SPACE = "\N{MIDDLE DOT}"  # stands for a space that would end a line
@@ -126,7 +126,8 @@ def _checks(samples: Samples) -> list[str]:
 
 
 def _check_text(check: DecodingCheck) -> str:
-    allowed = f"(at most {check.allowed:.0e} allowed, in float64)"
+    share = f"{TOLERANCES[check.precision]:.0e} of the largest logit"
+    allowed = f"(at most {check.allowed:.0e} allowed, {share}, as it was computed in {check.precision})"
     if check.trouble:
         return f"FAILED: whether it decodes as it was trained cannot be checked: {escape(check.trouble)}"
     ways = [f"{check.n_prefixes} growing prefixes move the logits by {_far(check.by_prefixes)}"]

@@ -16,6 +16,7 @@ from types import ModuleType
 
 from paribus.errors import ParibusError, StudyError
 from paribus.offers import STUDIES, Fault, Offer, import_offered, list_offers
+from paribus.specs import shorten
 from paribus.study import Study
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -100,12 +101,27 @@ def _scales(module: ModuleType, path: Path) -> dict[str, Study]:
     study = getattr(module, "study", None)
     if not isinstance(study, Study):
         others = [name for name, value in vars(module).items() if isinstance(value, Study)]
-        found = f"it has {others[0]!r}: call that `study`" if others else f"found {type(study).__name__}"
+        found = f"it has {others[0]!r}: call that `study`" if others else _what_else(module, path)
         raise StudyError(f"{path} defines no `study = paribus.Study(...)`; {found}")
     scales = getattr(module, "scales", {DEFAULT_SCALE: study})
     if not (isinstance(scales, dict) and scales and all(isinstance(s, Study) for s in scales.values())):
         raise StudyError(f"`scales` in {path} must be a dict from a name to a Study")
     return scales
+
+
+def _what_else(module: ModuleType, path: Path) -> str:
+    """What a file without a study has in its place."""
+    if hasattr(module, "study"):
+        return f"its `study` is the {type(module.study).__name__} {shorten(module.study)}"
+    classes = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
+    if not classes:
+        return "it defines no study and no class"
+    defined = f"it defines the class{'es' * (len(classes) > 1)} {', '.join(c.__name__ for c in classes)}"
+    torch = sys.modules.get("torch")  # a file that has a module of torch has imported it
+    parts = [c.__name__ for c in classes if torch and issubclass(c, torch.nn.Module)]
+    if not parts:
+        return defined
+    return f"{defined}. `paribus check {path}:{parts[0]}` examines a class, `paribus try {path}:{parts[0]}` studies it"
 
 
 def import_file(path: Path) -> ModuleType:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from paribus.errors import StoreError, StudyError
 from paribus.records import WEIGHTS, Store, read_json
 from paribus.registration import seeded
+from paribus.request import name_after
 from paribus.runs import source_identity
-from paribus.specs import Spec
+from paribus.specs import Spec, reference, resolve
 from paribus.study import Arm, Study, Training
+from paribus.study_files import offered_studies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +24,18 @@ if TYPE_CHECKING:
     from paribus.data import Corpus
 
 _OURS = ("paribus", "torch", "builtins")  # a worker knows these without a study file
+_HOMES = {
+    "data": ("paribus.data",),
+    "model": ("paribus.nn", "torch.nn", "torch._C._nn"),  # the last has what torch.nn.functional writes in C++
+    "optimizer": ("paribus.training", "torch.optim"),
+    "schedule": ("paribus.training", "torch.optim"),
+}
+_FITTING = {
+    "data": "a corpus or tokenizer that paribus.data offers",
+    "model": "a module of paribus.nn or torch.nn, or a function of paribus.nn or torch.nn.functional",
+    "optimizer": "an optimizer of paribus.training or torch.optim",
+    "schedule": "a schedule of paribus.training or torch.optim",
+}
 
 
 @dataclass(frozen=True)
@@ -72,13 +88,13 @@ def find_trained(
 ) -> dict[str, TrainedArm]:
     """The arms ``names`` of a registered study, with the weights of its first seed.
 
-    Classes that are no part of paribus or torch must be among those that the studies ``given`` name, which are in
-    this process already: a store names classes, and nothing is imported from it.
-    Raises StudyError for such a class, StoreError for a run without weights, saying why it has none.
+    A store names what is to be built, and may come from anywhere. So each class and function must be one that paribus
+    or torch has for its place, or one that the studies ``given``, which are in this process already, have there.
+    Raises StudyError for any other, StoreError for a run without weights, saying why it has none.
     """
     folders = _find_folders(place, registration, names)
     study = registration["study"]
-    _require_known(registration["name"], [study["data"], *(study["arms"][name] for name in names)], given)
+    _require_known(registration, names, given)
     return {
         name: TrainedArm(
             name,
@@ -114,22 +130,97 @@ def _why_none(place: Store, name: str, folder: Path) -> str:
     return ""
 
 
-def _require_known(title: str, specs: Sequence[Any], given: Sequence[Study]) -> None:
-    named = dict.fromkeys(found for each in specs for found in _references(each))
-    own = [found for found in named if found.partition(":")[0].partition(".")[0] not in _OURS]
-    offered = {found for study in given for found in _references(study.to_json())}
-    if missing := [found for found in own if found not in offered]:
-        why = "which the study that was given does not name" if given else "which paribus does not have"
+def _require_known(registration: Mapping[str, Any], names: Sequence[str], given: Sequence[Study]) -> None:
+    title = registration["name"]
+    offered = {found for study in given for found in _named(study.to_json(), study.arms)}
+    unknown = [found for found in dict.fromkeys(_named(registration["study"], names)) if found not in offered]
+    own = [name for _, name in unknown if name.partition(":")[0].partition(".")[0] not in _OURS]
+    if own:
+        why = "which the study that was given does not name in that place" if given else "which paribus does not have"
         raise StudyError(
-            f"study {title!r} uses {', '.join(missing)}, {why}; nothing is imported from a store: name the study file "
-            "that has them (--file STUDY.py)"
+            f"study {title!r} uses {', '.join(dict.fromkeys(own))}, {why}; nothing is imported from a store: name the "
+            f"study file that has them (--file {_study_file(registration, own)})"
         )
+    for place, name in unknown:
+        if not _fits(place, name):
+            raise StudyError(
+                f"study {title!r} has {name} as its {place}, which can only be {_FITTING.get(place, 'a plain value')}, "
+                "or what a study that is given has there; nothing else is built because a store names it"
+            )
+
+
+def _study_file(registration: Mapping[str, Any], missing: Sequence[str]) -> str:
+    """The file that defined the study, as far as its name or those of its classes tell."""
+    modules = [name.partition(":")[0] for name in missing]
+    if files := [module.removeprefix("study_") for module in modules if module.startswith("study_")]:
+        return f"{files[0]}.py"
+    name = registration["name"]
+    if name.startswith(name_after(registration["study"]["question"])):
+        return "STUDY.py"  # it was no file
+    name = re.sub(r"(-on-.*?)?(-confirm)?(-\d+)?$", "", name)
+    return name if name in offered_studies()[0] else f"{name}.py"
+
+
+def _named(study: Mapping[str, Any], arms: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Place and name of every class and function in the JSON of a study that its data and ``arms`` are built from."""
+    yield from (("data", name) for name in _references(study["data"]))
+    for arm in arms:
+        yield from (("model", name) for name in _references(study["arms"][arm]["model"]))
+        for field, value in study["arms"][arm]["training"].items():
+            yield from ((field, name) for name in _references(value))
 
 
 def _references(value: Any) -> Iterator[str]:
-    """The classes and functions that the JSON of specs names."""
-    if isinstance(value, Mapping):
-        yield from (value[key] for key in ("class", "reference") if isinstance(value.get(key), str))
-        yield from (found for item in value.values() for found in _references(item))
-    elif isinstance(value, list | tuple):
+    """What ``Spec.from_json`` would look up."""
+    if isinstance(value, list):
         yield from (found for item in value for found in _references(item))
+    elif isinstance(value, Mapping) and "reference" in value:
+        yield str(value["reference"])
+    elif isinstance(value, Mapping):
+        yield str(value.get("class"))
+        yield from (found for item in value.get("arguments", {}).values() for found in _references(item))
+
+
+def _fits(place: str, name: str) -> bool:
+    """Whether ``name`` is where its class or function is defined, and paribus or torch has it for that place.
+
+    Of other modules none is imported, and none is reached through a module that imports it.
+    Raises SpecError for a name that is not there.
+    """
+    module = name.partition(":")[0]
+    if not any(f"{module}.".startswith(f"{home}.") for home in _HOMES.get(place, ())):
+        return False
+    thing = resolve(name)
+    if not isinstance(thing, type | FunctionType | BuiltinFunctionType) or reference(thing) != name:
+        return False
+    if place == "model":
+        return _is_of_a_model(thing)
+    return isinstance(thing, type) and _is_of_a_recipe(place, thing)
+
+
+def _is_of_a_model(thing: Any) -> bool:
+    import torch
+
+    import paribus.nn
+
+    if _is_offered(paribus.nn, thing):
+        return True
+    if isinstance(thing, type):
+        return issubclass(thing, torch.nn.Module)
+    return getattr(torch.nn.functional, thing.__name__, None) is thing
+
+
+def _is_of_a_recipe(place: str, thing: type) -> bool:
+    import torch
+
+    import paribus.data
+    import paribus.training
+
+    if place == "data":
+        return _is_offered(paribus.data, thing)
+    kind = torch.optim.Optimizer if place == "optimizer" else torch.optim.lr_scheduler.LRScheduler
+    return _is_offered(paribus.training, thing) or issubclass(thing, kind)
+
+
+def _is_offered(room: ModuleType, thing: Any) -> bool:
+    return thing.__name__ in room.__all__ and getattr(room, thing.__name__) is thing

@@ -72,6 +72,21 @@ def surprise(logits, targets):
 
 surprise_metric = pb.Metric("surprise", "nats", measure=surprise)
 
+class baseline(TanhNorm):
+    pass
+
+class Silent(TanhNorm):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+class Hidden(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.layers = [nn.Linear(dim, dim)]
+    def forward(self, x):
+        return self.layers[0].to(x.dtype)(x)
+
 class Peeking(nn.Module):
     def forward(self, x):
         return x.flip(1)
@@ -159,6 +174,38 @@ def test_a_metric_takes_over_another_study_s_question_and_asks_for_its_own_margi
 
 def test_a_margin_that_is_given_is_the_study_s():
     assert read_study(write("TanhNorm", margin=0.5)).choose().margin == 0.5
+
+
+@pytest.mark.parametrize("margin", [float("nan"), float("inf"), -1.0])
+def test_a_margin_that_is_none_is_refused_before_anything_is_written(here, margin):
+    with pytest.raises(StudyError, match="margin must be finite and not negative"):
+        write("TanhNorm", margin=margin)
+    assert not list(here.glob("try_*.py"))
+
+
+def test_a_class_with_a_name_that_the_file_needs_is_refused():
+    with pytest.raises(StudyError, match="cannot import 'baseline' under that name"):
+        write("baseline")
+
+
+def test_a_class_in_a_file_with_the_study_files_name_is_refused(here):
+    (here / "try_tanh_norm.py").write_text(FILE)
+    with pytest.raises(StudyError, match="is the name of the study file, and holds the class"):
+        draft(examine("try_tanh_norm.py:TanhNorm"))
+
+
+def test_the_file_says_the_command_that_wrote_it():
+    text = write("Wide", {"hidden": 17}, baseline="gpt2", margin=0.5).read_text()
+    assert "Written by `paribus try drafted.py:Wide --set=hidden=17 --baseline=gpt2 --margin=0.5`." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "slot", "said"),
+    [("Silent", None, "trains every parameter: RuntimeError"), ("Hidden", "mlp", "layers holds weights that torch")],
+)
+def test_a_class_that_cannot_train_is_refused(name, slot, said):
+    with pytest.raises(PartError, match=said):
+        draft(examine(f"drafted.py:{name}", slot))
 
 
 def test_writing_the_same_again_changes_nothing_and_an_edit_is_never_overwritten():

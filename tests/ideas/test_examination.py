@@ -111,7 +111,7 @@ def failed(name, **arguments):
 def test_a_norm_is_found_to_be_one_and_passes():
     found = examine("examined.py:HalfNorm")
     assert (found.slot, found.others, found.failed) == ("norm", ("mlp", "mixer", "block"), ())
-    assert len(found.checks) >= 9
+    assert len(found.checks) >= 10
 
 
 def test_what_fails_is_named_with_its_numbers():
@@ -135,6 +135,15 @@ def test_an_argument_that_the_class_does_not_take_is_an_error_with_the_nearest_o
         examine("examined.py:HalfNorm", arguments={"shar": 1})
 
 
+def test_a_text_in_place_of_a_number_is_refused():
+    with pytest.raises(SpecError, match=r"HalfNorm: share is 0\.5 by default, got the text 'half'"):
+        examine("examined.py:HalfNorm", arguments={"share": "half"})
+
+
+def test_a_width_that_the_user_states_is_the_one_tried():
+    assert examine("examined.py:Wide", arguments={"dim": 30, "hidden": 7}).failed == ()
+
+
 def test_a_slot_that_does_not_exist_is_an_error_with_the_nearest_one():
     with pytest.raises(StudyError, match="no slot 'nrom'; did you mean 'norm'"):
         examine("examined.py:HalfNorm", slot="nrom")
@@ -150,7 +159,7 @@ def test_where_behaviour_does_not_decide_the_slot_is_asked_for():
 
 
 def test_a_class_that_fits_no_slot_is_told_why_of_each():
-    with pytest.raises(PartError, match=r"as norm, mlp, mixer or block: forward returns a tuple, expected one tensor"):
+    with pytest.raises(PartError, match="Pair does not fit as norm, mlp, mixer or block: forward returns a tuple"):
         examine("examined.py:Pair")
 
 
@@ -199,4 +208,4 @@ def test_the_screen_is_narrow_and_marks_what_failed():
     text = examination_text(examine("examined.py:Peeking"))
     assert max(map(len, text.splitlines())) < 80
     assert [line.split(":")[0] for line in text.splitlines() if line.startswith("FAIL")] == ["FAIL  is causal"]
-    assert text.splitlines()[-1] == "Peeking as mixer: 8 of 9 checks passed"
+    assert text.splitlines()[-1] == "Peeking as mixer: 9 of 10 checks passed"

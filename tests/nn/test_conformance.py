@@ -13,7 +13,7 @@ from paribus.errors import PartError, SpecError
 from paribus.specs import spec
 
 EVERYWHERE = {"keeps its shape", "is causal", "keeps rows apart", "trains every parameter", "has the right gradient"}
-EVERYWHERE |= {"is deterministic", "starts the same", "resets the same", "survives bf16"}
+EVERYWHERE |= {"registers its weights", "is deterministic", "starts the same", "resets the same", "survives bf16"}
 
 STEPPED = {"steps like its parallel form"}
 EXPECTED_FAILURES = {
@@ -140,6 +140,27 @@ class BatchStatistics(nn.Module):
         return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
+class LayersInAList(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.layers = [nn.Linear(dim, dim), {"gate": nn.Linear(dim, dim)}]
+
+    def forward(self, x):
+        return self.layers[0].double()(x)
+
+
+class LayersTwice(nn.Module):
+    """A list beside the attribute: nothing is hidden."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.layer = nn.Linear(dim, dim)
+        self.order = [self.layer]
+
+    def forward(self, x):
+        return self.order[0](x)
+
+
 class DeadWeight(nn.Module):
     def __init__(self, d_model):
         super().__init__()
@@ -259,6 +280,7 @@ def test_part_that_casts_to_float32_itself_is_still_probed_in_float64():
         (MaskAsNumbers, "mixer", "is causal"),
         (BatchStatistics, "norm", "keeps rows apart"),
         (DeadWeight, "mlp", "trains every parameter"),
+        (LayersInAList, "mlp", "registers its weights"),
         (WrongGradient, "norm", "has the right gradient"),
         (Noisy, "mixer", "is deterministic"),
         (UnseededStart, "norm", "starts the same"),
@@ -271,6 +293,10 @@ def test_part_that_casts_to_float32_itself_is_still_probed_in_float64():
 )
 def test_fault_is_caught_by_the_check_of_its_name(part, slot, name):
     assert name in failed(part, slot)
+
+
+def test_a_layer_that_is_registered_may_stand_in_a_list_too():
+    assert failed(LayersTwice, "mlp") == set()
 
 
 def test_check_says_the_numbers():

@@ -1,11 +1,10 @@
-import re
-
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import paribus as pb
-from paribus.errors import MissingArgument
+from paribus.errors import MissingArgument, PartError, SpecError
 from paribus.nn.catalogue import discover_parts
 from paribus.nn.slots import SHAPED_ALIKE, find_slots
 
@@ -48,6 +47,55 @@ class NeedsMore(nn.Linear):
         super().__init__(dim, hidden)
 
 
+class Encoder(nn.Module):
+    """A whole block of torch, norms after the sums or before."""
+
+    def __init__(self, dim, norm_first=False):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(dim, 4, 2 * dim, 0.0, batch_first=True, norm_first=norm_first)
+
+    def forward(self, x):
+        mask = torch.full((x.shape[1],) * 2, float("-inf"), dtype=x.dtype).triu(1)
+        return self.layer(x, src_mask=mask)
+
+
+class MatrixNorm(nn.Module):
+    """A LayerNorm followed by a square matrix."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.norm, self.turn = nn.LayerNorm(dim), nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return self.turn(self.norm(x))
+
+
+class Drawn(nn.Module):
+    def forward(self, x):
+        return x + torch.from_numpy(np.random.randn(*x.shape))
+
+
+class FixedWidth(nn.Module):
+    def __init__(self, dim=512):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x):
+        return x * self.gain
+
+
+class Keywords(nn.Module):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(kwargs["dim"]))
+
+
+class SharedDefault(nn.Module):
+    def __init__(self, dim, activation=nn.PReLU()):  # noqa: B008 (the mistake that is to be caught)
+        super().__init__()
+        self.activation = activation
+
+
 class Pair(nn.Identity):
     def forward(self, x):
         return x, None
@@ -73,6 +121,8 @@ def test_every_part_of_paribus_behaves_like_the_slot_it_is_listed_in(part):
         (CausalConvolution, ("mixer",)),
         (ResidualConvolution, ("block",)),
         (Bigram, ("model",)),
+        (Encoder, ("mixer", "block")),  # norms after the sums: like its input, and not certainly a sum
+        (MatrixNorm, ("norm", "mlp")),
     ],
 )
 def test_what_a_class_does_says_where_it_stands(cls, slots):
@@ -86,14 +136,25 @@ def test_a_part_of_features_also_runs_in_the_slots_of_the_same_shape():
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
-        (Pair, "returns a tuple, expected one tensor"),
+        (Pair, "Pair does not fit as norm, mlp, mixer or block: forward returns a tuple, expected one tensor"),
+        (Drawn, "two calls with one input and one seed differ by .*: draw from torch's generator alone"),
+        (FixedWidth, "'dim' has the default 512 and is not given the width: drop the default"),
+        (Keywords, r"its constructor fails: KeyError: 'dim' .*names no arguments \(\*\*kwargs\)"),
         (Widened, r"\(3, 13, 96\) came out as \(3, 13, 192\), expected \(3, 13, 96\)"),
     ],
 )
 def test_a_class_that_fits_nowhere_is_told_why(cls, said):
-    found = find_slots(pb.spec(cls))
-    assert found.slots == () and found.runs == ()
-    assert re.search(said, found.refused["norm, mlp, mixer, block"])
+    with pytest.raises(PartError, match=said):
+        find_slots(pb.spec(cls))
+
+
+def test_a_block_with_its_norms_before_the_sums_is_a_block():
+    assert find_slots(pb.spec(Encoder, norm_first=True)).slots == ("block",)
+
+
+def test_a_default_that_every_site_would_share_is_refused():
+    with pytest.raises(SpecError, match="the default of 'activation' is one PReLU with weights"):
+        find_slots(pb.spec(SharedDefault))
 
 
 def test_all_arguments_that_no_site_gives_are_named_at_once():

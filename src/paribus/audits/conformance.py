@@ -17,7 +17,8 @@ from paribus.audits.probes import Probe, draw_tokens, forward
 from paribus.audits.sites import is_ours, parts_of
 from paribus.audits.wording import list_some, write_count
 from paribus.errors import ParibusError
-from paribus.nn.checks import CHECKED_SLOTS, Check, check_part
+from paribus.nn.checks import Check, check_part
+from paribus.nn.subjects import CHECKED_SLOTS
 from paribus.records import Finding
 from paribus.specs import Spec
 from paribus.study import BASELINE
@@ -25,7 +26,7 @@ from paribus.study import BASELINE
 _LARGEST = 5_000_000  # parameters of a whole model of the user's, whose sizes are not small ones
 _VARIED = 16  # different numbers in a tensor; fewer are a constant, a mask or an identity
 
-_DOUBTED = ("has the right gradient", "is deterministic", "resets the same")
+_DOUBTED = ("registers its weights", "has the right gradient", "is deterministic", "resets the same")
 _JUDGED_ON_THE_MODEL = {"is causal": "causality", "keeps rows apart": "row leakage"}
 _ASKED_OF_THE_MODEL = ("starts the same",)
 

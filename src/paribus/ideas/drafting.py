@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import paribus.nn
 from paribus.errors import PartError, SpecError, StudyError
-from paribus.ideas.examination import Examination
+from paribus.ideas.examination import SAID, Examination
+from paribus.nn.checks import Check
 from paribus.specs import Spec
 from paribus.study import Study
 from paribus.study_files import built_in_studies, read_study
@@ -35,7 +38,9 @@ _PATTERNS = {
 }
 """Slot to the sites that are replaced; a model replaces the whole."""
 
-_SPOILING = ("keeps its shape", "is causal", "keeps rows apart")  # nothing that a part without these does can be judged
+_SPOILING = ("keeps its shape", "is causal", "keeps rows apart", "registers its weights")
+_TAKEN = ("pb", "baseline", "training", "study", "other")  # names of the study file itself
+_LONGEST_NAME = 100
 MARGINS = {"llama": 0.03, "gpt2": 0.032, "mixtral": 0.032, "deepseek_v3": 0.026, "hrm": 0.049}
 """Recipe to what 5 % more tokens buys it, nats per token, where benchmarks/margins.py has measured it."""
 
@@ -68,31 +73,61 @@ def draft(examination: Examination, baseline: str | None = None, margin: float |
     ``baseline`` is a recipe of ``paribus.nn`` or a study's name; without one it is ``llama``, for a router ``mixtral``,
     and for a data set or metric the study ``norm``. ``margin`` is the smallest difference worth acting on.
     Raises PartError for a class whose comparison could only be invalid, StudyError for a baseline that is not there or
-    has no site for the class, and for a file that is there already and says something else.
+    has no site for the class, a margin that is none, a class whose name the file needs itself, and for a file that is
+    there already and says something else.
     """
     _require_usable(examination)
     idea = examination.idea
+    if margin is not None and not (math.isfinite(margin) and margin >= 0):
+        raise StudyError(f"margin must be finite and not negative, got {margin}")
+    if idea.name in _TAKEN or len(idea.name) > _LONGEST_NAME:
+        raise StudyError(f"a study file cannot import {idea.name[:_LONGEST_NAME]!r} under that name; rename the class")
     if idea.kind in ("dataset", "metric"):
         text = _ask_elsewhere(examination, baseline or "norm", margin)
     else:
         ground = _find_ground(baseline or ("mixtral" if examination.slot == "router" else "llama"), margin)
         text = _ask(examination, ground)
+    text = f'"""{_opening(examination, text, baseline, margin)}"""\n\n{text}'
     path = idea.folder / f"try_{_snake(idea.name)}.py"
-    if path.exists() and path.read_text() != text:
+    if path.stem == idea.module:
+        raise StudyError(f"{path.name} is the name of the study file, and holds the class; give its file another name")
+    if path.exists() and path.read_text(encoding="utf-8") != text:
         raise StudyError(
             f"{path.name} is there already and says something else, perhaps an edit of yours: run it with `paribus run "
             f"{path.name}`, or rename or delete it, and try again"
         )
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
+def _opening(examination: Examination, text: str, baseline: str | None, margin: float | None) -> str:
+    """The docstring of the file: its question, and the command that wrote it."""
+    options = {
+        "--slot": examination.slot if examination.why == SAID else None,
+        "--baseline": baseline,
+        "--margin": margin,
+    }
+    words = [examination.idea.reference, *(f"--set={key}={value}" for key, value in examination.arguments.items())]
+    words += [f"{name}={value}" for name, value in options.items() if value is not None]
+    command = shlex.join(["paribus", "try", *words]).replace("\\", "/").replace('"', "'")
+    (question,) = re.findall(r'question="(.*)"', text)
+    return (
+        f"{question}\n\nWritten by `{command}`.\n"
+        "Edit it, and run it again with `paribus run`: only runs that the edit changes are made again.\n"
+    )
+
+
 def _require_usable(examination: Examination) -> None:
-    spoiled = [c for c in examination.failed if examination.slot is None or c.name in _SPOILING]
+    spoiled = [c for c in examination.failed if examination.slot is None or _spoils(c)]
     if spoiled:
         place = f" as {examination.slot}" if examination.slot else ""
         lines = [f"  {check.name}: {check.detail}" for check in spoiled]
         raise PartError("\n".join([f"{examination.idea.name}{place} cannot be judged:", *lines]))
+
+
+def _spoils(check: Check) -> bool:
+    """Whether nothing that a part with this fault does can be judged: it would be the fault's verdict."""
+    return check.name in _SPOILING or (check.name == "trains every parameter" and not check.ran)
 
 
 def _ask(examination: Examination, ground: _Ground) -> str:
@@ -110,12 +145,7 @@ def _ask(examination: Examination, ground: _Ground) -> str:
         changes, before = f'"training.{idea.kind}"', f"the {idea.kind} of the baseline"
     imports = "\n".join(["import paribus as pb", *ground.imports, f"from {idea.module} import {idea.name}"])
     tuning = "    tuning=pb.Tuning(),  # each arm at its own best learning rate\n" if idea.kind == "optimizer" else ""
-    return f'''"""Is {idea.name} as good as {before}? Written by `paribus try {idea.reference}`.
-
-Edit it, and run it again with `paribus run`: only runs that the edit changes are made again.
-"""
-
-{imports}
+    return f'''{imports}
 
 baseline = {ground.baseline}
 training = {ground.training}
@@ -147,12 +177,7 @@ def _ask_elsewhere(examination: Examination, name: str, margin: float | None) ->
     kept = f"    # margin: {other.margin:g} {other.metric.unit}, that of `{name}` on its own data\n"
     said = kept if margin is None else f"    margin={margin},\n"
     question = other.question.removesuffix("?").replace('"', "'")
-    return f'''"""{question}, {by}? Written by `paribus try {idea.reference}`.
-
-Edit it, and run it again with `paribus run`: only runs that the edit changes are made again.
-"""
-
-import paribus as pb
+    return f'''import paribus as pb
 from {_module_of(name)} import study as other
 from {idea.module} import {idea.name}
 
@@ -196,6 +221,8 @@ def _read_baseline_study(name: str) -> Study:
         raise StudyError(f"{name!r} is a model and no study, and asks nothing that this could change; {offered}")
     close = difflib.get_close_matches(name, [*RECIPES, *known], n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"the recipes are {', '.join(RECIPES)}; {offered}"
+    if name.endswith(".py"):
+        hint = "a study file of yours is none here: write the file with --write, and edit its baseline"
     raise StudyError(f"there is no baseline {name!r}; {hint}")
 
 

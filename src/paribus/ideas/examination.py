@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,16 +15,18 @@ from torch import nn
 
 from paribus.audits.measures import require_measure
 from paribus.data.datasets import read_dataset
-from paribus.errors import MissingArgument, ParibusError, PartError, SpecError, StudyError
+from paribus.errors import MissingArgument, ParibusError, SpecError, StudyError
 from paribus.ideas.reading import Idea, read_idea
 from paribus.metrics import require_metric
-from paribus.nn.checks import CHECKED_SLOTS, Check, check_part
+from paribus.nn.checks import Check, check_part
 from paribus.nn.contract import roles
 from paribus.nn.slots import find_slots
+from paribus.nn.subjects import CHECKED_SLOTS
 from paribus.specs import Spec, spec
 from paribus.training.optim import build_optimizer
 
 _VOCABULARY = 61  # ids in the logits that a metric is tried on
+SAID = "was said to stand there"  # why a slot is what it is where --slot names it
 _STEPS = (1, 10, 100)  # lengths of training at which a schedule is asked
 
 
@@ -92,13 +95,11 @@ def examine(reference: str, slot: str | None = None, arguments: Mapping[str, Any
 
 def _examine_part(idea: Idea, slot: str | None, arguments: dict[str, Any]) -> Examination:
     site = spec(idea.thing, **arguments)
+    _require_kinds(idea, arguments)
     try:
         if slot is not None:
-            return Examination(idea, slot, "was said to stand there", (), arguments, check_part(site, slot))
+            return Examination(idea, slot, SAID, (), arguments, check_part(site, slot))
         fitting = find_slots(site)
-        if not fitting.slots:
-            lines = [f"  as {_or(where.split(', '))}: {why}" for where, why in fitting.refused.items()]
-            raise PartError("\n".join([f"{idea.name} fits no slot:", *lines]))
         if len(fitting.slots) > 1:
             choice = " or ".join(f"--slot {name}" for name in fitting.slots)
             raise StudyError(f"{idea.name} {fitting.why}: it may stand as {_or(fitting.slots)}; say {choice}")
@@ -123,9 +124,8 @@ def _examine_metric(idea: Idea, arguments: dict[str, Any]) -> Examination:
 
 def _fill(idea: Idea, arguments: dict[str, Any]) -> Spec:
     """The spec of a class that is no part, with everything bound that its constructor needs."""
-    from inspect import signature
-
     site = spec(idea.thing, **arguments)
+    _require_kinds(idea, arguments)
     parameters = list(signature(idea.thing).parameters.values())
     if idea.kind == "optimizer":
         parameters = [p for p in parameters[1:] if p.name != "roles"]  # the first are the model's tensors
@@ -134,6 +134,15 @@ def _fill(idea: Idea, arguments: dict[str, Any]) -> Spec:
     if needed:
         raise _lacking(idea.thing, tuple(needed))
     return site
+
+
+def _require_kinds(idea: Idea, arguments: Mapping[str, Any]) -> None:
+    """Raise SpecError for a text where the constructor's default is a number or a truth value."""
+    parameters = signature(idea.thing).parameters
+    for name, value in arguments.items():
+        default = parameters[name].default if name in parameters else None
+        if isinstance(value, str) and isinstance(default, bool | int | float):
+            raise SpecError(f"{idea.name}: {name} is {default!r} by default, got the text {value!r}")
 
 
 def _lacking(cls: type, names: tuple[str, ...]) -> SpecError:

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import keyword
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,12 @@ def read_idea(reference: str) -> Idea:
     Raises StudyError for what is not there, with the nearest thing that is, for a file that fails, with its own
     traceback, and for a thing that no study can use.
     """
-    place, colon, name = str(reference).rpartition(":")
+    place, colon, name = str(reference).replace("::", ":").rpartition(":")
     if not colon or not place or not name:
         raise StudyError(
             f"{reference!r} names no class; write file.py:Class, or package.module:Class{_suggestion(reference)}"
         )
-    module, folder = _import_beside(Path(place)) if place.endswith(".py") else _import_module(place)
+    module, folder = _import_beside(Path(place).expanduser()) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, name):
         offered = [key for key, value in vars(module).items() if _is_own(value, module)]
         close = difflib.get_close_matches(name, offered, n=1)
@@ -75,8 +76,14 @@ def _kind_of(thing: Any, name: str) -> str:
         return "optimizer"
     if hasattr(thing, "documents"):
         return "dataset"
-    if "__call__" in vars(thing) and len(_positional(thing.__call__)) == 3:  # self, step, steps
-        return "schedule"
+    if "__call__" in vars(thing):
+        _, *taken = _positional(thing.__call__)
+        if len(taken) == 2:
+            return "schedule"
+        raise StudyError(
+            f"{name!r} is no class that a study can use: its __call__ takes ({', '.join(taken)}), and a schedule's "
+            "takes (step, steps) and returns the factor of the learning rate"
+        )
     raise StudyError(
         f"{name!r} is no class that a study can use: a part is a torch.nn.Module, an optimizer a "
         "torch.optim.Optimizer, a schedule maps (step, steps) to a factor in __call__, a data set has vocab_size and "
@@ -94,11 +101,13 @@ def _describe(thing: Any) -> str:
 
     if isinstance(thing, nn.Module):
         return f"an instance; name its class, {type(thing).__name__}, and every site builds its own"
-    if inspect.isfunction(thing):
+    if inspect.isfunction(thing) and len(_positional(thing)) == 2 and thing.__name__.isidentifier():
         return (
             "a function, expected a class; a metric is written "
             f'{thing.__name__}_metric = paribus.Metric("{thing.__name__}", "its unit", measure={thing.__name__})'
         )
+    if inspect.isfunction(thing):
+        return "a function, expected a class; a part is a torch.nn.Module with a forward"
     if inspect.ismodule(thing):
         return "a module, expected a class"
     return f"a {type(thing).__name__}, expected a class"
@@ -112,8 +121,9 @@ def _import_beside(path: Path) -> tuple[ModuleType, Path]:
         hint = f"; did you mean {path.parent / close[0]}?" if close else ""
         raise StudyError(f"there is no file {path}{hint}")
     path = path.resolve()
-    if not path.stem.isidentifier():
+    if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
         better = "".join(c if c.isalnum() else "_" for c in path.stem)
+        better = better if better.isidentifier() and not keyword.iskeyword(better) else f"my_{better}"
         raise StudyError(f"{path.name} cannot be imported under its name; call it {better}.py")
     _search_in(path.parent)
     known = Path(getattr(sys.modules.get(path.stem), "__file__", None) or "")
@@ -158,8 +168,15 @@ def _import_module(name: str) -> tuple[ModuleType, Path]:
 def _import(name: str, path: Path) -> ModuleType:
     try:
         return importlib.import_module(name)
+    except SystemExit:
+        raise StudyError(
+            f'{path} exits when it is imported; put what it does as a script below if __name__ == "__main__":'
+        ) from None
     except Exception as error:  # the user's own code
-        raise StudyError(f"{path} cannot be read:\n{own_traceback(error, path)}") from None
+        hint = ""
+        if isinstance(error, ImportError) and (path.parent / "__init__.py").is_file():
+            hint = f"\nit lies in a package: from the folder above, name it {path.parent.name}.{path.stem}:CLASS"
+        raise StudyError(f"{path} cannot be read:\n{own_traceback(error, path)}{hint}") from None
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:

@@ -10,30 +10,17 @@ from paribus.nn.checks import Check
 _WIDTH = 79
 
 
-def examination_text(examination: Examination) -> str:
-    """What the class is, and every check with its numbers; what failed stands out."""
-    name, checks = examination.idea.name, examination.checks
+def examination_text(examination: Examination, passed: bool = True) -> str:
+    """What the class is, and every check with its numbers, or those alone that failed."""
     what = examination.slot or examination.idea.kind
-    lines = [*textwrap.wrap(f"{name} {examination.why}: {what}.", _WIDTH)]
+    lines = textwrap.wrap(f"{examination.idea.name} {examination.why}: {what}.", _WIDTH)
     if examination.others:
         others = ", ".join(examination.others)
         lines += textwrap.wrap(f"It also runs as {others}; --slot chooses another.", _WIDTH)
-    lines.append("")
-    for check in checks:
-        lines += _check_lines(check)
-    return "\n".join([*lines, "", summary_text(examination)])
-
-
-def summary_text(examination: Examination) -> str:
-    """How many checks it passes, in one line."""
+    checks = [line for check in examination.checks if passed or not check.passed for line in _check_lines(check)]
+    lines += ["", *checks, ""] if checks else []
     n, failed = len(examination.checks), len(examination.failed)
-    what = examination.slot or examination.idea.kind
-    return f"{examination.idea.name} as {what}: {n - failed} of {n} checks passed"
-
-
-def failures_text(examination: Examination) -> list[str]:
-    """A line or two per check that failed."""
-    return [line for check in examination.failed for line in _check_lines(check)]
+    return "\n".join([*lines, f"{examination.idea.name} as {what}: {n - failed} of {n} checks passed"])
 
 
 def _check_lines(check: Check) -> list[str]:

@@ -80,7 +80,7 @@ def offered_parts() -> tuple[tuple[Part, ...], tuple[Fault, ...]]:
 
 def _read_offer(offer: Offer) -> Part | str:
     """The part, or what is wrong with it."""
-    from paribus.nn.checks import CHECKED_SLOTS
+    from paribus.nn.subjects import CHECKED_SLOTS
 
     slot, _, name = offer.name.partition(".")
     if slot not in CHECKED_SLOTS:

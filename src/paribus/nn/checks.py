@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,23 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from paribus.errors import ParibusError, PartError, SpecError
-from paribus.nn.attention import Attention
-from paribus.nn.contract import TokenIds, build, build_at, reset_at
-from paribus.nn.experts import Experts
-from paribus.nn.init import reset_children
-from paribus.nn.mlp import silu
-from paribus.nn.moe import MoE
-from paribus.nn.position import NoPosition
+from paribus.nn.contract import reset_at
 from paribus.nn.precision import float64_arithmetic
+from paribus.nn.subjects import SEED, SUBJECTS, TIME, Subject, seeded
 from paribus.specs import Spec, spec
+from paribus.study_files import user_line
 
 EXACT = 1e-9  # what float64 may differ by in a function that is the same
 SLOPE = 1e-4  # relative; central differences in float64 come to about 1e-7
-
-_BATCH, _TIME, _VOCAB, _WIDTH = 3, 13, 61, 47  # primes, so that a swapped axis cannot go unseen
-_HEADS, _HEAD_DIM, _EXPERTS = 6, 16, 5
-_SIGNS = 6  # of an input's features make a token id
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -76,28 +66,6 @@ def require_part(part: type | Spec, slot: str, **arguments: Any) -> None:
 Finding = tuple[bool, str]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A part under examination: how to make it, what to feed it, what shape to expect."""
-
-    make: Callable[[], nn.Module]
-    path: str
-    draw: Callable[[], Tensor]
-    out_shape: tuple[int, ...]
-
-    def random(self) -> nn.Module:
-        """The part in float64 with no weight at a special value such as 0 or 1."""
-        module = self.make().double()
-        with torch.no_grad(), _seeded(1):
-            for p in module.parameters():
-                p.add_((0.5 / math.sqrt(p.shape[-1]) if p.ndim >= 2 else 0.2) * torch.randn_like(p))
-        return module
-
-    def input(self, seed: int = 2) -> Tensor:
-        with _seeded(seed):
-            return self.draw()
-
-
 def _look(check: Callable[[Subject], Finding], subject: Subject) -> Check:
     name = check.__name__.strip("_").replace("_", " ")
     try:
@@ -107,9 +75,14 @@ def _look(check: Callable[[Subject], Finding], subject: Subject) -> Check:
             with float64_arithmetic():
                 passed, detail = check(subject)
     except Exception as error:  # the part's own code runs in here, and its failure is the answer
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Check(name, False, f"{said}, given {tuple(subject.input().shape)}", ran=False)
+        return Check(name, False, f"{describe_failure(error)}, given {tuple(subject.input().shape)}", ran=False)
     return Check(name, passed, detail)
+
+
+def describe_failure(error: Exception) -> str:
+    """The error's first line, and the line of the user's code that raised it."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}{f': {said[0]}' if said else ''}{user_line(error)}"
 
 
 # The checks: what must hold of every part in every slot.
@@ -126,7 +99,7 @@ def _is_causal(subject: Subject) -> Finding:
     """What comes after a token does not move its output, in training and in evaluation."""
     module, worst = subject.random(), 0.0
     for before, other in _loud_and_quiet(subject):
-        for t in (0, _TIME // 2, _TIME - 2):
+        for t in (0, TIME // 2, TIME - 2):
             after = torch.cat((before[:, : t + 1], other[:, t + 1 :]), dim=1)
             moved = how_far(module, before, after)[:, : t + 1]
             worst = max(worst, moved.max().item())
@@ -140,6 +113,36 @@ def _keeps_rows_apart(subject: Subject) -> Finding:
         moved = how_far(module, before, torch.cat((before[:1], other[1:])))[:1]
         worst = max(worst, moved.max().item())
     return worst <= EXACT, f"other rows of the batch move an output by {worst:.1e}, at most {EXACT:.0e} allowed"
+
+
+def _registers_its_weights(subject: Subject) -> Finding:
+    """No layer or parameter lies in a plain list or dict, where neither training nor seeds nor devices find it."""
+    part = subject.make()
+    known = {id(p) for p in part.parameters()}
+    hidden = [
+        f"{path}.{name}" if path else name
+        for path, module in part.named_modules()
+        for name, value in vars(module).items()
+        if name not in _OF_EVERY_MODULE and any(id(p) not in known for p in _weights_in(value))
+    ]
+    if hidden:
+        named = ", ".join(hidden)
+        return False, f"{named} holds weights that torch does not see; use nn.ModuleList, nn.ModuleDict or nn.Parameter"
+    return True, f"all {len(known)} tensors are known to torch"
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def _weights_in(value: Any) -> Iterator[Tensor]:
+    """The tensors that want a gradient in a module, or in a list, tuple or dict of such."""
+    if isinstance(value, nn.Module):
+        yield from value.parameters()
+    elif isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _weights_in(item)
 
 
 def _trains_every_parameter(subject: Subject) -> Finding:
@@ -184,7 +187,7 @@ def _resets_the_same(subject: Subject) -> Finding:
     if not callable(getattr(module, "reset_parameters", None)):
         return True, "has no reset_parameters(); its construction sets its weights"
     once = copy.deepcopy(module)
-    reset_at(module, subject.path, _SEED)
+    reset_at(module, subject.path, SEED)
     differing = _differing(once, module)
     return not differing, _named(differing, "differ when reset again under one stream")
 
@@ -207,14 +210,14 @@ def _steps_like_its_parallel_form(subject: Subject) -> Finding:
     x = subject.input()
     state, outputs = None, []
     with torch.no_grad():
-        for t in range(_TIME):
+        for t in range(TIME):
             y, state = module.step(x[:, t : t + 1], state)
             outputs.append(y)
         worst = (torch.cat(outputs, dim=1) - module(x)).abs().max().item()
     return worst <= 1e-8, f"step by step and at once differ by {worst:.1e}, at most 1e-08 allowed"
 
 
-_AS_TRAINED = (_starts_the_same, _resets_the_same, _survives_bf16)
+_AS_TRAINED = (_registers_its_weights, _starts_the_same, _resets_the_same, _survives_bf16)
 _CHECKS = (
     _keeps_its_shape,
     _is_causal,
@@ -242,7 +245,7 @@ def how_far(module: nn.Module, before: Tensor, after: Tensor) -> Tensor:
             module.train(training)
             pair = []
             for x in (before, after):
-                with _seeded(5):
+                with seeded(5):
                     pair.append(copy.deepcopy(module)(x))  # a copy: running statistics must not carry over
             moved.append(_distance(*pair))
     return torch.maximum(*moved)
@@ -254,9 +257,9 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _scalar(module: nn.Module, x: Tensor) -> Tensor:
-    with _seeded(5):
+    with seeded(5):
         y = module(x)
-    with _seeded(6):
+    with seeded(6):
         return (y * torch.randn(y.shape, dtype=y.dtype)).sum()
 
 
@@ -268,7 +271,7 @@ def _slopes(subject: Subject, seed: int, step: float = 1e-7) -> tuple[float, flo
         leaves.append(x.requires_grad_())
     if not leaves:
         return 0.0, 0.0, 0.0
-    with _seeded(seed):
+    with seeded(seed):
         directions = [torch.randn_like(leaf) for leaf in leaves]
     starts = [leaf.detach().clone() for leaf in leaves]
 
@@ -301,124 +304,3 @@ def _equal(a: Tensor | None, b: Tensor | None) -> bool:
 
 def _named(names: list[str], complaint: str) -> str:
     return f"{', '.join(sorted(names))} {complaint}" if names else "bit-equal"
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-# The slots: what a part is fed there.
-
-
-def _tokenwise(site: Spec, slot: str) -> Subject:
-    return _standing(site, slot, slot, _legend(site, d_model=_bound(site, "d_model", _WIDTH)))
-
-
-def _mixing(site: Spec, slot: str) -> Subject:
-    return _standing(site, slot, slot, _legend(site))
-
-
-def _position(site: Spec) -> Subject:
-    return _standing(spec(_Placed, position=site), "", None, _legend(site))
-
-
-def _router(site: Spec) -> Subject:
-    """A router at work, so that what it says of a token is seen in an output."""
-    n_experts = _bound(site, "n_experts", 3 * _bound(site, "n_groups", 0) or _EXPERTS)
-    routed = spec(MoE, n_experts=n_experts, router=site, experts=spec(Experts, d_ff=_HEAD_DIM, activation=silu))
-    return _standing(routed, "", "mlp", _legend(site, d_model=_bound(site, "d_model", _WIDTH)))
-
-
-def _standing(site: Spec, path: str, slot: str | None, legend: dict[str, Any]) -> Subject:
-    """A part between (B, T, D) and (B, T, D), with all that a model hands down."""
-    shape = (_BATCH, _TIME, legend["d_model"])
-
-    def make() -> nn.Module:
-        tokens = TokenIds()
-        handed = {**legend, "position": NoPosition(), "tokens": tokens}
-        part = build_at(site, path, _SEED, legend["d_model"], slot=slot, **handed)
-        part.register_forward_pre_hook(_Reading(tokens, legend["vocab_size"]))
-        return part
-
-    return Subject(make, path, draw=lambda: torch.randn(shape, dtype=torch.float64), out_shape=shape)
-
-
-@dataclass
-class _Reading:
-    """Sets token ids that belong to the input (B, T, D): its signs, read as a number."""
-
-    tokens: TokenIds
-    vocab_size: int
-
-    def __call__(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        signs = (inputs[0][..., :_SIGNS] > 0).long()  # (B, T, signs)
-        places = 2 ** torch.arange(signs.shape[-1])
-        self.tokens.ids = (signs * places).sum(-1) % self.vocab_size
-
-
-def _model(site: Spec) -> Subject:
-    legend = _legend(site)
-    return Subject(
-        make=lambda: build_at(site, "", _SEED, slot="model", **legend),
-        path="",
-        draw=lambda: torch.randint(legend["vocab_size"], (_BATCH, _TIME)),
-        out_shape=(_BATCH, _TIME, legend["vocab_size"]),
-    )
-
-
-SUBJECTS: dict[str, Callable[[Spec], Subject]] = {
-    "norm": lambda site: _tokenwise(site, "norm"),
-    "mlp": lambda site: _tokenwise(site, "mlp"),
-    "router": _router,
-    "mixer": lambda site: _mixing(site, "mixer"),
-    "block": lambda site: _mixing(site, "block"),
-    "position": _position,
-    "model": _model,
-}
-"""Slot to what a part is fed there."""
-
-
-CHECKED_SLOTS = tuple(SUBJECTS)
-"""The slots that the suite knows."""
-
-
-class _Placed(nn.Module):
-    """A position in use: tokens with their places, then one attention."""
-
-    def __init__(self, d_model: int, position: Spec):
-        super().__init__()
-        self.position = build(position, "position", slot="position")
-        self.mixer = build(spec(Attention), "mixer", d_model, position=self.position)
-
-    def reset_parameters(self) -> None:
-        reset_children(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mixer(self.position.embed(x))
-
-
-def _legend(site: Spec, **sizes: int) -> dict[str, Any]:
-    """Small sizes for what the spec leaves open, in agreement with what it binds."""
-    n_heads = _bound(site, "n_heads", 3 * (_bound(site, "n_kv_heads", 0) or _HEADS // 3))
-    d_model = _bound(site, "d_model", n_heads * _HEAD_DIM)
-    legend = {
-        "d_model": d_model,
-        "n_heads": n_heads,
-        "head_dim": _bound(site, "head_dim", max(1, d_model // n_heads)),
-        "vocab_size": _bound(site, "vocab_size", _VOCAB),
-        "seq_len": _bound(site, "seq_len", _TIME),
-        "n_layers": 1,
-        "layer": 0,
-        "dropout": 0.0,
-        "init_std": 0.02,
-        "out_std": None,
-    }
-    return {**legend, **sizes}
-
-
-def _bound(site: Spec, name: str, otherwise: int) -> int:
-    value = dict(site.arguments).get(name)
-    return value if isinstance(value, int) else otherwise

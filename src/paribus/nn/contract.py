@@ -207,6 +207,11 @@ def _bind(site: Spec, width: tuple[int, ...], legend: dict[str, Any], where: str
             bound[p.name] = legend[p.name]
         elif p.default is p.empty:
             missing.append(p.name)
+        elif isinstance(p.default, nn.Module) and any(True for _ in p.default.parameters()):
+            raise SpecError(
+                f"{site.cls.__name__}: the default of {p.name!r} is one {type(p.default).__name__} with weights, which "
+                f"every site and every run would share; make it None and build it in the constructor {where}"
+            )
     if missing:
         named = ", ".join(map(repr, missing))
         hints = "".join(_HINTS.get(name, "") for name in missing)

@@ -33,6 +33,14 @@ def float64_arithmetic() -> Iterator[None]:
         torch.set_default_dtype(usual)
 
 
+@contextmanager
+def watch_precision() -> Iterator[set[str]]:
+    """The names of the floating point types that are computed in inside; a complex type counts as its real one."""
+    seen: set[str] = set()
+    with _Watch(seen):
+        yield seen
+
+
 class _KeepFloat64(TorchDispatchMode):
     """Skips casts to float32: they are for speed, and would hide 1e-9 behind rounding."""
 
@@ -46,3 +54,24 @@ class _KeepFloat64(TorchDispatchMode):
         if is_cast and kwargs.get("dtype") is torch.float32:
             kwargs = {**kwargs, "dtype": torch.float64}
         return func(*args, **kwargs)
+
+
+class _Watch(TorchDispatchMode):
+    """Notes the type of every floating point result, but not of whole numbers that are turned into such."""
+
+    def __init__(self, seen: set[str]):
+        super().__init__()
+        self.seen = seen
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as above
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and not (args[0].is_floating_point() or args[0].is_complex()):
+            return out
+        for result in out if isinstance(out, list | tuple) else (out,):
+            if isinstance(result, Tensor) and (result.is_floating_point() or result.is_complex()):
+                self.seen.add(torch.finfo(result.dtype).dtype)
+        return out

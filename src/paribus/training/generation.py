@@ -53,16 +53,14 @@ class Decoding:
         n_prefixes: of its beginnings that were read, each in a pass of its own.
         by_prefixes: largest difference at any place of any of them; infinite where a logit is no number.
         by_steps: the same where mixers take token after token through ``step()``; None where no mixer has it.
+        largest_logit: of the pass over the whole sequence, without its sign.
     """
 
     n_tokens: int
     n_prefixes: int
     by_prefixes: float
     by_steps: float | None
-
-    @property
-    def largest(self) -> float:
-        return max(self.by_prefixes, self.by_steps or 0.0)
+    largest_logit: float
 
 
 @torch.no_grad()
@@ -83,7 +81,7 @@ def measure_decoding(model: nn.Module, tokens: Tensor, steppers: Sequence[nn.Mod
         if steppers:
             with _stepping(steppers):
                 by_steps = _distance(model(tokens), whole)
-    return Decoding(length, n_prefixes, by_prefixes, by_steps)
+    return Decoding(length, n_prefixes, by_prefixes, by_steps, whole.abs().max().item())
 
 
 @torch.no_grad()

@@ -26,6 +26,13 @@ class Stories:
 class Other:
     pass
 
+class Stepwise:
+    def __call__(self, step):
+        return 1.0
+
+def norm(x):
+    return x
+
 def rare(logits, targets):
     return logits
 
@@ -64,13 +71,16 @@ def test_a_file_that_was_edited_is_read_again(here):
     [
         ("my_idea_fil.py:HalfNorm", "no file my_idea_fil.py; did you mean my_idea_file.py"),
         ("my_idea_file.py:HalfNrom", "has no 'HalfNrom'; did you mean 'HalfNorm'"),
-        ("my_idea_file.py:Zebra", "it defines HalfNorm, Lion, Steps, Stories, Other"),
+        ("my_idea_file.py:Zebra", "it defines HalfNorm, Lion, Steps, Stories, Other, Stepwise"),
         ("my_idea_file.py", "names no class; write file.py:Class.*it defines HalfNorm, Lion"),
         ("my_idea_file:HalfNorm.py", "there is no module|has no"),
         ("my_ideas:HalfNorm", "there is no module 'my_ideas'"),
         ("my_idea_file.py:rare", r"'rare' is a function, expected a class; a metric is written rare_metric = "),
         ("my_idea_file.py:layer", "is an instance; name its class, Linear"),
         ("my_idea_file.py:Other", "no class that a study can use: a part is a torch.nn.Module"),
+        ("my_idea_file.py:norm", "a function, expected a class; a part is a torch.nn.Module with a forward"),
+        ("my_idea_file.py:Stepwise", r"its __call__ takes \(step\), and a schedule's takes \(step, steps\)"),
+        ("my_idea_file.py::HalfNrom", "did you mean 'HalfNorm'"),
         ("my_idea_file.py:nn", "is a module, expected a class"),
     ],
 )
@@ -91,10 +101,26 @@ def test_a_file_that_hides_behind_a_module_is_to_be_renamed(here):
         read_idea("json.py:HalfNorm")
 
 
-def test_a_file_whose_name_is_no_name_is_to_be_renamed(here):
-    (here / "my-idea.py").write_text(FILE)
-    with pytest.raises(StudyError, match=r"call it my_idea\.py"):
-        read_idea("my-idea.py:HalfNorm")
+@pytest.mark.parametrize(("stem", "better"), [("my-idea", "my_idea"), ("1norm", "my_1norm"), ("class", "my_class")])
+def test_a_file_whose_name_is_no_name_is_to_be_renamed(here, stem, better):
+    (here / f"{stem}.py").write_text(FILE)
+    with pytest.raises(StudyError, match=rf"call it {better}\.py"):
+        read_idea(f"{stem}.py:HalfNorm")
+
+
+def test_a_file_that_exits_when_imported_is_told_so(here):
+    (here / "script_file.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(StudyError, match="exits when it is imported; put what it does as a script below"):
+        read_idea("script_file.py:HalfNorm")
+
+
+def test_a_file_of_a_package_is_to_be_named_through_it(here):
+    folder = here / "kit"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "kit_norms.py").write_text("from . import other\n")
+    with pytest.raises(StudyError, match=r"from the folder above, name it kit\.kit_norms:CLASS"):
+        read_idea("kit/kit_norms.py:HalfNorm")
 
 
 def test_a_file_that_fails_shows_its_own_line(here):
