@@ -3,7 +3,9 @@
 import itertools
 import json
 import math
+from fractions import Fraction
 
+import numpy
 import pytest
 
 import paribus as pb
@@ -13,7 +15,8 @@ from paribus.specs import spec
 from paribus.study import Arm
 from toy_study import RECIPE, Optimizer, Part, make_study
 
-HALF = {"baseline": -0.5, "wide": 0.5}
+AGAINST = {"baseline": -1.0, "wide": 1.0}
+WIDTHS = {"wide": spec(Part, width=2), "wider": spec(Part, width=3)}
 
 
 class Model:
@@ -51,17 +54,42 @@ def signs(study):
         ({"c": {}}, "all weights are zero"),
         ({"c": {"wide": math.inf, "baseline": -1}}, "must be a finite number, got inf"),
         ({"c": {"wide": True, "baseline": -1}}, "must be a finite number, got True"),
+        ({"c": {"wide": 10**400, "baseline": -1}}, "must be a finite number, got 1000"),
+        ({"c": {"wide": "1", "baseline": -1}}, "must be a finite number, got '1'"),
+        ({"c": {"wide": 1e308, "baseline": -1e308, "wider": 1e308}}, "weights sum to 1e+308"),
+        ({"c": {"wide": 0.3333333333, "wider": 0.6666666666, "baseline": -1}}, "weights sum to -1e-10"),
+        ({"c": {"wide": 0.001, "baseline": -0.001}}, "the positive weights sum to 0.001; they sum to 1"),
+        ({"c": {"wide": 0.001, "baseline": -0.001}}, "write {'wide': 1.0, 'baseline': -1.0}"),
+        ({"c": {"wide": 1, "wider": 1, "baseline": -2}}, "write {'wide': 0.5, 'wider': 0.5, 'baseline': -1.0}"),
+        ({"c": Contrast(AGAINST, ("A",))}, "effects is a tuple of tuples of factors"),
+        ({"c": Contrast(AGAINST, "A")}, "effects is a tuple of tuples of factors"),
+        ({"c": Contrast(AGAINST, ((1,),))}, "effects is a tuple of tuples of factors"),
+        ({" c ": AGAINST}, "with blanks around it; write 'c'"),
         ({"c": ["wide"]}, "must be a dict from an arm to its weight"),
-        ({"wide": HALF}, "a contrast cannot be called 'wide': an arm is"),
-        ({" ": HALF}, "cannot be called ' '"),
-        ({"a\nb": HALF}, r"cannot be called 'a\nb'"),
-        ([HALF], "contrasts must be a dict"),
+        ({"wide": AGAINST}, "a contrast cannot be called 'wide': an arm is"),
+        ({" ": AGAINST}, "cannot be called ' '"),
+        ({"a\nb": AGAINST}, r"cannot be called 'a\nb'"),
+        ([AGAINST], "contrasts must be a dict"),
     ],
 )
 def test_a_contrast_that_makes_no_sense_is_refused(contrasts, said):
     with pytest.raises(StudyError) as caught:
-        make_study(contrasts=contrasts)
+        make_study(treatments=WIDTHS, contrasts=contrasts)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("third", [1 / 3, numpy.float64(1 / 3), Fraction(1, 3)])
+def test_weights_are_any_real_numbers_and_thirds_sum_to_one(third):
+    study = make_study(treatments={**WIDTHS, "widest": spec(Part, width=4)}, contrasts={"c": {
+        "baseline": -1, "wide": third, "wider": third, "widest": third,
+    }})  # fmt: skip
+    assert dict(study.contrasts["c"].weights) == {"baseline": -1.0, "wide": 1 / 3, "wider": 1 / 3, "widest": 1 / 3}
+    assert {type(weight) for weight in study.contrasts["c"].weights.values()} == {float}
+
+
+def test_a_float_of_numpy_is_a_weight_too():
+    study = make_study(contrasts={"c": {"baseline": -1, "wide": numpy.float32(1)}})
+    assert dict(study.contrasts["c"].weights) == AGAINST
 
 
 def test_without_contrasts_a_study_is_written_as_ever():
@@ -74,26 +102,26 @@ def test_without_contrasts_a_study_is_written_as_ever():
 def test_contrasts_take_the_error_rate_and_share_it_with_named_treatments():
     from paribus.judgement import Rule
 
-    alone = make_study(contrasts={"c": HALF})
+    alone = make_study(contrasts={"c": AGAINST})
     assert (alone.primary, alone.rate_probe, Rule.of_study(alone).n_primary) == ((), (), 1)
-    both = make_study(contrasts={"c": HALF, "d": HALF}, primary=("wide",))
+    both = make_study(contrasts={"c": AGAINST, "d": AGAINST}, primary=("wide",))
     assert Rule.of_study(both).error == pytest.approx(0.05 / 3)
     assert both.rate_probe == (0.5, 2.0)
 
 
 def test_a_rate_probe_that_nothing_would_use_is_refused():
     with pytest.raises(StudyError, match="has nothing to probe"):
-        make_study(contrasts={"c": HALF}, rate_probe=(0.5, 2.0))
+        make_study(contrasts={"c": AGAINST}, rate_probe=(0.5, 2.0))
 
 
 def test_a_contrast_survives_json_and_drops_its_zeros():
     study = make_study(
-        treatments={"wide": spec(Part, width=2), "wider": spec(Part, width=3)},
-        contrasts={"c": Contrast({**HALF, "wider": 0}, (("a", "b"), ("c",)))},
+        treatments=WIDTHS,
+        contrasts={"c": Contrast({**AGAINST, "wider": 0}, (("a", "b"), ("c",)))},
     )
     written = json.loads(json.dumps(study.to_json()))["contrasts"]["c"]
     assert Contrast.from_json(written) == study.contrasts["c"]
-    assert written["weights"] == HALF
+    assert written["weights"] == AGAINST
 
 
 def test_two_factors_have_the_weights_of_the_textbook():
@@ -215,7 +243,10 @@ def test_designs_that_tell_nothing_apart_are_refused(names, changes, said):
         ({"A": {}, "B": {"b": 2}}, "factors is a dict from a name to what it changes"),
         ({"\t": {"a": 2}, "B": {"b": 2}}, "a factor cannot be called"),
         ({"baseline": {"a": 2}, "B": {"b": 2}}, "a factor cannot be called 'baseline'"),
-        ({"A": {"a": 2}, "B": {"b": 2}, "A + B": {"c": 2}}, "two arms of one name"),
+        ({"A": {"a": 2}, "B": {"b": 2}, "A + B": {"c": 2}}, "cannot be called 'A + B': ' + ' stands between factors"),
+        ({"A": {"a": 2}, "B": {"b": 2}, "A:B": {"c": 2}}, "cannot be called 'A:B': ':' stands between factors"),
+        ({" A": {"a": 2}, "B": {"b": 2}}, "a factor cannot be called ' A', with blanks around it; write 'A'"),
+        ({"A" * 60: {"a": 2}, "B" * 60: {"b": 2}}, "an arm's name of 123 characters, 100 at most"),
     ],
 )
 def test_factors_that_cannot_be_told_apart_are_refused(factors, said):

@@ -231,7 +231,7 @@ def test_an_interrupted_study_ends_cleanly_and_goes_on(folder):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends Ctrl-C to the workers too
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "interrupted; run the same command again to go on" in errors
     assert "Traceback" not in errors
     state = json.loads(paribus(folder, "status", store, "--json").stdout)

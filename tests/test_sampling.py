@@ -228,17 +228,33 @@ def test_a_study_that_is_not_there_is_refused_by_name(place):
 def test_a_class_of_a_file_is_not_imported_from_the_store(place):
     with pytest.raises(
         StudyError,
-        match=r"uses study_writers:Norm, study_writers:ByLength, which paribus does not have; .*--file STUDY.py",
+        match=r"uses study_writers:Norm, study_writers:ByLength, which paribus does not have; .*--file writers.py",
     ):
         pb.sample(place / "store")
     assert pb.sample(place / "store", arms=["baseline", "hyper"], n_tokens=2).exit_code == 0, "these need no file"
 
 
-def test_no_module_is_imported_because_a_store_names_it(copied):
+def forge(copied, change):
+    """Change the registration of a store so that it is consistent in itself."""
     file = copied / "store" / "studies" / "writers" / "registration.json"
-    registration = json.loads(file.read_text().replace("study_writers:Norm", "antigravity:Norm"))
+    registration = change(json.loads(file.read_text()))
     registration["digest"] = _digest({key: value for key, value in registration.items() if key != "digest"})
     file.write_text(json.dumps(registration))
+
+
+def test_no_command_is_run_because_a_store_names_it(copied):
+    data = {
+        "class": "paribus.execution.local:subprocess.Popen",
+        "arguments": {"args": ["touch", str(copied / "ran")]},
+    }
+    forge(copied, lambda registration: {**registration, "study": {**registration["study"], "data": data}})
+    with pytest.raises(StudyError, match=r"study .writers. has .*:subprocess\.Popen as its data"):
+        pb.sample(copied / "store", arms=["baseline"])
+    assert not (copied / "ran").exists()
+
+
+def test_no_module_is_imported_because_a_store_names_it(copied):
+    forge(copied, lambda data: json.loads(json.dumps(data).replace("study_writers:Norm", "antigravity:Norm")))
     with pytest.raises(StudyError, match="uses antigravity:Norm, which the study that was given does not name"):
         pb.sample(copied / "store", arms=["again"], study=copied / "writers.py")
     assert "antigravity" not in sys.modules
@@ -342,12 +358,12 @@ def test_a_model_that_raises_is_blamed_by_the_name_of_its_arm(place, monkeypatch
 def test_a_model_that_cannot_be_checked_has_not_passed(place, monkeypatch):
     forward = pb.nn.HyperMixer.forward
 
-    def only_float32(self, x):
-        if x.dtype == torch.float64:
+    def needs_four(self, x):
+        if x.shape[1] < 4:
             raise TypeError("no such kernel")
         return forward(self, x)
 
-    monkeypatch.setattr(pb.nn.HyperMixer, "forward", only_float32)
+    monkeypatch.setattr(pb.nn.HyperMixer, "forward", needs_four)
     written = pb.sample(place / "store", arms=["hyper"], n_tokens=4)
     assert len(written.arms["hyper"].greedy.tokens) == 4
     assert written.arms["hyper"].decoding.trouble == "TypeError: no such kernel"
@@ -377,7 +393,7 @@ def test_on_the_command_line_json_is_alone_on_standard_output(place):
     [
         (("nowhere",), 1, "no paribus store at nowhere"),
         (("store", "--study", "writer"), 1, "no study 'writer'"),
-        (("store", "--arm", "again"), 2, "--file STUDY.py"),
+        (("store", "--arm", "again"), 2, "--file writers.py"),
         (("store", "--arm", "hyper", "--temperature", "-1"), 2, "temperature must be finite and not negative"),
     ],
 )

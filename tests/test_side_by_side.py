@@ -78,6 +78,11 @@ def test_the_numbers_of_an_arm_stand_in_its_row():
         (GOOD, "baseline: decodes as it was trained: against one pass over 32 tokens, 32 growing prefixes move"),
         (DecodingCheck(32, 32, 0.25, None, 0), "FAILED: it does NOT decode as it was trained"),
         (DecodingCheck(32, 32, 0.25, None, 0), "2.5e-01 (at most 1e-06 allowed"),
+        (
+            DecodingCheck(32, 32, 1e-5, None, 0, 20.0, "float32"),
+            "(at most 2e-03 allowed, 1e-04 of the largest logit, as it was computed in float32)",
+        ),
+        (DecodingCheck(32, 32, 1e-5, None, 0, 5.0), "FAILED: it does NOT decode as it was trained"),
         (DecodingCheck(32, 32, 1e-15, 0.125, 1), "FAILED: it does NOT decode as it was trained"),
         (DecodingCheck(32, 32, 1e-15, 0.125, 3), "step() of 3 mixers by 1.2e-01"),
         (DecodingCheck(32, 32, None, None, 0), "move the logits by what is no number"),

@@ -95,6 +95,32 @@ def test_a_study_under_another_name_is_named(tmp_path):
         read_study(path)
 
 
+def test_a_file_of_parts_alone_is_told_what_to_do_with_them(tmp_path):
+    path = tmp_path / "plain_norm.py"
+    path.write_text("from torch import nn\n\nclass Options:\n    pass\n\nclass PlainNorm(nn.LayerNorm):\n    pass\n")
+    with pytest.raises(StudyError) as raised:
+        read_study(path)
+    said = str(raised.value)
+    assert "defines no `study = paribus.Study(...)`; it defines the classes Options, PlainNorm." in said
+    assert f"`paribus check {path}:PlainNorm`" in said
+    assert "NoneType" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("class Options:\n    pass\n", "; it defines the class Options$"),
+        ("from collections import OrderedDict\n", "; it defines no study and no class$"),
+        ("study = 3\n", "; its `study` is the int 3$"),
+    ],
+)
+def test_a_file_without_a_study_says_what_it_has_instead(tmp_path, text, said):
+    path = tmp_path / "without.py"
+    path.write_text(text)
+    with pytest.raises(StudyError, match=said):
+        read_study(path)
+
+
 def test_the_line_of_an_error_is_the_innermost_of_the_users_own(tmp_path):
     path = tmp_path / "wrong.py"
     path.write_text("import json\n\ndef read():\n    return json.loads('{')\n")

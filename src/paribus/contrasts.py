@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Mapping
+import numbers
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from paribus.errors import StudyError
 
-_ROUNDING = 1e-9  # of the largest weight: how far from zero a sum of weights may be
+_ROUNDING = 2.0**-52  # of every weight: how far a sum may be off
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Contrast:
     """The sum over arms of weight times metric, on each seed.
 
     Args:
-        weights: arm to weight, the baseline under its name. An arm that is not named has weight 0.
+        weights: arm to weight, the baseline under its name. An arm that is not named has weight 0. The positive ones
+            sum to 1 and the negative ones to -1: it is a difference of two means, on the scale of the margin.
         effects: what it estimates in a factorial design, by factors: the effect it stands for (one factor: a main
             effect, several: their interaction), then the effects it cannot be told from. Empty: neither.
     """
@@ -62,8 +64,8 @@ class Contrast:
 def read_contrasts(contrasts: Any, arms: Collection[str]) -> Mapping[str, Contrast]:
     """``contrasts`` by name, plain weights made a ``Contrast``, zero weights left out.
 
-    Raises StudyError for an arm that is not among ``arms``, weights that do not sum to zero or are all zero, and a name
-    that is blank, not printable or an arm's.
+    Raises StudyError for an arm that is not among ``arms``, weights that do not sum to zero or are all zero, positive
+    weights that do not sum to 1, and a name that is blank, not printable or an arm's.
     """
     if not isinstance(contrasts, Mapping):
         raise StudyError(f"contrasts must be a dict from a contrast's name to its weights, got {contrasts!r}")
@@ -73,23 +75,65 @@ def read_contrasts(contrasts: Any, arms: Collection[str]) -> Mapping[str, Contra
 def _read_contrast(name: Any, value: Any, arms: Collection[str]) -> Contrast:
     if not isinstance(name, str) or not name.strip() or not name.isprintable() or name in arms:
         raise StudyError(f"a contrast cannot be called {name!r}" + (": an arm is" if name in arms else ""))
+    if name != name.strip():
+        raise StudyError(f"a contrast cannot be called {name!r}, with blanks around it; write {name.strip()!r}")
     contrast = value if isinstance(value, Contrast) else Contrast(value)
-    weights = contrast.weights
-    if not isinstance(weights, Mapping):
-        raise StudyError(f"contrast {name!r} must be a dict from an arm to its weight, got {weights!r}")
-    for arm, weight in weights.items():
+    if not isinstance(contrast.weights, Mapping):
+        raise StudyError(f"contrast {name!r} must be a dict from an arm to its weight, got {contrast.weights!r}")
+    for arm in contrast.weights:
         if arm not in arms:
             close = difflib.get_close_matches(str(arm), arms, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
             raise StudyError(f"contrast {name!r} names no arm {arm!r}; {hint}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-            raise StudyError(f"contrast {name!r}: the weight of {arm!r} must be a finite number, got {weight!r}")
-    used = {arm: float(weight) for arm, weight in weights.items() if weight}
-    if not used:
+    weights = {arm: _read_weight(name, arm, weight) for arm, weight in contrast.weights.items()}
+    used = {arm: weight for arm, weight in weights.items() if weight}
+    _require_scale(name, used)
+    _require_effects(name, contrast.effects)
+    return Contrast(MappingProxyType(used), contrast.effects)
+
+
+def _read_weight(name: str, arm: str, weight: Any) -> float:
+    try:
+        number = math.nan if isinstance(weight, bool) or not isinstance(weight, numbers.Real) else float(weight)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise StudyError(f"contrast {name!r}: the weight of {arm!r} must be a finite number, got {repr(weight)[:40]}")
+    return number
+
+
+def _require_scale(name: str, weights: Mapping[str, float]) -> None:
+    """Raise StudyError unless the weights sum to 0, and the positive ones to 1."""
+    if not weights:
         raise StudyError(f"contrast {name!r}: all weights are zero")
-    if abs(total := math.fsum(used.values())) > _ROUNDING * max(map(abs, used.values())):
+    rounding = _ROUNDING * len(weights) * max(map(abs, weights.values()))
+    if abs(total := _sum(weights.values())) > rounding:
         raise StudyError(
             f"contrast {name!r}: the weights sum to {total:.4g}; those of a contrast sum to 0, so that arms that are "
-            "all equal make it 0"
+            "all equal make it 0 (write 1 / 3, not 0.333)"
         )
-    return Contrast(MappingProxyType(used), contrast.effects)
+    scale = _sum(weight for weight in weights.values() if weight > 0)
+    if abs(scale - 1) > rounding:
+        rescaled = {arm: weight / scale for arm, weight in weights.items()}
+        raise StudyError(
+            f"contrast {name!r}: the positive weights sum to {scale:.4g}; they sum to 1, so that the margin means what "
+            f"it says; write {rescaled!r}"
+        )
+
+
+def _sum(weights: Iterable[float]) -> float:
+    try:
+        return math.fsum(weights)
+    except OverflowError:
+        return math.inf
+
+
+def _require_effects(name: str, effects: Any) -> None:
+    def is_tuple_of(kind: type, value: Any) -> bool:
+        return isinstance(value, tuple) and all(isinstance(item, kind) and item for item in value)
+
+    if not is_tuple_of(tuple, effects) or not all(is_tuple_of(str, effect) for effect in effects):
+        raise StudyError(
+            f'contrast {name!r}: effects is a tuple of tuples of factors, such as (("A",),) or (("A", "B"),), got '
+            f"{effects!r}"
+        )

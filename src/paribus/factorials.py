@@ -24,6 +24,8 @@ Effect = frozenset[str]
 
 _RECIPE = "training."
 _ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
+_WRITTEN_BETWEEN = (" + ", ":", " = ")  # factors, in the names of arms and effects
+_LONGEST = 100  # characters: an arm's name heads columns and starts sentences
 _MADE_HERE = ("treatments", "changes", "contrasts")
 
 
@@ -68,8 +70,11 @@ def factorial(
     switched = _switch(names, generators or {})
     edits = _read_edits(factors, baseline, training)
     arms = {" + ".join(name for name in names if name in on) or BASELINE: on for on in switched}
-    if len(arms) < len(switched):
-        raise StudyError(f"the names of the factors make two arms of one name: {', '.join(map(repr, names))}")
+    if len(longest := max(arms, key=len)) > _LONGEST:
+        raise StudyError(
+            f"the names of the factors make an arm's name of {len(longest)} characters, {_LONGEST} at most: "
+            f"{longest!r}; shorten them"
+        )
     treatments, changes = {}, {}
     for arm, on in arms.items():
         if on:
@@ -99,6 +104,12 @@ def _require_factors(factors: Any, interactions: Any) -> tuple[str, ...]:
     for name in factors:
         if not isinstance(name, str) or not name.strip() or not name.isprintable() or name == BASELINE:
             raise StudyError(f"a factor cannot be called {name!r}")
+        if name != name.strip():
+            raise StudyError(f"a factor cannot be called {name!r}, with blanks around it; write {name.strip()!r}")
+        if sign := next((sign for sign in _WRITTEN_BETWEEN if sign in name), None):
+            raise StudyError(
+                f"a factor cannot be called {name!r}: {sign!r} stands between factors in the names of arms and effects"
+            )
     if len(factors) < 2:
         raise StudyError(f"a factorial study has at least two factors, got {len(factors)}; for one write a Study")
     if not isinstance(interactions, int) or isinstance(interactions, bool) or not 1 <= interactions <= len(factors):

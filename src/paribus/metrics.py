@@ -82,6 +82,11 @@ RECORDED = (
 )
 """What else every record says: no study is judged on it, and no metric of one's own is called so."""
 
+MEASURED = "measured."
+"""In front of what a clock or a memory counter said, among the columns of a frame."""
+
+_COLUMNS = ("arm", "seed", "status", "diverged_step")  # what a frame or a record says of a run beside its numbers
+
 VAL_LOSS = METRICS["val_loss"]
 """Cross-entropy on the held-out tokens after the last step."""
 
@@ -116,3 +121,8 @@ def _require_own(metric: Metric) -> None:
         raise StudyError(f"every run has a number called {metric.key!r} already; name a metric of your own otherwise")
     if not metric.key.strip() or not metric.unit.strip():
         raise StudyError(f"a metric of your own has a key and a unit, got {metric.key!r} and {metric.unit!r}")
+    for name, value in {"key": metric.key, "unit": metric.unit}.items():
+        if value != value.strip() or not value.isprintable():
+            raise StudyError(f"the {name} of a metric is one line without blanks around it, got {value!r}")
+    if metric.key in _COLUMNS or metric.key.startswith(MEASURED):
+        raise StudyError(f"a frame of results has a column {metric.key!r} already; name a metric of your own otherwise")

@@ -90,8 +90,10 @@ def _pairs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[tuple[st
 def _have_seen(other: Mapping[str, Any], pairs: set[tuple[str, str]]) -> bool:
     """Whether an earlier registration compared one of these ``pairs`` of runs, or tried both of its runs."""
     tuning = other.get("tuning") or {"arms": {}}
-    tried = {digest for arm in tuning["arms"].values() for row in arm["curve"] for digest in row.get("digests", ())}
-    tried |= {row["digest"] for row in other.get("trials", {}).get("rates", ())}
+    rows = [row for arm in tuning["arms"].values() for row in arm["curve"]]
+    tried = {digest for row in rows for key in ("digests", "unmeasured") for digest in row.get(key, ())}
+    probed = other.get("trials", {}).get("rates", ())
+    tried |= {row[key] for row in probed for key in ("digest", "unmeasured") if key in row}
     compared = _pairs_of(other, other["runs"].keys() - {BASELINE})
     return bool(compared & pairs) or any(tried.issuperset(pair) for pair in pairs)
 

@@ -12,6 +12,7 @@ from paribus.judgement import Verdict
 from paribus.judgement.comparison import Comparison
 from paribus.judgement.reading import read_comparison
 from paribus.markup import result_html
+from paribus.metrics import MEASURED
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -75,7 +76,7 @@ class Result:
         of_arm = self.report["arms"][arm]
         columns = {key: summary["values"] for key, summary in of_arm["metrics"].items()}
         clocks = self.report["measured"][arm].items()
-        columns |= {f"measured.{key}": told["values"] for key, told in clocks if isinstance(told, Mapping)}
+        columns |= {f"{MEASURED}{key}": told["values"] for key, told in clocks if isinstance(told, Mapping)}
         rows, done = [], 0
         for seed, status in zip(of_arm["seeds"], of_arm["status"], strict=True):
             row = {"arm": arm, "seed": seed, "status": status}

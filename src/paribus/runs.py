@@ -53,6 +53,11 @@ class Run:
     digest: str
     identity: dict[str, Any]
 
+    @property
+    def unmeasured(self) -> Run:
+        """The same run where no metric of the user's own is measured; itself where none is."""
+        return _identify(self.arm, self.seed, {key: value for key, value in self.identity.items() if key != "metric"})
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,8 +77,7 @@ class Plan:
 
     def unmeasured(self, arm: str, seed: int) -> Run:
         """The same run where no metric of the user's own is measured: it trains the same model."""
-        identity = self.run(arm, seed).identity
-        return _identify(arm, seed, {key: value for key, value in identity.items() if key != "metric"})
+        return self.run(arm, seed).unmeasured
 
     def trial(self, name: str, arm: Arm, seed: int, nudged: bool = False) -> Run:
         """A run that stands beside the pairs: of an arm called ``name`` that the study does not have.

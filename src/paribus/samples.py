@@ -116,7 +116,5 @@ class Samples:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
-        arms = {
-            name: {**asdict(arm), "decoding": arm.decoding.to_json()} for name, arm in self.arms.items()
-        }
+        arms = {name: {**asdict(arm), "decoding": arm.decoding.to_json()} for name, arm in self.arms.items()}
         return {"format": FORMAT, **asdict(self), "n_slid": self.n_slid, "arms": arms}

@@ -46,8 +46,8 @@ def sample(
 ) -> Samples:
     """Let the runs of a registered study's first seed go on from one prompt, and check how they decode; trains nothing.
 
-    On the CPU, in float32, the check in float64 where the parts can. Every arm reads the last ``seq_len`` tokens: beyond that the window
-    slides. All arms draw from equal streams of random numbers.
+    On the CPU, in float32, the check in float64 where the parts can. Every arm reads the last ``seq_len`` tokens:
+    beyond that the window slides. All arms draw from equal streams of random numbers.
 
     Args:
         name: the study in the store; None where it holds one.

@@ -89,6 +89,7 @@ def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> 
     return {
         "point": dict(trials[0].about["point"]),
         "digests": [trial.run.digest for trial in trials],
+        **({"unmeasured": [trial.run.unmeasured.digest for trial in trials]} if study.metric.measure else {}),
         "values": values,
         "value": fmean(known) if len(known) == len(values) else None,
     }

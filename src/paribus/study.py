@@ -229,6 +229,7 @@ class Study:
     rate_probe: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
     width_response: str | None = None
     contrasts: Mapping[str, Any] = field(default_factory=dict)  # arms to weights, or a Contrast; read, a Contrast
+    _filled_in: tuple[str, ...] = field(init=False, repr=False, compare=False)  # the fields that were None
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or not self.question.strip():
@@ -264,7 +265,10 @@ class Study:
         freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
         freeze(self, "contrasts", read_contrasts(self.contrasts, (BASELINE, *arms)))
         everyone = () if self.contrasts else tuple(arms)
+        freeze(self, "_filled_in", tuple(name for name in ("primary", "rate_probe") if getattr(self, name) is None))
         freeze(self, "primary", everyone if self.primary is None else tuple(self.primary))
+        if twice := [name for name in self.primary if self.primary.count(name) > 1]:
+            raise StudyError(f"primary names {twice[0]!r} twice: {self.primary!r}")
         if self.rate_probe is None:
             freeze(self, "rate_probe", _RATE_PROBE if self.primary else ())
         freeze(self, "null", tuple(self.null))
@@ -358,8 +362,11 @@ class Study:
         return self.baseline.diff(arm.model) + self.training.diff(arm.training)
 
     def replace(self, **changes: Any) -> Study:
-        """This study with some fields changed; a new registration."""
-        return dataclasses.replace(self, **changes)
+        """This study with some fields changed; a new registration.
+
+        What nobody wrote of ``primary`` and ``rate_probe`` is filled in anew.
+        """
+        return dataclasses.replace(self, **{**dict.fromkeys(self._filled_in), **changes})
 
     def _repr_html_(self) -> str:
         from paribus.markup import study_html

@@ -33,8 +33,10 @@ class Trial:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What a registration says of it."""
-        return {"seed": self.run.seed, "digest": self.run.digest, **self.about}
+        """What a registration says of it; ``unmeasured`` is its digest without a metric of the user's own."""
+        unmeasured = self.run.unmeasured.digest
+        told = {"unmeasured": unmeasured} if unmeasured != self.run.digest else {}
+        return {"seed": self.run.seed, "digest": self.run.digest, **told, **self.about}
 
 
 def plan_trials(plan: Plan) -> dict[str, tuple[Trial, ...]]:

@@ -7,10 +7,13 @@ import pytest
 
 from paribus.contrasts import Contrast
 from paribus.errors import JudgementError
+from paribus.factorials import factorial
 from paribus.judgement import Pair, Rule, compare, compare_all, decide, describe_difference, pairs_wanted, suspend
 from paribus.judgement.looks import Ending, replay
 from paribus.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.records import Finding, Record
+from paribus.specs import spec
+from toy_study import RECIPE, Part
 
 ARMS = ("baseline", "A", "B", "A + B")
 EFFECT = Contrast(dict(zip(ARMS, (-0.5, 0.5, -0.5, 0.5), strict=True)), (("A",),))
@@ -18,6 +21,11 @@ INTERACTION = Contrast(dict(zip(ARMS, (0.5, -0.5, -0.5, 0.5), strict=True)), (("
 ALIASED = Contrast(INTERACTION.weights, (("A", "B"), ("C", "D"), ("A", "C", "D", "E")))
 OWN = Contrast({"B": -1.0, "A": 1.0})
 RULE = Rule(margin=0.05)
+
+
+class Model:
+    def __init__(self, a=1, b=1, c=1):
+        pass
 
 
 def record(seed, loss, status="done", documents=None, metric="val_loss"):
@@ -111,6 +119,21 @@ def test_equal_arms_have_no_interaction_to_the_bit():
     assert verdict.sentence == "The interaction of A and B is equivalent to zero: it is exactly 0 in all 3 seeds."
 
 
+@pytest.mark.parametrize("third", [1 / 3, 0.3333333333])
+def test_equal_arms_are_equal_to_the_bit_whatever_their_weights_round_to(third):
+    contrast, rule = Contrast({"baseline": -1.0, "A": third, "B": third, "A + B": third}), Rule(margin=0.0)
+    losses = np.random.default_rng(5).uniform(3, 4, 10).tolist()
+    verdict = judge(contrast, [[loss] * 4 for loss in losses], rule)
+    assert (verdict.kind, verdict.reasons) == ("equivalent", ("bit-identical",))
+    documents = {"tokens": [10, 30], "loss": [0.1, 0.7]}
+    pair = Pair.of_contrast({arm: record(0, 4.0, documents=documents) for arm in ARMS}, contrast, VAL_LOSS)
+    assert list(pair.treatment_documents - pair.baseline_documents) == [0.0, 0.0]
+
+
+def test_a_plain_contrast_says_its_weights():
+    assert "The contrast is -1 x 'B' +1 x 'A'." in judge(OWN, table_of((0, 0.3, 0, 9))).notes
+
+
 def test_a_diverged_arm_makes_it_undecided_and_a_diverged_baseline_invalid():
     table = table_of((0, 0.3, 0, 0.3), n=3)
     table[1][3] = None
@@ -164,10 +187,13 @@ NOISE = np.random.default_rng(17).standard_normal((8, EXPERIMENTS, 10))
 
 
 def columns(k, interactions):
-    """Weights of the full design, from the columns of signs."""
-    arms = np.array([[1 if place >> factor & 1 else -1 for factor in range(k)] for place in range(2**k)])
-    sets = [s for s in range(1, 2**k) if s.bit_count() <= interactions]
-    return np.array([np.prod([arms[:, f] for f in range(k) if s >> f & 1], axis=0) for s in sets]) * 2 / 2**k
+    """Weights of the full design as ``factorial`` registers them, a row per contrast."""
+    factors = {name: {name: 2} for name in "abc"[:k]}
+    study = factorial(
+        question="?", baseline=spec(Model), data=spec(Part), training=RECIPE, margin=0.1, factors=factors,
+        interactions=interactions,
+    )  # fmt: skip
+    return np.array([[contrast.weights[arm] for arm in study.arms] for contrast in study.contrasts.values()])
 
 
 @pytest.mark.parametrize(("k", "interactions", "n_contrasts"), [(2, 2, 3), (3, 1, 3), (3, 3, 7)])

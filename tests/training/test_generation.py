@@ -145,8 +145,12 @@ def test_steps_that_forget_differ_while_prefixes_agree():
     found = measure_decoding(model, TOKENS, [model.mixer])
     assert found.by_prefixes < 1e-12
     assert found.by_steps > 0.1
-    assert found.largest == found.by_steps
     assert torch.equal(model(TOKENS), Reader(Mean()).double()(TOKENS)), "its own forward is given back"
+
+
+def test_the_largest_logit_is_told_without_its_sign():
+    tokens = torch.tensor([[1, 2]])
+    assert measure_decoding(Bigram([[9.0, 0.0], [0.5, -3.0], [2.0, 1.0]]), tokens).largest_logit == 3.0
 
 
 def test_without_a_mixer_that_steps_nothing_is_said_of_steps():

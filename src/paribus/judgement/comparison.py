@@ -97,21 +97,30 @@ class Pair:
     def of_contrast(cls, records: Mapping[str, Record], contrast: Contrast, metric: Metric) -> Pair:
         """One seed of a contrast: ``treatment`` sums the arms of positive weight, ``baseline`` the others.
 
-        Each arm enters as |weight| times value, so that the difference is the contrast. Raises as ``of_records`` does.
+        Each side is the first arm's value plus |weight| times what every arm differs from it: where arms are equal
+        to the bit the difference is 0 to the bit, whatever the weights round to. Raises as ``of_records`` does.
         """
         arms = {arm: records[arm] for arm in contrast.weights}
         first = next(iter(arms.values()))
         pairs = {arm: cls.of_records(first, record, metric) for arm, record in arms.items()}
         diverged = tuple(arm for arm, pair in pairs.items() if pair.treatment_diverged)
+        values = {arm: float(pair.treatment) for arm, pair in pairs.items() if _is_finite(pair.treatment)}
+        origin = next((value for arm, value in values.items() if arm not in diverged), math.nan)
         sides: dict[str, Any] = {}
         for side, sign in (("baseline", -1), ("treatment", 1)):
             shares = {arm: sign * weight for arm, weight in contrast.weights.items() if sign * weight > 0}
             broken = any(arm in diverged for arm in shares)
             sides[f"{side}_status"] = "diverged" if broken else "done"
-            sides[side] = None if broken else math.fsum(w * arms[arm].metrics[metric.key] for arm, w in shares.items())
+            moved = None if broken else math.fsum(w * (values[arm] - origin) for arm, w in shares.items())
+            sides[side] = None if moved is None else origin + moved
             if not diverged and all(pair.weights is not None for pair in pairs.values()):
-                parts = [weight * np.asarray(pairs[arm].treatment_documents) for arm, weight in shares.items()]
-                sides |= {f"{side}_documents": np.sum(parts, axis=0), "weights": pairs[next(iter(shares))].weights}
+                documents = {arm: np.asarray(pair.treatment_documents) for arm, pair in pairs.items()}
+                start = next(iter(documents.values()))
+                parts = [weight * (documents[arm] - start) for arm, weight in shares.items()]
+                sides |= {
+                    f"{side}_documents": start + np.sum(parts, axis=0),
+                    "weights": pairs[next(iter(arms))].weights,
+                }
         return cls(first.seed, **sides, diverged=diverged)
 
     @property

@@ -53,10 +53,16 @@ def state_size(comparison: Comparison) -> str:
 
 
 def explain_contrast(comparison: Comparison) -> tuple[str, ...]:
-    """What a reader must know of a contrast to read its number; nothing for a treatment and for a full main effect."""
+    """What a reader must know of a contrast to read its number, such as the weights of one that is no effect.
+
+    Nothing for a treatment and for a full main effect.
+    """
     contrast, notes = comparison.contrast, []
-    if contrast is None or not contrast.factors:
+    if contrast is None:
         return ()
+    if not contrast.factors:
+        weighed = " ".join(f"{weight:+.4g} x {arm!r}" for arm, weight in contrast.weights.items())
+        return (f"The contrast is {weighed}.",)
     *others, last = contrast.factors
     if others:
         averaged = ", averaged over the other factors" if len(contrast.weights) > 2 ** len(contrast.factors) else ""

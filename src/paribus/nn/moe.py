@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paribus.errors import SpecError
+from paribus.errors import PartError, SpecError
 from paribus.nn.contract import build, here
 from paribus.nn.experts import Experts
 from paribus.nn.init import reset_children
@@ -55,12 +55,17 @@ class MoE(nn.Module):
         if len(self.losses) < len(losses):
             raise SpecError(f"a loss is given twice: {', '.join(loss.cls.__name__ for loss in losses)}{here()}")
         self._routing: Routing | None = None
+        self._site = here()
 
     def reset_parameters(self) -> None:
         reset_children(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        routing = self._routing = self.router(x)
+        routing = self.router(x)
+        if not isinstance(routing, Routing):
+            name, got = type(self.router).__name__, type(routing).__name__
+            raise PartError(f"the router {name} returns a {got}, expected paribus.nn.Routing{self._site}")
+        self._routing = routing
         order = routing.experts.argsort(stable=True)  # (M,)
         tokens = routing.tokens.index_select(0, order)  # (M,)
         rows = self.experts(x.flatten(0, 1).index_select(0, tokens), _split(routing), order)  # (M, D)

@@ -68,7 +68,8 @@ def evaluate(
     """Score ``model`` in eval mode; the mode it was in is restored. Auxiliary losses never count.
 
     ``measures`` are metrics of the user's own, by key: each is the mean of its values over the scored tokens where it
-    is not NaN. Raises StudyError for a measure that does not give that, see ``measure_tokens``.
+    is not NaN; where the loss is not finite there are none. Raises StudyError for a measure that does not give that, see
+    ``measure_tokens``.
     """
     was_training = model.training
     model.eval()
@@ -91,7 +92,8 @@ def evaluate(
         losses += np.bincount(owners, loss.cpu().double().numpy()[scored], n_documents)
         counts += np.bincount(owners, minlength=n_documents)
         hits += int((logits.argmax(-1) == targets).sum())
-        for key, measure in measures.items():  # last: a function of the user's may write into what it is given
+        # Last, as a function of the user's may write into what it is given; never on what a diverged model says.
+        for key, measure in measures.items() if np.isfinite(losses).all() else ():
             values = measure_tokens(key, measure, logits, targets)
             own[key] += values.nansum().item(), (~values.isnan()).sum().item()
     model.train(was_training)
@@ -103,7 +105,7 @@ def evaluate(
         document_loss=tuple(losses.tolist()),
         document_tokens=tuple(counts.tolist()),
         diagnostics={name: value.tolist() for name, value in diagnostics.items()},
-        own={key: _mean(key, total, n) for key, (total, n) in own.items()},
+        own={key: _mean(key, total, n) for key, (total, n) in own.items()} if math.isfinite(total) else {},
     )
 
 

@@ -27,5 +27,5 @@ CAUGHT = {
     "check": "seeds",
     "severity": "invalid",
     "arm": "idea",
-    "evidence": {"failed": {"0": "IndexError: list assignment index out of range"}},
+    "evidence": {"failed": {"0": "IndexError: list assignment index out of range (flawed_failed_run.py:19 in step)"}},
 }
