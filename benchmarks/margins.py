@@ -69,7 +69,8 @@ def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) 
     corpus, _, _ = load_data(json.dumps(study.data.to_json()), recipe)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     pairs = [[made.run(arm, seed) for arm in study.arms] for seed in list(made.seeds)[:n_seeds]]
-    jobs = iter([make_job(store, made, run, study.arms[run.arm], None) for pair in pairs for run in pair if not store.is_done(run.digest)])
+    missing = [run for pair in pairs for run in pair if not store.is_done(run.digest)]
+    jobs = iter([make_job(store, made, run, study.arms[run.arm], None) for run in missing])
     workers.execute(lambda: next(jobs, None), lambda event: None, lambda digest: True)
     loss = np.array([[store.read_record(run.digest).metrics["val_loss"] for run in pair] for pair in pairs])
     gain = (loss[:, 0] - loss[:, 1]) * REPORTED

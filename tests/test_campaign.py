@@ -6,6 +6,7 @@ import pytest
 from paribus.campaign import Campaign
 from paribus.errors import JudgementError
 from paribus.lab import judge
+from paribus.metrics import VAL_LOSS, Metric
 from paribus.records import Finding, Record, Store, read_findings
 from paribus.registration import read_registration, register
 from paribus.runs import Environment, plan
@@ -214,6 +215,33 @@ def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
         store, "fast", plan(make_study(question="Fast?", training=faster), first.environment), data, "evaluation"
     )
     assert again["judged_before"] == ["toy"]
+
+
+def first(logits, targets):
+    return logits.logsumexp(-1)
+
+
+def second(logits, targets):
+    return logits.amax(-1)
+
+
+OWN = Metric("first", "1", measure=first), Metric("second", "1", measure=second)
+
+
+@pytest.mark.parametrize(("before", "after"), [(OWN[0], VAL_LOSS), (VAL_LOSS, OWN[0]), OWN])
+def test_a_pair_that_was_probed_on_another_metric_is_no_first_look(before, after, tmp_path):
+    store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
+    probed = plan(make_study(metric=before), Environment("data", "cpu", "2.13.0"))
+    register(store, "toy", probed, data, "evaluation", trials=plan_trials(probed))
+    faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
+    later = plan(make_study(question="Fast?", training=faster, metric=after), probed.environment)
+    assert register(store, "fast", later, data, "evaluation")["judged_before"] == ["toy"]
+
+
+def test_without_a_metric_of_ones_own_a_trial_is_registered_as_ever():
+    for metric, more in ((VAL_LOSS, set()), (OWN[0], {"unmeasured"})):
+        made = plan(make_study(metric=metric), Environment("data", "cpu", "2.13.0"))
+        assert plan_trials(made)["rates"][0].to_json().keys() == {"seed", "digest", "arm", "factor"} | more
 
 
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):

@@ -18,12 +18,13 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Rooms by floor; rooms of floor 2 and of floor 3 are blind to each other.
 FLOORS = {
     "errors": 0, "specs": 0, "streams": 0,
-    "metrics": 1, "markup": 1, "contrasts": 1, "study": 1, "factorials": 1, "tuning": 1, "offers": 1, "fields": 1, "study_files": 1, "runs": 1, "typed": 1, "records": 1,
+    "metrics": 1, "contrasts": 1, "study": 1, "factorials": 1, "tuning": 1, "offers": 1, "fields": 1, "study_files": 1,
+    "runs": 1, "typed": 1, "records": 1, "markup": 1,
     "nn": 2, "data": 2, "training": 2, "judgement": 2,
     "execution": 3, "audits": 3, "reports": 3,
-    "bench": 4, "registration": 4, "campaign": 4, "trials": 4, "search": 4, "calibration": 4,
-    "samples": 4, "trained": 4, "sampling": 4, "side_by_side": 4,
-    "matching": 4, "request": 4, "ideas": 4, "listing": 4, "lab": 4, "display": 4, "notebook": 4, "result": 4, "cli": 4, "studies": 4,
+    "bench": 4, "registration": 4, "campaign": 4, "trials": 4, "search": 4, "calibration": 4, "samples": 4,
+    "trained": 4, "sampling": 4, "side_by_side": 4, "matching": 4, "request": 4, "ideas": 4, "listing": 4, "lab": 4,
+    "display": 4, "notebook": 4, "result": 4, "cli": 4, "studies": 4,
     "__main__": 4,
 }  # fmt: skip
 SIBLINGS = {2, 3}
@@ -140,7 +141,7 @@ def test_verbs_and_their_flags_are_these():
         "status": ["--json"],
         "report": ["--format", "--study"],
         "parts": ["--json", "--slot"],
-        "sample": "--arm --file --json --prompt --seed --study --temperature --tokens".split(),
+        "sample": ["--arm", "--file", "--json", "--prompt", "--seed", "--study", "--temperature", "--tokens"],
     }
 
 

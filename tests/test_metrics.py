@@ -173,6 +173,12 @@ def test_a_study_needs_a_function_with_a_name_and_a_key_of_its_own():
     for key in ("val_loss", "parameters"):
         with pytest.raises(StudyError, match=f"every run has a number called '{key}' already"):
             make_study(metric=Metric(key, "nats", measure=rare_loss))
+    for key in ("seed", "arm", "status", "diverged_step", "measured.startup_seconds"):
+        with pytest.raises(StudyError, match=f"has a column '{key}' already"):
+            make_study(metric=Metric(key, "nats", measure=rare_loss))
+    for key in (" x", "x\n", "a\nb"):
+        with pytest.raises(StudyError, match="the key of a metric is one line without blanks around it"):
+            make_study(metric=Metric(key, "nats", measure=rare_loss))
     with pytest.raises(StudyError, match="has a key and a unit"):
         make_study(metric=Metric("own", "", measure=rare_loss))
     with pytest.raises(StudyError, match=r"no study is judged on 'rare_loss'.*measure=function"):

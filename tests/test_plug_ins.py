@@ -142,7 +142,7 @@ def test_offered_studies_are_listed_with_their_package_and_flawed_ones_get_a_lin
         "'leaving' as flawed_offers.leaving: it cannot be imported: SystemExit",
         "'absent' as flawed_offers.absent: it cannot be imported: ModuleNotFoundError",
         "'attribute' as flawed_offers.empty:study: a study is a module; its entry point names flawed_offers.empty",
-        "defines no `study = paribus.Study(...)`; found NoneType",
+        "defines no `study = paribus.Study(...)`; it defines no study and no class",
     ):
         assert said in done.stderr
     assert "a plug-in talks" in done.stderr

@@ -96,8 +96,8 @@ def test_what_a_store_names_has_to_fit_its_place(place, value, said):
         _require_known(forged(place, value), ["baseline"], [])
 
 
-def test_a_module_that_is_no_home_of_parts_is_not_even_imported():
-    assert "paribus.__main__" not in sys.modules
+def test_a_module_that_is_no_home_of_parts_is_not_even_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "paribus.__main__", raising=False)
     with pytest.raises(StudyError, match=r"paribus\.__main__:main as its model"):
         _require_known(forged("model", of_class("paribus.__main__:main")), ["baseline"], [])
     assert "paribus.__main__" not in sys.modules

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from paribus.errors import StudyError
-from paribus.metrics import VAL_ACCURACY
+from paribus.metrics import VAL_ACCURACY, VAL_LOSS, Metric
 from paribus.records import Record
 from paribus.runs import Environment, plan
 from paribus.search import tune
@@ -159,3 +159,16 @@ def test_the_report_names_every_run_of_every_trial():
     _, report = tuned(make_study(tuning=Tuning(seeds=2)), lambda arm, rate, seed: loss(rate, 0.1), ran)
     told = {digest for arm in report["arms"].values() for row in arm["curve"] for digest in row["digests"]}
     assert told == {trial.run.digest for trial in ran}
+
+
+def own(logits, targets):
+    return logits.amax(-1)
+
+
+def test_with_a_metric_of_ones_own_the_report_names_the_same_runs_without_it():
+    plain, measured = (
+        tuned(make_study(tuning=Tuning(), metric=metric), lambda arm, rate, seed: loss(rate, 0.1))[1]["arms"]["wide"]
+        for metric in (VAL_LOSS, Metric("own", "1", measure=own))
+    )
+    assert "unmeasured" not in plain["curve"][0]
+    assert [row["unmeasured"] for row in measured["curve"]] == [row["digests"] for row in plain["curve"]]

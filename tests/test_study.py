@@ -140,3 +140,18 @@ def test_the_fields_of_a_study_are_its_signature():
     parameters = inspect.signature(Study).parameters
     assert parameters["max_seeds"].default == 10
     assert parameters["margin"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_a_primary_treatment_is_named_once():
+    with pytest.raises(StudyError, match="primary names 'wide' twice"):
+        make_study(primary=("wide", "wide"))
+
+
+def test_what_nobody_wrote_is_filled_in_anew_in_a_changed_study():
+    others = {"tall": spec(Part, width=3), "taller": spec(Part, width=4)}
+    assert make_study().replace(margin=0.2).replace(treatments=others).primary == ("tall", "taller")
+    with pytest.raises(StudyError, match="primary names no treatment 'wide'"):
+        make_study(primary=("wide",)).replace(treatments=others)
+    contrasted = make_study().replace(contrasts={"c": {"wide": 1, "baseline": -1}})
+    assert (contrasted.primary, contrasted.rate_probe) == ((), ())
+    assert make_study(rate_probe=(0.1,)).replace(margin=0.2).rate_probe == (0.1,)

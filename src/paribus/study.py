@@ -203,8 +203,8 @@ class Study:
             pair in a study of contrasts without a primary treatment, since contrasts cannot be probed so.
         width_response: a width of the baseline by path pattern, such as ``"*.mlp.d_ff"``: two more baselines, one
             narrower and one wider, tell how much of a difference the number of parameters alone would make.
-        contrasts: name to weights by arm that sum to zero; each gets a verdict on its weighted sum over arms, and
-            shares the error rate. ``paribus.factorial`` makes them.
+        contrasts: name to weights by arm that sum to zero, the positive ones to 1; each gets a verdict on its weighted
+            sum over arms, and shares the error rate. ``paribus.factorial`` makes them.
 
     Raises StudyError for a study that makes no sense.
     """

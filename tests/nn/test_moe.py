@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import paribus.nn as pn
-from paribus.errors import SpecError
+from paribus.errors import PartError, SpecError
 from paribus.nn.contract import build_at
 from paribus.specs import spec
 from paribus.training.cost import count_flops, count_parameters
@@ -268,3 +268,14 @@ def test_own_experts_and_router_of_a_user_are_built_with_the_number_of_experts()
     assert moe.idle_parameters() == 0
     with pytest.raises(SpecError, match="n_experts must be at least 1, got 0"):
         pn.MoE(D, n_experts=0)
+
+
+class Plain(pn.TopK):
+    def forward(self, x):
+        return super().forward(x).weights
+
+
+def test_a_router_that_routes_nothing_is_named_with_its_site():
+    moe = make(router=spec(Plain))
+    with pytest.raises(PartError, match=r"Plain returns a Tensor, expected paribus.nn.Routing \[site mlp\]"):
+        moe(torch.randn(B, T, D))

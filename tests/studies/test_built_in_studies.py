@@ -170,6 +170,4 @@ def test_another_data_set_of_the_hub_keeps_the_hubs_tokenizer():
 def test_margins_are_what_was_measured():
     measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "margins.json").read_text())["rows"]
     margins = {name: MARGINS[name] if name in MARGINS else read_study(name).choose().margin for name in measured}
-    assert margins == {
-        name: round(row["five_percent"], 3) for name, row in measured.items()
-    }
+    assert margins == {name: round(row["five_percent"], 3) for name, row in measured.items()}

@@ -181,6 +181,24 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(tmp_path):
     assert 1 <= caught.value.step <= 12
 
 
+def entropy(logits, targets):
+    if not logits.isfinite().all():
+        raise ValueError("a distribution has finite logits")
+    return -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+
+
+def passed_on(logits, targets):
+    return logits.logsumexp(-1) + torch.inf
+
+
+@pytest.mark.parametrize("measure", [entropy, passed_on])
+def test_a_held_out_loss_that_is_not_finite_is_a_divergence_whatever_a_metric_of_ones_own_says(measure, tmp_path):
+    model = make()
+    model.head.bias.data[0] = torch.inf
+    with pytest.raises(Diverged, match="held-out loss is nan after step 0"):
+        run(tmp_path / "own", model, measures={"own": measure})
+
+
 def test_bf16_stays_close_to_fp32_and_is_not_the_same(tmp_path):
     _, exact = run(tmp_path / "fp32")
     _, rounded = run(tmp_path / "bf16", training=recipe(precision="bf16"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from paribus.errors import MissingArgument, ParibusError, PartError, SpecError
+from paribus.errors import ParibusError, PartError, SpecError
 from paribus.nn.checks import EXACT, describe_failure, how_far
 from paribus.nn.contract import build_model
 from paribus.nn.position import Position
@@ -63,11 +63,11 @@ def find_slots(site: Spec) -> Fitting:
         if slot == "model":
             build_model(site, 0, vocab_size=2, seq_len=2, device="meta")  # the suite hands down more than a study does
         return Fitting((slot,), _READS[slot], (slot,))
-    why = refused[likeliest]
-    if isinstance(why, MissingArgument | SpecError):
-        raise why
+    reason = refused[likeliest]
+    if isinstance(reason, SpecError):
+        raise reason
     places = " or ".join((", ".join(SHAPED_ALIKE[:-1]), SHAPED_ALIKE[-1])) if likeliest == "mixer" else likeliest
-    raise PartError(f"{site.cls.__name__} does not fit as {places}: {why}{_default_width(site)}")
+    raise PartError(f"{site.cls.__name__} does not fit as {places}: {reason}{_default_width(site)}")
 
 
 def _try(site: Spec, slot: str) -> None:

@@ -374,8 +374,8 @@ def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     if "measure" in metric:
         said.append(
-            f"{metric['key']} is a metric of this study's own: the mean of {metric['measure']} over the held-out tokens "
-            "that count in it."
+            f"{metric['key']} is a metric of this study's own: the mean of {metric['measure']} over the held-out "
+            "tokens that count in it."
         )
     if any(not row["primary"] for row in judged["treatments"].values()):
         said += explain_contrasts(judged)

@@ -68,8 +68,8 @@ def evaluate(
     """Score ``model`` in eval mode; the mode it was in is restored. Auxiliary losses never count.
 
     ``measures`` are metrics of the user's own, by key: each is the mean of its values over the scored tokens where it
-    is not NaN; where the loss is not finite there are none. Raises StudyError for a measure that does not give that, see
-    ``measure_tokens``.
+    is not NaN, and there are none where the loss is not finite. Raises StudyError for a measure that does not give
+    that, see ``measure_tokens``.
     """
     was_training = model.training
     model.eval()
