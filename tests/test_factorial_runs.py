@@ -176,7 +176,7 @@ def test_the_baseline_against_itself_says_how_a_contrast_compares_to_a_pair(toy,
     monkeypatch.setenv("PARIBUS_HOME", str(place / "home"))
     calibrated = pb.calibrate(study, place / "null", executor="inline", observe=lambda event: None)
     assert calibrated.data["contrasts"]["effect of slow"] == pytest.approx(0.5**0.5)
-    assert "The contrast 'effect of slow' has 0.71 times its sd" in " ".join(null_text(calibrated).split())
+    assert "the contrast 'effect of slow' has 0.71 times its sd" in " ".join(null_text(calibrated).split())
 
 
 def test_a_contrast_that_fell_asks_for_other_widths_and_for_no_other_rate():
