@@ -137,7 +137,7 @@ def test_a_part_of_features_also_runs_in_the_slots_of_the_same_shape():
     ("cls", "said"),
     [
         (Pair, "Pair does not fit as norm, mlp, mixer or block: forward returns a tuple, expected one tensor"),
-        (Drawn, "two calls with one input and one seed differ by .*: draw from torch's generator alone"),
+        (Drawn, "Drawn: two calls with one input and one seed differ by .*; draw from torch's generator alone"),
         (FixedWidth, "'dim' has the default 512 and is not given the width: drop the default"),
         (Keywords, r"its constructor fails: KeyError: 'dim' .*names no arguments \(\*\*kwargs\)"),
         (Widened, r"\(3, 13, 96\) came out as \(3, 13, 192\), expected \(3, 13, 96\)"),

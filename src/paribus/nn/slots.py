@@ -102,7 +102,8 @@ def _tell_apart(subject: Subject) -> tuple[tuple[str, ...], str]:
         part, x, other = subject.random(), subject.input(2), subject.input(3)
         if (drift := how_far(part, x, x).max().item()) > 0:
             raise PartError(
-                f"two calls with one input and one seed differ by {drift:.1e}: draw from torch's generator alone"
+                f"{type(part).__name__}: two calls with one input and one seed differ by {drift:.1e}; draw from "
+                "torch's generator alone"
             )
         place = x.shape[1] // 3  # not the middle, which stays where it is when time is reversed
         changed = x.clone()
