@@ -114,8 +114,8 @@ BEFORE = (
         "Each part that is not paribus's own, by the suite of `check_part`: a gradient that is not the derivative, "
         "two equal calls that differ, a second reset that differs, weights in a plain list or dict (doubt), a causal "
         "or row leak that the whole model does not show (doubt), a wrong shape at its site (doubt), anything else "
-        "(note). Parameters or buffers that differ between two constructions with one seed (invalid). Varied parameters that "
-        "are equal for two seeds (note).",
+        "(note). Parameters or buffers that differ between two constructions with one seed (invalid). Varied "
+        "parameters that are equal for two seeds (note).",
         "What shows at real sizes alone. A part that cannot be tried alone (note). Parts without a slot, heads, and "
         "whole models above 5 million parameters.",
         "none without such parts; 0.1 seconds for each, and two more constructions of the arm",
