@@ -6,6 +6,11 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """The tests with a time limit of their own, which are the longest, begin first: the last one ends alone."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
     """A cache of prepared corpora that all tests of a process share."""
