@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import paribus as pb
-from paribus.nn.checks import CHECKED_SLOTS
+from paribus.nn.subjects import CHECKED_SLOTS
 from paribus.study_files import read_study
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()

@@ -225,7 +225,14 @@ def test_an_interrupted_study_ends_cleanly_and_goes_on(folder):
     arguments = command("run", "longer.py", "--scale", "rms", "--max-seeds", "3", "--store", store)
     environment = {**os.environ, "PARIBUS_HOME": str(folder / "home")}
     process = subprocess.Popen(
-        arguments, cwd=folder, env=environment, stdout=-1, stderr=-1, text=True, start_new_session=True
+        arguments,
+        cwd=folder,
+        env=environment,
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores Ctrl-C
     )
     while process.poll() is None and not list(store.glob("runs/*/steps.jsonl")):
         time.sleep(0.05)
