@@ -41,8 +41,8 @@ _PATTERNS = {
 _SPOILING = ("keeps its shape", "is causal", "keeps rows apart", "registers its weights")
 _TAKEN = ("pb", "baseline", "training", "study", "other")  # names of the study file itself
 _LONGEST_NAME = 100
-MARGINS = {"llama": 0.03, "gpt2": 0.032, "mixtral": 0.032, "deepseek_v3": 0.026, "hrm": 0.049}
-"""Recipe to what 5 % more tokens buys it, nats per token, where benchmarks/margins.py has measured it."""
+MARGINS = {"llama": 0.03, "gpt2": 0.032, "mixtral": 0.032, "deepseek_v3": 0.026, "hrm": 0.049, "looped": 0.032}
+"""Recipe to what 5 % more tokens buys it, nats per token, as benchmarks/margins.py has measured it."""
 
 
 _DATA = 'pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=1024))'
@@ -192,7 +192,8 @@ def _find_ground(name: str, margin: float | None) -> _Ground:
     if name in RECIPES:
         call = f"pb.nn.{name}({', '.join(f'{key}={value}' for key, value in RECIPES[name].items())})"
         model = getattr(paribus.nn, name)(**RECIPES[name])
-        said = f"{margin}," if margin is not None else _known_margin(name)
+        known = f"{MARGINS[name]},  # nats per token: what 5 % more tokens buys the baseline (docs/quick_scale.md)"
+        said = known if margin is None else f"{margin},"
         return _Ground((), call, _TRAINING, _DATA, said, model)
     other = _read_baseline_study(name)
     said = "other.margin," if margin is None else f"{margin},"
@@ -204,12 +205,6 @@ def _find_ground(name: str, margin: float | None) -> _Ground:
         said,
         other.baseline,
     )
-
-
-def _known_margin(recipe: str) -> str:
-    if recipe in MARGINS:
-        return f"{MARGINS[recipe]},  # nats per token: what 5 % more tokens buys the baseline (docs/quick_scale.md)"
-    return f"{MARGINS['llama']},  # nats per token: what 5 % more tokens buys `llama`; not measured for this baseline"
 
 
 def _read_baseline_study(name: str) -> Study:
