@@ -128,7 +128,7 @@ def test_what_the_given_study_has_of_torch_is_allowed_there():
 @pytest.mark.parametrize("name", built_in_studies())
 def test_every_built_in_study_may_be_sampled_without_a_file(name):
     for study in read_study(name).scales.values():
-        _require_known(registration_of(study), list(study.arms), [])
+        assert _require_known(registration_of(study), list(study.arms), []) is None
 
 
 @pytest.mark.parametrize("activation", [nn.functional.gelu, nn.functional.silu, pb.nn.relu_squared])
@@ -147,13 +147,13 @@ def test_parts_of_paribus_and_torch_need_no_file(activation, norm, optimizer, sc
         data=pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=300)),
         training=STUDY.training.replace(optimizer=pb.spec(optimizer, lr=0.1), schedule=pb.spec(schedule)),
     )
-    _require_known(registration_of(study), ["baseline", "norm", "experts"], [])
+    assert _require_known(registration_of(study), ["baseline", "norm", "experts"], []) is None
 
 
 def test_an_argument_that_happens_to_be_called_reference_names_no_class():
     registration = registration_of()
     registration["study"]["data"]["arguments"]["reference"] = "os:system"
-    _require_known(registration, ["baseline"], [])
+    assert _require_known(registration, ["baseline"], []) is None
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
         return worst == 0, f"parameters move by {worst:.1e} at a rate of 0, which schedules set in param_groups"
 
     def repeats_itself() -> tuple[bool, str]:
-        return _differ(run(4), run(4)), "4 steps, made twice from one start"
+        return _agree(run(4), run(4)), "4 steps, made twice from one start"
 
     def goes_on_from_its_state() -> tuple[bool, str]:
         model, optimizer = start()
@@ -202,13 +202,13 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
         model.load_state_dict(weights)
         optimizer.load_state_dict(state)
         step(model, optimizer, 1)
-        return _differ(model, run(2)), "a second step after state_dict() and load_state_dict()"
+        return _agree(model, run(2)), "a second step after state_dict() and load_state_dict()"
 
     for look in (moves_every_parameter, obeys_its_learning_rate, repeats_itself, goes_on_from_its_state):
         yield _checked(look)
 
 
-def _differ(one: nn.Module, other: nn.Module) -> bool:
+def _agree(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
 
 
