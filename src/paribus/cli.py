@@ -74,6 +74,7 @@ DEVICES_OPTION = click.option(
 
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # for torch, which reads it on import: idle threads sleep soon
     try:
         code = commands.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

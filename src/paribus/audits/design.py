@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -95,9 +96,12 @@ def _scored(training: Training) -> tuple[int, int, str]:
 
 @contextmanager
 def _few_threads(facts: Mapping[str, ArmFacts]) -> Iterator[None]:
-    """One thread for small models: beside busy workers, two threads of two processes spin against each other."""
+    """One thread for small models, where nothing limits how long threads spin: two pools on the same cores would spin
+    against each other, beside busy workers or another study.
+    """
     threads = torch.get_num_threads()
-    if max(arm.parameters["parameters"] for arm in facts.values()) < _SMALL:
+    is_small = max(arm.parameters["parameters"] for arm in facts.values()) < _SMALL
+    if is_small and "GOMP_SPINCOUNT" not in os.environ:
         torch.set_num_threads(1)
     try:
         yield
