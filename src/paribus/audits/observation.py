@@ -17,7 +17,8 @@ from paribus.audits.surroundings import plain_settings
 from paribus.nn.contract import build_model, roles
 from paribus.specs import Spec
 from paribus.study import Training
-from paribus.training.loop import accumulate_gradients, cross_entropy, gather_auxiliary, model_loss
+from paribus.training.loop import accumulate_gradients, gather_auxiliary
+from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer
 
 _ROWS = 3

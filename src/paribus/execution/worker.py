@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -232,9 +233,11 @@ def serve() -> None:
             os._exit(0)  # nobody listens any more
 
     threading.Thread(target=listen, daemon=True).start()
+    # The slow parts of starting, read while the parent still plans: torch, and what its optimizers import when made.
     import paribus.nn.contract
-    import paribus.training.loop  # torch is the slow part of starting: read it while the parent still plans
+    import paribus.training.loop
 
+    import_module("torch._dynamo")
     send(event="ready")
     while True:
         with wake:

@@ -130,13 +130,13 @@ class HRM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         *_, last = self._segments(embed_tokens(self, tokens))
-        return read_out(self, last)  # (B, T, V)
+        return read_out(self, self.final_norm(last))  # (B, T, V)
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of the segments, nats per token; targets are (B, T)."""
         losses = []
         for high in self._segments(embed_tokens(self, tokens)):
-            logits = read_out(self, high)
+            logits = read_out(self, self.final_norm(high))
             logits = logits.to(at_least_float32(logits))
             losses.append(F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
         return reduce(torch.add, losses) / len(losses)

@@ -84,7 +84,20 @@ class Transformer(nn.Module):
         reset_children(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return read_out(self, self.transform(embed_tokens(self, tokens)))  # (B, T, V)
+        return read_out(self, self.features(tokens))  # (B, T, V)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """What the head reads, (B, T, D)."""
+        return self.final_norm(self.transform(embed_tokens(self, tokens)))
+
+    @property
+    def unembedding(self) -> Tensor | None:
+        """The matrix (V, D) of the head; None where the head is more than a matrix, or a hook watches it."""
+        if self.head is None:
+            return self.embedding.weight
+        is_matrix = type(self.head).forward is nn.Linear.forward and self.head.bias is None
+        is_watched = self.head._forward_hooks or self.head._forward_pre_hooks
+        return self.head.weight if is_matrix and not is_watched else None
 
     def transform(self, x: Tensor) -> Tensor:
         """What the blocks make of the embeddings, (B, T, D)."""
@@ -103,8 +116,7 @@ def embed_tokens(model: Any, tokens: Tensor) -> Tensor:
 
 
 def read_out(model: Any, x: Tensor) -> Tensor:
-    """The logits (B, T, V) of what the last block of ``model`` wrote."""
-    x = model.final_norm(x)
+    """The logits (B, T, V) of what the head of ``model`` reads."""
     if model.head is None:
         return F.linear(x, model.embedding.weight)
     return model.head(x)

@@ -11,7 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from paribus.training.loop import cross_entropy, gather_auxiliary, model_loss
+from paribus.training.loop import gather_auxiliary
+from paribus.training.objective import cross_entropy, model_loss
 
 
 def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.errors import StudyError
+from paribus.training.objective import stream_logits
 
 IGNORED = -1  # target of a position that is not scored
 
@@ -82,20 +83,22 @@ def evaluate(
         inputs = torch.from_numpy(held_out.inputs[rows]).to(device)
         targets = torch.from_numpy(held_out.targets[rows]).to(device)
         with autocast(device, precision):
-            logits = model(inputs)  # (B, T, V)
+            whole = model(inputs) if measures else None  # (B, T, V)
+            parts = stream_logits(model, inputs) if whole is None else [whole.flatten(0, 1)]
+            loss, predicted = _score_tokens(parts, targets.flatten())
         share = len(inputs) / len(held_out.inputs)
         for name, value in gather_diagnostics(model).items():
             diagnostics[name] = diagnostics.get(name, 0.0) + share * value.double()
-        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
         scored = held_out.targets[rows].ravel() != IGNORED
         owners = held_out.documents[rows].ravel()[scored]
         losses += np.bincount(owners, loss.cpu().double().numpy()[scored], n_documents)
         counts += np.bincount(owners, minlength=n_documents)
-        hits += int((logits.argmax(-1) == targets).sum())
+        hits += int((predicted == targets.flatten()).sum())
         # Last, as a function of the user's may write into what it is given; never on what a diverged model says.
-        for key, measure in measures.items() if np.isfinite(losses).all() else ():
-            values = measure_tokens(key, measure, logits, targets)
-            own[key] += values.nansum().item(), (~values.isnan()).sum().item()
+        if whole is not None and np.isfinite(losses).all():
+            for key, measure in measures.items():
+                values = measure_tokens(key, measure, whole, targets)
+                own[key] += values.nansum().item(), (~values.isnan()).sum().item()
     model.train(was_training)
     total, tokens = float(losses.sum()), int(counts.sum())
     return Scores(
@@ -107,6 +110,17 @@ def evaluate(
         diagnostics={name: value.tolist() for name, value in diagnostics.items()},
         own={key: _mean(key, total, n) for key, (total, n) in own.items()} if math.isfinite(total) else {},
     )
+
+
+def _score_tokens(parts: Iterable[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and prediction of every token, whose logits come in ``parts`` of (N, V)."""
+    losses, predicted, start = [], [], 0
+    for logits in parts:
+        answers = targets[start : start + len(logits)]
+        losses.append(F.cross_entropy(logits.float(), answers, ignore_index=IGNORED, reduction="none"))
+        predicted.append(logits.argmax(-1))
+        start += len(logits)
+    return torch.cat(losses), torch.cat(predicted)
 
 
 def measure_tokens(key: str, measure: Measure, logits: Tensor, targets: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.errors import Diverged, StoreError
@@ -24,6 +23,7 @@ from paribus.streams import derive
 from paribus.study import Training
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
 from paribus.training.evaluation import HeldOut, Measure, Scores, autocast, evaluate
+from paribus.training.objective import model_loss
 from paribus.training.optim import build_optimizer
 from paribus.training.schedule import Cosine
 
@@ -187,17 +187,6 @@ def apply_gradients(model: nn.Module, optimizer: Any) -> None:
     for module in model.modules():
         if callable(after_step := getattr(module, "after_step", None)):
             after_step()
-
-
-def model_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats per token of (B, T) ``targets``; the model's own ``loss`` where it has one."""
-    own = getattr(model, "loss", None)
-    return own(tokens, targets) if callable(own) else cross_entropy(model(tokens), targets)
-
-
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats per token of (B, T, V) ``logits`` and (B, T) ``targets``."""
-    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
 def gather_auxiliary(model: nn.Module) -> dict[str, Tensor]:

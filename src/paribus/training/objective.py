@@ -1,0 +1,119 @@
+"""What is minimised: the model's own loss, or the mean cross-entropy, where possible without the logits in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def model_loss(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats per token of (B, T) ``targets``; the model's own ``loss`` where it has one.
+
+    A model whose logits are ``features(tokens) @ unembedding.T`` says so by these two names, and is never asked for
+    all logits at once. Where something watches the head or the model by a hook, or a subclass has a ``forward`` of its
+    own, the logits are what ``forward`` returns.
+    """
+    own = getattr(model, "loss", None)
+    if callable(own):
+        return own(tokens, targets)
+    unembedding = find_unembedding(model)
+    if unembedding is None:
+        return cross_entropy(model(tokens), targets)
+    return linear_cross_entropy(model.features(tokens), unembedding, targets)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats per token of (B, T, V) ``logits`` and (B, T) ``targets``."""
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+
+def find_unembedding(model: Any) -> Tensor | None:
+    """The matrix (V, D) with which ``model.features(tokens)`` gives what ``model(tokens)`` says; None without one."""
+    cls = type(model)
+    if _home(cls, "features") is None or _home(cls, "forward") is not _home(cls, "features"):
+        return None
+    return None if model._forward_hooks or model._forward_pre_hooks else model.unembedding
+
+
+def stream_logits(model: Any, tokens: Tensor) -> Iterator[Tensor]:
+    """The logits of (B, T) ``tokens`` in their order, (N, V) at a time, for all that need no gradient.
+
+    All at once where ``find_unembedding`` finds none.
+    """
+    unembedding = find_unembedding(model)
+    if unembedding is None:
+        yield model(tokens).flatten(0, 1)
+        return
+    x = model.features(tokens).flatten(0, 1)
+    for some in x.split(_chunk_rows(x, len(unembedding))):
+        yield F.linear(some, unembedding)
+
+
+def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats per token of the logits ``x @ weight.T``.
+
+    x is (B, T, D), weight (V, D), targets (B, T). Equals ``cross_entropy(F.linear(x, weight), targets)`` up to the
+    order of its sums, and holds few logits at a time: their gradient is taken at once, in the forward pass.
+    Under autocast the products run in its type; the softmax and the sum over tokens run in float32.
+    """
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    with torch.autocast(kind, enabled=False):
+        return _LinearCrossEntropy.apply(x.flatten(0, 1), weight, targets.flatten(), dtype)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
+        x, matrix = x.to(dtype), weight.to(dtype)
+        exact = torch.promote_types(dtype, torch.float32)
+        needs_x, needs_weight, *_ = ctx.needs_input_grad
+        x_grad = torch.empty_like(x) if needs_x else None
+        weight_grad = torch.zeros_like(weight, dtype=exact) if needs_weight else None
+        total = torch.zeros((), dtype=exact, device=x.device)
+        rows = _chunk_rows(x, len(weight))
+        for start in range(0, len(x), rows):
+            some, answers = x[start : start + rows], targets[start : start + rows, None]
+            log_p = torch.log_softmax(some @ matrix.mT, -1, dtype=exact)
+            total -= log_p.gather(1, answers).sum()
+            if not (needs_x or needs_weight):
+                continue
+            gradient = log_p.exp_()  # of the sum of the losses by the logits: p - onehot
+            gradient.scatter_add_(1, answers, gradient.new_full((1, 1), -1.0).expand_as(answers))
+            gradient = gradient.to(dtype)
+            if x_grad is not None:
+                torch.mm(gradient, matrix, out=x_grad[start : start + rows])
+            if weight_grad is not None and dtype is exact:
+                weight_grad.addmm_(gradient.mT, some)
+            elif weight_grad is not None:
+                weight_grad += gradient.mT @ some
+        ctx.save_for_backward(x_grad, weight_grad)
+        ctx.n = len(x)
+        return total / len(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        scale = gradient / ctx.n
+        return *(None if saved is None else saved * scale for saved in ctx.saved_tensors), None, None
+
+
+def _chunk_rows(x: Tensor, vocab_size: int) -> int:
+    """Rows whose logits are in memory together."""
+    if x.device.type != "cpu":
+        logits = 2**26  # large products keep a GPU busy
+    elif x.dtype is torch.float32:
+        logits = 2**22  # 16 MB: the fastest of 2^21 to 2^24, as they stay in the cache
+    else:
+        logits = 2**24  # fewer sums of the weight's gradient, each of which is a pass over it
+    return max(1, logits // vocab_size)
+
+
+def _home(cls: type, name: str) -> type | None:
+    """The class that defines the method, of ``cls`` and its bases."""
+    return next((base for base in cls.__mro__ if name in vars(base)), None)
