@@ -109,6 +109,13 @@ def test_a_subclass_with_a_forward_of_its_own_is_scored_by_what_it_returns():
     assert model_loss(model, tokens, targets).item() == cross_entropy(model(tokens), targets).item()
 
 
+def test_models_of_both_kinds_agree_to_the_bit_where_all_logits_are_asked_for():
+    tokens, targets = draw()
+    with objective.whole_logits():
+        assert model_loss(make(), tokens, targets).item() == cross_entropy(make()(tokens), targets).item()
+    assert find_unembedding(make()) is not None
+
+
 @pytest.mark.parametrize("watched", ["", "head"])
 def test_hooks_on_the_model_or_its_head_see_the_logits(watched):
     model = make(LLAMA.replace("head", pb.spec(pb.nn.Linear)))

@@ -17,6 +17,7 @@ from paribus.nn.contract import build_model, roles
 from paribus.records import Finding
 from paribus.study import BASELINE, Study, Training
 from paribus.training.loop import accumulate_gradients, apply_gradients
+from paribus.training.objective import whole_logits
 from paribus.training.optim import build_optimizer
 
 STEPS = 3
@@ -149,7 +150,7 @@ def _train(arm: Observed, training: Training, seed: int) -> Iterator[_Moment]:
     yield _look(model, shown)
     for step in range(STEPS):
         tokens = draw_tokens(arm.vocab_size, _ROWS, training.seq_len + 1, seed=step)
-        with fixed_noise(step):
+        with fixed_noise(step), whole_logits():
             accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
             if training.clip is not None:
                 torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], training.clip)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+_WHOLE: ContextVar[bool] = ContextVar("paribus_whole_logits", default=False)
 
 
 def model_loss(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -35,7 +40,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def find_unembedding(model: Any) -> Tensor | None:
     """The matrix (V, D) with which ``model.features(tokens)`` gives what ``model(tokens)`` says; None without one."""
     cls = type(model)
-    if _home(cls, "features") is None or _home(cls, "forward") is not _home(cls, "features"):
+    if _WHOLE.get() or _home(cls, "features") is None or _home(cls, "forward") is not _home(cls, "features"):
         return None
     return None if model._forward_hooks or model._forward_pre_hooks else model.unembedding
 
@@ -52,6 +57,16 @@ def stream_logits(model: Any, tokens: Tensor) -> Iterator[Tensor]:
     x = model.features(tokens).flatten(0, 1)
     for some in x.split(_chunk_rows(x, len(unembedding))):
         yield F.linear(some, unembedding)
+
+
+@contextmanager
+def whole_logits() -> Iterator[None]:
+    """Inside, every loss is of the logits that ``forward`` returns: one order of sums for all models, to the bit."""
+    token = _WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(token)
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
