@@ -169,15 +169,18 @@ def accumulate_gradients(
     Returns the mean loss, and that of the auxiliary losses, None where no part has any.
     """
     passes = list(zip(inputs.split(windows), targets.split(windows), strict=True))
-    loss, auxiliary, terms = 0.0, 0.0, {}
+    losses: list[Tensor] = []
+    auxiliaries: list[Tensor] = []
     for tokens, answers in passes:
         with autocast(device, precision):
             own = model_loss(model, tokens.to(device), answers.to(device))
             terms = gather_auxiliary(model)
         ((own + sum(terms.values())) / len(passes)).backward()
-        loss += own.item() / len(passes)
-        auxiliary += sum(term.item() for term in terms.values()) / len(passes)
-    return loss, auxiliary if terms else None
+        losses.append(own.detach())
+        auxiliaries += (term.detach() for term in terms.values())
+    # Read at the end: the first number waits for the device, once a step and not once a pass.
+    loss, auxiliary = (sum(x.item() for x in values) / len(passes) for values in (losses, auxiliaries))
+    return loss, auxiliary if auxiliaries else None
 
 
 def apply_gradients(model: nn.Module, optimizer: Any) -> None:

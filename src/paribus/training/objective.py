@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
 _WHOLE: ContextVar[bool] = ContextVar("paribus_whole_logits", default=False)
 
 
