@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 TESTS ?= tests
 
-.PHONY: help setup demo test lint pages clean
+.PHONY: help setup demo test lint bench pages clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ lint: $(VENV)/installed-for-tests            ## check style and formatting
 	$(BIN)/ruff check src tests benchmarks docs/pages
 	$(BIN)/ruff format --check src tests benchmarks docs/pages
 	$(BIN)/mypy
+
+bench: $(VENV)/installed-for-bench            ## measure how long a verdict takes: benchmarks/results/*.json and docs/performance.md
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/side_by_side.py
+	$(BIN)/python benchmarks/profile_run.py
+	$(BIN)/python benchmarks/time_to_verdict.py
+	$(BIN)/python docs/pages
 
 pages: setup            ## write docs/replication.md from results/, docs/parts.md from the parts
 	$(BIN)/python docs/pages
@@ -44,4 +51,8 @@ $(VENV)/installed: $(VENV)/torch pyproject.toml
 
 $(VENV)/installed-for-tests: $(VENV)/installed
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-for-bench: $(VENV)/installed
+	$(PIP) --editable '.[bench]'
 	@touch $@

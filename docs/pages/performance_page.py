@@ -1,0 +1,225 @@
+"""The tables of docs/performance.md and the performance section of README.md, from ``benchmarks/results``; prose stays.
+
+A benchmark that was not run yet leaves its place empty. Equal results give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Result = dict[str, Any]
+
+READING = "no difference"  # of a test that is not significant
+HEADINGS = {
+    "train_step": "### Seconds per run",
+    "side_by_side": "### Runs side by side",
+    "time_to_verdict": "### Pairs needed",
+}
+
+
+def compose_performance(results: Path, page: Path, readme: Path) -> dict[str, bytes]:
+    """Both pages by their path in the repository. Raises ValueError where one has not its marks."""
+    found = {name: read_result(results, name) for name in (*HEADINGS, "profile_run")}
+    show = {
+        "train_step": show_steps,
+        "side_by_side": show_side_by_side,
+        "time_to_verdict": show_verdicts,
+        "step": show_profiled_step,
+        "run": show_profiled_run,
+    }
+    text = page.read_text()
+    for name, compose in show.items():
+        result = found.get(name, found["profile_run"])
+        text = fill(text, name, compose(result) if result else "", page)
+    shorter = {**show, "train_step": show_fastest, "time_to_verdict": show_rivals}
+    sections = [
+        f"{heading}\n\n{shorter[name](result)}" for name, heading in HEADINGS.items() if (result := found[name])
+    ]
+    return {
+        "docs/performance.md": text.encode(),
+        "README.md": fill(readme.read_text(), "performance", "\n".join(sections), readme).encode(),
+    }
+
+
+def read_result(results: Path, name: str) -> Result | None:
+    path = results / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def fill(text: str, name: str, content: str, page: Path) -> str:
+    """``text`` with ``content`` between the two marks called ``name``."""
+    begin, end = f"<!-- generated: {name} -->\n", f"<!-- end of {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{page} needs the marks {begin.strip()} and {end} once each")
+    return re.sub(f"({re.escape(begin)}).*?({re.escape(end)})", lambda m: m[1] + content + m[2], text, flags=re.S)
+
+
+def show_steps(result: Result) -> str:
+    """A table for every part of the benchmark, with every framework."""
+    columns = ("", "precision", "tokens/s", "of GEMM peak", "optimizer's share", "peak MB", "parameters")
+    shown = []
+    for part, rows in by_part(result).items():
+        size = result["sizes"][rows[0]["size"]]
+        steps = f"{size['windows']} x {size['seq_len']} tokens a step, vocabulary {size['vocab']:,}"
+        measured = [
+            (
+                row["name"],
+                row["precision"],
+                f"{row['tokens_per_second']:,.0f}",
+                f"{100 * row['gemm_share']:.0f} %" if "gemm_share" in row else "",
+                percent(row["optimizer_share"]),
+                megabytes(row),
+                f"{row['parameters']:,}",
+            )
+            for row in rows
+            if row["status"] == "ok"
+        ]
+        missing = [f"{row['name']}, {row['precision']}: {row['status']}\n\n" for row in rows if row["status"] != "ok"]
+        shown.append(f"**{part}**: {steps}\n\n" + (table(columns, measured) if measured else "") + "".join(missing))
+    return "".join(shown) + origin(result)
+
+
+def show_fastest(result: Result) -> str:
+    """Of every part and precision, paribus and the fastest peer with the same optimizer."""
+    columns = ("", "paribus, tokens/s", "of GEMM peak", "peak MB", "fastest peer", "its tokens/s", "its peak MB")
+    shown = []
+    for part, rows in by_part(result).items():
+        for precision in dict.fromkeys(row["precision"] for row in rows):
+            there = [row for row in rows if row["status"] == "ok" and row["precision"] == precision]
+            own = [row for row in there if row["framework"] == "paribus"]
+            if not own:
+                continue
+            paribus = next((row for row in own if row["optimizer"] == "AdamW" and not row["dropout"]), own[0])
+            peers = [row for row in there if row["framework"] != "paribus"]
+            peer = max(peers, key=lambda row: row["tokens_per_second"], default=None)
+            shown.append(
+                (
+                    f"{part}, {precision}",
+                    f"{paribus['tokens_per_second']:,.0f}",
+                    f"{100 * paribus['gemm_share']:.0f} %" if "gemm_share" in paribus else "",
+                    megabytes(paribus),
+                    *((peer["name"], f"{peer['tokens_per_second']:,.0f}", megabytes(peer)) if peer else ("", "", "")),
+                )
+            )
+    return table(columns, shown) + origin(result)
+
+
+def by_part(result: Result) -> dict[str, list[Result]]:
+    parts: dict[str, list[Result]] = {}
+    for row in result["rows"]:
+        parts.setdefault(row["part"], []).append(row)
+    return parts
+
+
+def show_side_by_side(result: Result) -> str:
+    rows = [(row["what"], row["measured"], row["target"]) for row in result["rows"]]
+    return table(("what", "measured", "aim"), rows) + origin(result)
+
+
+def show_verdicts(result: Result) -> str:
+    """Every rule on the effects together, and what that comes to against the best rival, under each reading."""
+    columns = ("", "n.s. read as", "best rival that errs no more often", "seconds of paribus / its seconds (aim: 0.5)")
+    places = {"the effects": result["best"]}
+    places |= {f"planted in the noise of {name}": planted["best"] for name, planted in result["planted"].items()}
+    rows = [
+        (place, reading, strip_reading(best["rival"]), f"{best['ratio']:.2f}")
+        if best["rival"]
+        else (place, reading, "none", "")
+        for place, readings in places.items()
+        for reading, best in readings.items()
+    ]
+    return rules(result, result["sums"]) + table(columns, rows) + origin(result)
+
+
+def show_rivals(result: Result) -> str:
+    """Paribus and the rivals on seeds of each arm's own, for which their test was made."""
+    names = ["paribus", *(name for name in result["sums"] if "own seeds" in name)]
+    best = result["best"][READING]
+    against = "No rival errs as seldom as paribus."
+    if best["rival"]:
+        rival = strip_reading(best["rival"])
+        against = (
+            f"Paribus takes {best['ratio']:.2f} of the seconds of {rival}, the best rival that errs no more often."
+        )
+    return rules(result, names) + f"{against}\n\n" + origin(result)
+
+
+def rules(result: Result, names: Iterable[str]) -> str:
+    """What the rules called ``names`` say of the effects together, a test that is not significant read one way."""
+    rows = [
+        (
+            strip_reading(name),
+            f"{row['pairs']:.1f}",
+            percent(row["right"]),
+            percent(row["wrong"]),
+            f"{row['seconds_per_right']:.0f}" if row["seconds_per_right"] else "never",
+        )
+        for name, row in result["sums"].items()
+        if name in names and (not row["rival"] or name.endswith(f"n.s. is {READING}"))
+    ]
+    effects = [name for name, effect in result["effects"].items() if effect["settled"]]
+    n_seeds = len(next(iter(result["losses"].values())))
+    number = f"{len(effects)} effect{'s' if len(effects) > 1 else ''}"
+    said = (
+        f"{number} ({', '.join(effects)}), {result['orders']:,} orders of {n_seeds} seeds; a test\n"
+        f'that is not significant is read as "{READING}".\n\n'
+    )
+    return said + table(("rule", "pairs", "right", "wrong", "s per right verdict"), rows)
+
+
+def strip_reading(name: str) -> str:
+    return name.partition("; n.s. is ")[0]
+
+
+def show_profiled_step(result: Result) -> str:
+    step = result["step"]
+    parts = [(name, f"{1000 * s:.1f}", percent(s / step["seconds"])) for name, s in step["parts"].items()]
+    operators = [(code(name), percent(share)) for name, share in step["operators"].items()]
+    said = f"One step of {step['tokens']:,} tokens: {1000 * step['seconds']:.1f} ms (median of {step['steps']}).\n\n"
+    return (
+        said
+        + table(("part", "ms", "share"), parts)
+        + table(("operator", "share of all operators"), operators)
+        + origin(result)
+    )
+
+
+def show_profiled_run(result: Result) -> str:
+    run = result["run"]
+    rows = [(name, f"{s:.1f}", percent(s / run["seconds"])) for name, s in run["parts"].items()]
+    given_up = f", {run['given_up']} given up" if run["given_up"] else ""
+    said = (
+        f"{run['seconds']:.1f} s; {run['runs']} runs on {run['workers']} workers{given_up}. Preparing corpus and\n"
+        f"tokenizer for the first time takes {run['preparing_seconds']:.1f} s more, once per machine.\n\n"
+    )
+    whole = ("in all", f"{run['seconds']:.1f}", percent(1))
+    return said + table(("where", "seconds", "share"), [*rows, whole]) + origin(result)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with its first column flush left, and an empty line behind it."""
+    rule = ["---", *("---:" for _ in columns[1:])]
+    lines = [" | ".join(cells) for cells in (columns, *rows)]
+    return "\n".join([f"| {lines[0]} |", f"|{'|'.join(rule)}|", *(f"| {line} |" for line in lines[1:])]) + "\n\n"
+
+
+def origin(result: Result) -> str:
+    """Where, when and with what it was measured."""
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    return f"{result['date']}; {result['machine']}, {result['cores']} cores; {versions}.\n"
+
+
+def megabytes(row: Result) -> str:
+    return f"{row['peak_bytes'] / 1e6:,.0f}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def code(name: str) -> str:
+    return name if " " in name else f"`{name}`"
