@@ -69,6 +69,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a framework prints is no answer
     try:
+        import_module("torch._dynamo")  # torch's optimizers import it: it is no framework's memory
         resource.setrlimit(resource.RLIMIT_AS, (setting["memory_limit"],) * 2)
         work = MAKERS[setting["framework"]](setting)
         print(json.dumps({"status": "ready"}), file=answers)

@@ -96,6 +96,7 @@ def main() -> None:
     losses = {name: np.array([r.metrics["val_loss"] for r in of_arm]) for name, of_arm in records.items()}
     content = {
         **record.describe_machine("numpy", "scipy"),
+        "seeds": SEEDS,
         "workers": len(slots),
         "orders": options.orders,
         "seconds_per_run": seconds,
@@ -189,7 +190,7 @@ def analyse(
         for size in PLANTED:
             truth = {"settled": True, "low": size * margin, "high": size * margin, "margin": margin}
             shifts.append(try_rules(rules, baseline, centred + size * margin, order, truth, cost))
-        planted[noise] = {"margins": PLANTED, "by_size": shifts, "sums": sum_up(shifts, "worst_wrong", ["sign"])}
+        planted[noise] = {"margins": PLANTED, "sums": sum_up(shifts, "worst_wrong", ["sign"])}
     return {"margin": margin, "effects": effects, "sums": sum_up(counted, "wrong"), "planted": planted}
 
 
@@ -363,12 +364,11 @@ def _print_sums(title: str, sums: Mapping[str, Mapping[str, Any]]) -> None:
         columns = ("rule", "pairs", "right", "wrong", "wrong at worst", "undecided", "s per right")
         record.print_table(f"{title}, scored by {scoring}", columns, rows)
         for reading, best in found["best"].items():
-            says = (
-                f"{best['ratio']:.2f} of the seconds of {best['rival']!r}"
-                if best["ratio"]
-                else "no rival's: all err more"
-            )
-            print(f"n.s. read as {reading!r}: paribus takes {says} (aim: 0.5)")
+            if best["ratio"]:
+                says = f"paribus takes {best['ratio']:.2f} of the seconds of {best['rival']!r} (aim: 0.5)"
+            else:
+                says = "no rival errs as seldom as paribus and is ever right"
+            print(f"n.s. read as {reading!r}: {says}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -29,12 +30,18 @@ from paribus.execution.local import _CPU_ENVIRONMENT
 
 CORES = os.cpu_count() or 1
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+START = 300  # seconds that may pass until all processes, which start together, have imported what they need
 QUICK_STEPS = 10  # quick steps for one of the paper size
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What one process does. ``once``: it takes a single step, in the first round, for it is slow."""
+    """What one process does.
+
+    Args:
+        once: it takes a single step, in the first round, for it is slow.
+        patience: seconds that an answer may take.
+    """
 
     framework: str
     size: str
@@ -45,6 +52,7 @@ class Setting:
     threads: int = CORES
     memory_limit: int = MEMORY // 2  # of address space: a setting that wants more fails alone
     once: bool = False
+    patience: float = 60
     counted: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -107,7 +115,7 @@ def main() -> None:
     )[0]
     rows += measure_whole_machine(rounds, quick_steps)
     if options.large and not options.quick_only:
-        large = Setting("paribus", "large", optimizer="MuonAdamW", dropout=True)
+        large = Setting("paribus", "large", optimizer="MuonAdamW", dropout=True, patience=600)
         rows += measure([large], 1, 1, "large")[0]
     add_flops(rows, gemm)
     show(rows, gemm)
@@ -210,6 +218,11 @@ class Worker:
 
     def _read(self) -> None:
         assert self.process.stdout
+        patience = START if self.waits else self.setting.patience
+        if not select.select([self.process.stdout], [], [], patience)[0]:
+            self.status = f"no answer within {patience} s"
+            self.process.kill()  # it would take the time of the others
+            return
         line = self.process.stdout.readline()
         answer = json.loads(line) if line else {"status": f"failed: ended with code {self.process.wait()}"}
         self.status = answer.pop("status")

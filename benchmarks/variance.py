@@ -10,6 +10,7 @@
 (e) Estimators other than the paired mean, with all replicates of the baseline pooled: unpaired, and adjusted by slope,
     mean(T) - mean over all(B) - slope (mean(B) - mean over all(B)), where the slope comes from other seeds, or from the
     baseline and its nudged copy, which is all that is known before a treatment is trained. Slope 1 is the paired mean.
+    Runs of the baseline count as free: they are cached. A ratio of 0.5 would save half the treatment's runs.
 
 (b), (c) and (d) train LayerNorm and RMSNorm, the arms of the study ``norm`` at its quick scale, on the first
 ``--seeds`` seeds: 11 runs a seed beyond those of ``time_to_verdict.py``, whose 20 seeds (a) and (e) read from the same

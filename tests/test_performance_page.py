@@ -32,21 +32,21 @@ PROFILE = {
     "run": {"study": "norm", "seconds": 80.0, "workers": 2, "runs": 10, "given_up": 1, "preparing_seconds": 6.25,
             "parts": {"design audit": 20.0, "everything else": 60.0}},
 }  # fmt: skip
-RULE = {"pairs": 4.2, "right": 0.98, "wrong": 0.01, "seconds_per_right": 80.0, "rival": False}
+RULE = {"pairs": 4.2, "right": 0.98, "wrong": 0.01, "worst_wrong": 0.04, "seconds_per_right": 80.0, "rival": False}
 RIVAL = {**RULE, "seconds_per_right": 160.0, "rival": True}
 WELCH = "Welch n = 5, own seeds; n.s. is "
 BEST = {"no difference": {"rival": f"{WELCH}no difference", "ratio": 0.5}, "undecided": {"rival": None, "ratio": None}}
+RULES = {
+    "paribus": RULE,
+    f"{WELCH}no difference": RIVAL,
+    f"{WELCH}undecided": {**RIVAL, "right": 0.123, "seconds_per_right": None},
+    "paired n = 3, margin": {**RULE, "right": 0.456},
+}
 VERDICTS = {
-    "sums": {
-        "paribus": RULE,
-        f"{WELCH}no difference": RIVAL,
-        f"{WELCH}undecided": {**RIVAL, "right": 0.123, "seconds_per_right": None},
-        "paired n = 3, margin": {**RULE, "right": 0.456},
-    },
+    "sums": {key: {"rules": RULES, "best": BEST} for key in ("sign", "worth")},
     "effects": {"RMSNorm": {"settled": True}, "rate / 10": {"settled": False}},
-    "best": BEST,
-    "planted": {"RMSNorm": {"best": BEST}},
-    "losses": {"baseline": [4.0, 4.1]},
+    "planted": {"RMSNorm": {"margins": [0.0, 3.0], "sums": {"sign": {"rules": RULES, "best": BEST}}}},
+    "seeds": 20,
     "orders": 2000,
 }
 MADE = {
@@ -119,11 +119,12 @@ def test_the_readme_shows_paribus_beside_its_fastest_peer(compose):
 
 def test_rules_are_shown_under_the_reading_that_is_named(compose):
     page, readme = compose(MADE)
-    assert ["Welch n = 5, own seeds", "4.2", "98.0 %", "1.0 %", "160"] in rows_of(section(readme))
+    assert ["Welch n = 5, own seeds", "4.2", "98.0 %", "1.0 %", "4.0 %", "160"] in rows_of(section(readme))
     assert "12.3 %" not in page and "45.6 %" in page and "45.6 %" not in readme
     assert "1 effects (RMSNorm)" not in page and "1 effect (RMSNorm)" in page
-    assert "Paribus takes 0.50 of the seconds of Welch n = 5, own seeds," in readme
-    assert ["planted in the noise of RMSNorm", "undecided", "none", ""] in rows_of(page)
+    about, scored = "0 to 3 margins planted in the noise of RMSNorm", "a right sign counts"
+    assert [about, scored, '"no difference"', "Welch n = 5, own seeds", "0.50"] in rows_of(readme)
+    assert [about, scored, '"undecided"', "none", ""] in rows_of(page)
 
 
 def test_the_parts_of_a_whole_run_and_of_a_step_are_shown_with_their_shares(compose):

@@ -14,6 +14,7 @@ from typing import Any
 Result = dict[str, Any]
 
 READING = "no difference"  # of a test that is not significant
+SCORINGS = {"sign": "a right sign counts", "worth": "a sign counts beyond the margin"}
 HEADINGS = {
     "train_step": "### Seconds per run",
     "side_by_side": "### Runs side by side",
@@ -121,34 +122,18 @@ def show_side_by_side(result: Result) -> str:
 
 
 def show_verdicts(result: Result) -> str:
-    """Every rule on the effects together, and what that comes to against the best rival, under each reading."""
-    columns = ("", "n.s. read as", "best rival that errs no more often", "seconds of paribus / its seconds (aim: 0.5)")
-    places = {"the effects": result["best"]}
-    places |= {f"planted in the noise of {name}": planted["best"] for name, planted in result["planted"].items()}
-    rows = [
-        (place, reading, strip_reading(best["rival"]), f"{best['ratio']:.2f}")
-        if best["rival"]
-        else (place, reading, "none", "")
-        for place, readings in places.items()
-        for reading, best in readings.items()
-    ]
-    return rules(result, result["sums"]) + table(columns, rows) + origin(result)
+    """Every rule on the effects together, by both scorings, and paribus against the best rival everywhere."""
+    by_sign, by_worth = (rules(result, scoring, result["sums"][scoring]["rules"]) for scoring in ("sign", "worth"))
+    return f"{by_sign}{by_worth}{against_best(result)}{origin(result)}"
 
 
 def show_rivals(result: Result) -> str:
-    """Paribus and the rivals on seeds of each arm's own, for which their test was made."""
-    names = ["paribus", *(name for name in result["sums"] if "own seeds" in name)]
-    best = result["best"][READING]
-    against = "No rival errs as seldom as paribus."
-    if best["rival"]:
-        rival = strip_reading(best["rival"])
-        against = (
-            f"Paribus takes {best['ratio']:.2f} of the seconds of {rival}, the best rival that errs no more often."
-        )
-    return rules(result, names) + f"{against}\n\n" + origin(result)
+    """Paribus and the rivals on seeds of each arm's own, for which their test was made; a sign counts."""
+    names = ["paribus", *(name for name in result["sums"]["sign"]["rules"] if "own seeds" in name)]
+    return rules(result, "sign", names) + against_best(result) + origin(result)
 
 
-def rules(result: Result, names: Iterable[str]) -> str:
+def rules(result: Result, scoring: str, names: Iterable[str]) -> str:
     """What the rules called ``names`` say of the effects together, a test that is not significant read one way."""
     rows = [
         (
@@ -156,19 +141,44 @@ def rules(result: Result, names: Iterable[str]) -> str:
             f"{row['pairs']:.1f}",
             percent(row["right"]),
             percent(row["wrong"]),
+            percent(row["worst_wrong"]),
             f"{row['seconds_per_right']:.0f}" if row["seconds_per_right"] else "never",
         )
-        for name, row in result["sums"].items()
+        for name, row in result["sums"][scoring]["rules"].items()
         if name in names and (not row["rival"] or name.endswith(f"n.s. is {READING}"))
     ]
     effects = [name for name, effect in result["effects"].items() if effect["settled"]]
-    n_seeds = len(next(iter(result["losses"].values())))
     number = f"{len(effects)} effect{'s' if len(effects) > 1 else ''}"
     said = (
-        f"{number} ({', '.join(effects)}), {result['orders']:,} orders of {n_seeds} seeds; a test\n"
-        f'that is not significant is read as "{READING}".\n\n'
+        f"{number} ({', '.join(effects)}), {result['orders']:,} orders of {result['seeds']} seeds; a test\n"
+        f'that is not significant is read as "{READING}"; {SCORINGS[scoring]}.\n\n'
     )
-    return said + table(("rule", "pairs", "right", "wrong", "s per right verdict"), rows)
+    return said + table(("rule", "pairs", "right", "wrong", "wrong, worst effect", "s per right verdict"), rows)
+
+
+def against_best(result: Result) -> str:
+    """Seconds of paribus over those of the best rival that errs no more often, under every reading."""
+    places = {("the effects", scoring): result["sums"][scoring]["best"] for scoring in SCORINGS}
+    for name, planted in result["planted"].items():
+        about = f"0 to {planted['margins'][-1]:.0f} margins planted in the noise of {name}"
+        places |= {(about, scoring): sums["best"] for scoring, sums in planted["sums"].items()}
+    rows = [
+        (where, SCORINGS[scoring], f'"{reading}"', strip_reading(best["rival"] or "none"), ratio(best))
+        for (where, scoring), readings in places.items()
+        for reading, best in readings.items()
+    ]
+    columns = (
+        "on",
+        "scored",
+        "not significant is",
+        "best rival that errs no more",
+        "seconds, paribus over rival (aim: .5)",
+    )
+    return table(columns, rows)
+
+
+def ratio(best: Result) -> str:
+    return f"{best['ratio']:.2f}" if best["rival"] else ""
 
 
 def strip_reading(name: str) -> str:
