@@ -4,6 +4,7 @@ from torch import nn
 
 from paribus.errors import TrainingError
 from paribus.specs import spec
+from paribus.training import optim
 from paribus.training.optim import Muon, MuonAdamW, adamw_rms_scale, build_optimizer, orthogonalize, spectral_scale
 
 
@@ -61,6 +62,21 @@ def published_muon(w, gradients, lr, momentum=0.95):
         x = x.T if update.shape[0] > update.shape[1] else x
         w = w - lr * max(1, w.shape[0] / w.shape[1]) ** 0.5 * x
     return w
+
+
+@pytest.mark.parametrize("largest", [1, 100, 10**6])
+def test_matrices_that_are_stacked_in_smaller_groups_take_the_same_steps(largest, monkeypatch):
+    monkeypatch.setattr(optim, "_STACKED", largest)
+    torch.manual_seed(5)
+    starts, gradients = ([torch.randn(shape) for shape in [(6, 9), (2, 6, 9), (6, 9)]] for _ in range(2))
+    parameters = [nn.Parameter(start.clone()) for start in starts]
+    for p, g in zip(parameters, gradients, strict=True):
+        p.grad = g.clone()
+    Muon(parameters, lr=0.1).step()
+    for p, start, g in zip(parameters, starts, gradients, strict=True):
+        matrices = zip(start.reshape(-1, 6, 9), g.reshape(-1, 6, 9), strict=True)
+        expected = torch.stack([published_muon(w, [each], lr=0.1) for w, each in matrices]).view_as(start)
+        torch.testing.assert_close(p.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (7, 7), (24, 5), (1, 8), (3, 6, 9), (3, 9, 6)])

@@ -90,10 +90,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         x_grad = torch.empty_like(x) if needs_x else None
         weight_grad = torch.zeros_like(weight, dtype=exact) if needs_weight else None
         total = torch.zeros((), dtype=exact, device=x.device)
-        rows = _chunk_rows(x, len(weight))
+        rows = min(_chunk_rows(x, len(weight)), len(x))
+        # Two blocks for all chunks: a fresh one would be faulted in, page by page, at the price of a product.
+        logits, log_ps = x.new_empty(rows, len(weight)), x.new_empty(rows, len(weight), dtype=exact)
         for start in range(0, len(x), rows):
             some, answers = x[start : start + rows], targets[start : start + rows, None]
-            log_p = torch.log_softmax(some @ matrix.mT, -1, dtype=exact)
+            torch.mm(some, matrix.mT, out=logits[: len(some)])
+            log_p = torch.log_softmax(logits[: len(some)], -1, dtype=exact, out=log_ps[: len(some)])
             total -= log_p.gather(1, answers).sum()
             if not (needs_x or needs_weight):
                 continue
@@ -119,12 +122,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def _chunk_rows(x: Tensor, vocab_size: int) -> int:
     """Rows whose logits are in memory together."""
-    if x.device.type != "cpu":
-        logits = 2**26  # large products keep a GPU busy
-    elif x.dtype is torch.float32:
-        logits = 2**22  # 16 MB: the fastest of 2^21 to 2^24, as they stay in the cache
-    else:
-        logits = 2**24  # fewer sums of the weight's gradient, each of which is a pass over it
+    logits = 2**24 if x.device.type == "cpu" else 2**26  # 64 MB, 256 MB: large products keep a GPU busy
     return max(1, logits // vocab_size)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from paribus.errors import TrainingError
 from paribus.specs import Spec
 
 ROLES_WITH_DECAY = ("embedding", "head", "matrix")
+_STACKED = 2**24  # numbers that Muon stacks: a stack of all experts and its intermediates would be the peak of memory
 
 
 def build_optimizer(optimizer: Spec, model: nn.Module, roles: Mapping[str, str]) -> Any:
@@ -94,7 +95,8 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     by_shape[p.shape[-2:], p.device].append(p)
             for (shape, _), members in by_shape.items():
-                self._step_together(group, members, group["lr"] * self.update_scale(*shape))
+                for some in _split(members):
+                    self._step_together(group, some, group["lr"] * self.update_scale(*shape))
 
     def _step_together(self, group: dict[str, Any], members: list[Tensor], lr: float) -> None:
         buffers = []
@@ -111,6 +113,17 @@ class Muon(torch.optim.Optimizer):
         if group["weight_decay"]:
             torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(members, [d.view_as(p) for d, p in zip(directions, members, strict=True)], alpha=-lr)
+
+
+def _split(matrices: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours that together have up to ``_STACKED`` numbers; a larger one stays alone."""
+    some: list[Tensor] = []
+    for matrix in matrices:
+        if some and sum(m.numel() for m in some) + matrix.numel() > _STACKED:
+            yield some
+            some = []
+        some.append(matrix)
+    yield some
 
 
 def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
