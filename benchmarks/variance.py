@@ -51,14 +51,14 @@ OTHER_SEEDS = 1000  # added to a seed for masks that nothing else uses
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", default="paribus-store/time-to-verdict", help="keeps the runs")
-    parser.add_argument("--seeds", type=int, default=8, help="pairs of each trained change")
+    parser.add_argument("--seeds", type=int, default=8, help="pairs of each trained change; 0 leaves out (b) to (d)")
     options = parser.parse_args()
-    if not 3 <= options.seeds <= SEEDS:
-        parser.error(f"--seeds must be from 3 to {SEEDS}")
+    if options.seeds and not 3 <= options.seeds <= SEEDS:
+        parser.error(f"--seeds must be 0 or from 3 to {SEEDS}")
     store, seeds = Store.create(options.store), range(options.seeds)
     with LocalWorkers(local_slots("cpu", SEEDS)) as workers:
         records = train(make_study(), range(SEEDS), store, workers)
-        trained = train_changes(seeds, store, workers)
+        trained = train_changes(seeds, store, workers) if options.seeds else []
     losses = {name: np.array([r.metrics["val_loss"] for r in of_arm]) for name, of_arm in records.items()}
     content = {
         **record.describe_machine("numpy"),
@@ -241,9 +241,6 @@ def _root_mean_square(values: Sequence[float]) -> float:
 
 
 def print_tables(content: Mapping[str, Any]) -> None:
-    def with_error(row: Mapping[str, Any]) -> str:
-        return f"{row['sd']:.5f} ± {row['sd'] / math.sqrt(2 * (row['pairs'] - 1)):.5f}"
-
     rows = [
         (f"{name}, {row['share']:g}", row["documents"], with_error(row), f"{row['document_error']:.5f}")
         for name, of_effect in content["documents"].items()
@@ -252,21 +249,8 @@ def print_tables(content: Mapping[str, Any]) -> None:
     columns = ("effect, share of documents", "documents", "sd over seeds", "document standard error")
     record.print_table("(a) Size of the evaluation set", columns, rows)
 
-    plain = content["trained"][0]
-    rows = [
-        (
-            row["change"],
-            f"{row['loss']:.3f}",
-            f"{row['seed_sd']:.4f}",
-            f"{row['mean']:+.4f}",
-            with_error(row),
-            f"{row['sd'] / plain['sd']:.2f}",
-            f"{row['correlation']:+.2f}",
-        )
-        for row in content["trained"]
-    ]
-    columns = ("change", "loss", "sd of loss", "difference", "its sd", "over quick scale", "correlation")
-    record.print_table(f"(b) (c) (d) RMSNorm against LayerNorm, {plain['pairs']} pairs", columns, rows)
+    if content["trained"]:
+        print_changes(content["trained"])
 
     rows = [
         (
@@ -282,6 +266,28 @@ def print_tables(content: Mapping[str, Any]) -> None:
     columns = ("effect", "correlation", "slope", "unpaired, pooled", "slope of other seeds", "slope of the null")
     title = f"(e) Variance over that of the paired mean, {PAIRS} pairs and {SEEDS} baseline runs"
     record.print_table(title, columns, rows)
+
+
+def print_changes(rows: Sequence[Mapping[str, Any]]) -> None:
+    plain = rows[0]
+    cells = [
+        (
+            row["change"],
+            f"{row['loss']:.3f}",
+            f"{row['seed_sd']:.4f}",
+            f"{row['mean']:+.4f}",
+            with_error(row),
+            f"{row['sd'] / plain['sd']:.2f}",
+            f"{row['correlation']:+.2f}",
+        )
+        for row in rows
+    ]
+    columns = ("change", "loss", "sd of loss", "difference", "its sd", "over quick scale", "correlation")
+    record.print_table(f"(b) (c) (d) RMSNorm against LayerNorm, {plain['pairs']} pairs", columns, cells)
+
+
+def with_error(row: Mapping[str, Any]) -> str:
+    return f"{row['sd']:.5f} ± {row['sd'] / math.sqrt(2 * (row['pairs'] - 1)):.5f}"
 
 
 if __name__ == "__main__":
