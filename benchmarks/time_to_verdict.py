@@ -68,7 +68,7 @@ from paribus.tuning import set_hyperparameters
 
 SEEDS, MOST_PAIRS = 20, 10
 NULL = "null"
-PLANTED = (0.0, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0, 3.0)  # margins
+PLANTED = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0, 1.05, 1.25, 1.5, 2.0, 3.0)  # margins
 EQUAL_ERROR = 0.005  # 20 seeds do not tell rates of wrong verdicts apart more finely
 READINGS = ("no difference", "undecided")
 SCORINGS = ("sign", "worth")

@@ -135,3 +135,43 @@ def test_no_step_holds_all_logits_of_a_large_vocabulary():
     with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
         model_loss(model, tokens, targets).backward()
     assert max(sizes) < tokens.numel() * 40_000 / 100
+
+
+class Tempered(pb.nn.Transformer):
+    """A forward and features of its own, and the unembedding of its base."""
+
+    def features(self, tokens):
+        return super().features(tokens)
+
+    def forward(self, tokens):
+        return 3 * super().forward(tokens)
+
+
+class Named(nn.Module):
+    """A model of one's own that happens to have features."""
+
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, vocab_size)
+
+    def features(self, tokens):
+        return tokens
+
+    def forward(self, tokens):
+        return self.table(tokens)
+
+
+@pytest.mark.parametrize("model", [pb.Spec(Tempered, LLAMA.arguments), pb.spec(Named)])
+def test_the_three_names_count_only_where_one_class_gives_them_all(model):
+    tokens, targets = draw()
+    model = build_model(model, 0, vocab_size=50, seq_len=8)
+    assert model_loss(model, tokens, targets).item() == cross_entropy(model(tokens), targets).item()
+
+
+@pytest.mark.parametrize("watched", ["", "head"])
+def test_backward_hooks_on_the_model_or_its_head_fire(watched):
+    model = make(LLAMA.replace("head", pb.spec(pb.nn.Linear)))
+    fired = []
+    model.get_submodule(watched).register_full_backward_hook(lambda module, inputs, outputs: fired.append(watched))
+    model_loss(model, *draw()).backward()
+    assert fired == [watched]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -101,7 +102,8 @@ def _few_threads(facts: Mapping[str, ArmFacts]) -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     is_small = max(arm.parameters["parameters"] for arm in facts.values()) < _SMALL
-    if is_small and "GOMP_SPINCOUNT" not in os.environ:
+    sleep_soon = sys.platform == "linux" and os.environ.get("GOMP_SPINCOUNT", "").isdigit()
+    if is_small and not sleep_soon:
         torch.set_num_threads(1)
     try:
         yield

@@ -95,9 +95,10 @@ class Transformer(nn.Module):
         """The matrix (V, D) of the head; None where the head is more than a matrix, or a hook watches it."""
         if self.head is None:
             return self.embedding.weight
-        is_matrix = type(self.head).forward is nn.Linear.forward and self.head.bias is None
-        is_watched = self.head._forward_hooks or self.head._forward_pre_hooks
-        return self.head.weight if is_matrix and not is_watched else None
+        head = self.head
+        is_own = "forward" in vars(head) or type(head).forward is not nn.Linear.forward or head.bias is not None
+        hooks = head._forward_hooks, head._forward_pre_hooks, head._backward_hooks, head._backward_pre_hooks
+        return None if is_own or any(hooks) else head.weight
 
     def transform(self, x: Tensor) -> Tensor:
         """What the blocks make of the embeddings, (B, T, D)."""

@@ -27,14 +27,17 @@ def measure_sites(
 ) -> dict[str, dict[str, float]]:
     """The modules at ``paths`` on one more batch, in training mode and without a step.
 
-    ``output_rms`` is the root mean square over all calls of a module's forward; it is absent where none gave a tensor.
+    ``output_rms`` is the root mean square over all calls of a module's forward; it is absent where none gave a tensor,
+    and for the model itself.
     ``gradient_rms`` is that of its trainable parameters' gradients before clipping, auxiliary losses included;
     ``unmoved`` is the share of those parameters in tensors named in ``unmoved``. Both are absent without parameters.
     The model's weights, buffers, gradients and mode, and the default generators, are as they were before.
     """
     inputs, targets = (torch.from_numpy(array).to(device) for array in batch)
     modules = {path: model.get_submodule(path) for path in paths}
-    with _left_alone(model), _squares_of_outputs(modules) as outputs:
+    # The outputs of the model itself are the logits, which nothing else asks for all at once.
+    below = {path: module for path, module in modules.items() if path}
+    with _left_alone(model), _squares_of_outputs(below) as outputs:
         torch.manual_seed(derive(seed, "health"))
         model.train()
         accumulate_gradients(model, inputs, targets, len(inputs), device, precision)

@@ -176,8 +176,8 @@ def accumulate_gradients(
             own = model_loss(model, tokens.to(device), answers.to(device))
             terms = gather_auxiliary(model)
         ((own + sum(terms.values())) / len(passes)).backward()
-        losses.append(own.detach())
-        auxiliaries += (term.detach() for term in terms.values())
+        losses.append(own.detach().clone())
+        auxiliaries += (term.detach().clone() for term in terms.values())  # a part may write over its own
     # Read at the end: the first number waits for the device, once a step and not once a pass.
     loss, auxiliary = (sum(x.item() for x in values) / len(passes) for values in (losses, auxiliaries))
     return loss, auxiliary if auxiliaries else None

@@ -38,10 +38,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 def find_unembedding(model: Any) -> Tensor | None:
     """The matrix (V, D) with which ``model.features(tokens)`` gives what ``model(tokens)`` says; None without one."""
-    cls = type(model)
-    if _WHOLE.get() or _home(cls, "features") is None or _home(cls, "forward") is not _home(cls, "features"):
-        return None
-    return None if model._forward_hooks or model._forward_pre_hooks else model.unembedding
+    homes = {_home(type(model), name) for name in ("forward", "features", "unembedding")}
+    if _WHOLE.get() or None in homes or len(homes) > 1 or "forward" in vars(model):
+        return None  # whoever wrote one of the three need not have meant the others
+    hooks = model._forward_hooks, model._forward_pre_hooks, model._backward_hooks, model._backward_pre_hooks
+    return None if any(hooks) else model.unembedding
 
 
 def stream_logits(model: Any, tokens: Tensor) -> Iterator[Tensor]:
@@ -78,15 +79,15 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     with torch.autocast(kind, enabled=False):
-        return _LinearCrossEntropy.apply(x.flatten(0, 1), weight, targets.flatten(), dtype)
+        return _LinearCrossEntropy.apply(x.flatten(0, 1), weight, targets.flatten(), dtype, torch.is_grad_enabled())
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype, graded: bool) -> Tensor:
         x, matrix = x.to(dtype), weight.to(dtype)
         exact = torch.promote_types(dtype, torch.float32)
-        needs_x, needs_weight, *_ = ctx.needs_input_grad
+        needs_x, needs_weight = (graded and needed for needed in ctx.needs_input_grad[:2])
         x_grad = torch.empty_like(x) if needs_x else None
         weight_grad = torch.zeros_like(weight, dtype=exact) if needs_weight else None
         total = torch.zeros((), dtype=exact, device=x.device)
@@ -117,7 +118,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         scale = gradient / ctx.n
-        return *(None if saved is None else saved * scale for saved in ctx.saved_tensors), None, None
+        return *(None if saved is None else saved * scale for saved in ctx.saved_tensors), None, None, None
 
 
 def _chunk_rows(x: Tensor, vocab_size: int) -> int:
