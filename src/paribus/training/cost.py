@@ -59,7 +59,7 @@ def count_flops(model: nn.Module, seq_len: int, device: str = "cpu") -> dict[str
 
 
 class _FlopCounter(TorchDispatchMode):
-    """Adds up torch's formulas, as FlopCounterMode does, in half of its time: it looks into no module.
+    """Adds up torch's formulas, as FlopCounterMode does, without looking into modules.
 
     An operator that takes functions (torch.cond) is an error of torch.
     """
