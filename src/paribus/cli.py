@@ -68,7 +68,9 @@ DEVICE_OPTION = click.option(
     "--device", type=click.Choice(["cpu", "cuda", "mps"]), help="Default: cuda where there is one, else cpu."
 )
 DEVICES_OPTION = click.option(
-    "--devices", type=click.IntRange(min=1), help="Workers: GPUs or CPU cores to use. Default: all."
+    "--devices",
+    type=click.IntRange(min=1),
+    help="Workers: GPUs or CPU cores to use; more workers than GPUs share them. Default: one for each.",
 )
 
 

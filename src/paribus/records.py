@@ -20,7 +20,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Record:
         seed: the replicate.
         status: "done", "diverged" (not finite; a result, not an accident) or "failed" (an error).
         metrics: final numbers by name; see docs/report_schema.md.
-        evaluations: one entry per scheduled evaluation: step, tokens, loss and so on.
+        evaluations: one entry per scheduled evaluation: step, tokens, loss and so on; see ``loss_curve``.
         documents: per held-out document ``tokens`` (count) and ``loss`` (sum in nats), equal order in all runs.
         pairing: digests that two members of a pair must share: initial weights by path, batches, evaluation tokens,
             and the source of paribus ("code").
@@ -102,6 +102,16 @@ class Record:
         fields = {key: value for key, value in data.items() if key != "format"}
         fields["evaluations"] = tuple(fields.get("evaluations", ()))
         return Record(**fields)
+
+
+def loss_curve(evaluations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Those of a run's evaluations that scored the same tokens.
+
+    The last one scored all held-out tokens; where the others scored some of them, so did the last but one, after as
+    much training.
+    """
+    is_apart = len(evaluations) > 1 and evaluations[-1]["tokens"] == evaluations[-2]["tokens"]
+    return evaluations[:-1] if is_apart else evaluations
 
 
 @dataclass(frozen=True)

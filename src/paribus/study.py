@@ -37,10 +37,13 @@ class Training:
         schedule: spec of a learning-rate schedule. None: cosine to zero after 5 % warm-up.
         clip: largest gradient norm; None leaves gradients as they are.
         precision: "fp32", or "bf16" (autocast; weights stay in fp32).
-        evaluations: how often the held-out tokens are scored, the end included, evenly spaced.
-        evaluation_tokens: held-out tokens that are scored, at most; always the same ones.
+        evaluations: how often the model is scored on held-out tokens, the end included, evenly spaced.
+        evaluation_tokens: held-out tokens that are scored at the end, at most; always the same ones.
+        curve_tokens: those of them that are scored before training, on the way and again at the end: the loss curve.
+        averaged: share of the steps, the last ones, after which the weights are averaged, evenly, into those that are
+            scored at the end. 0: the end is scored with the weights of the last step. Buffers are the last step's.
         evaluation_side: "validation", or "confirm" for the documents held back from the start.
-        target_loss: held-out loss whose first crossing is reported in steps, tokens and seconds.
+        target_loss: held-out loss of the curve whose first crossing is reported in steps, tokens and seconds.
     """
 
     tokens: int
@@ -53,11 +56,13 @@ class Training:
     precision: str = "fp32"
     evaluations: int = 5
     evaluation_tokens: int = 32_768
+    curve_tokens: int = 4_096
     evaluation_side: str = "validation"
     target_loss: float | None = None
+    averaged: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "batch_tokens", "seq_len", "evaluations", "evaluation_tokens"):
+        for name in ("tokens", "batch_tokens", "seq_len", "evaluations", "evaluation_tokens", "curve_tokens"):
             _require_count(name, getattr(self, name))
         micro = self.micro_batch_tokens or self.batch_tokens
         _require_count("micro_batch_tokens", micro)
@@ -74,6 +79,12 @@ class Training:
             raise StudyError(f"precision is 'fp32' or 'bf16', got {self.precision!r}")
         if self.evaluation_side not in ("validation", "confirm"):
             raise StudyError(f"evaluation_side is 'validation' or 'confirm', got {self.evaluation_side!r}")
+        _require_number("averaged", self.averaged)
+        if not (0 <= self.averaged <= 1) or (self.averaged and self.averaged_steps < 2):
+            raise StudyError(
+                f"averaged is a share of the {self.steps} steps that holds two of them at least, or 0, "
+                f"got {self.averaged}"
+            )
         if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
             raise StudyError(f"clip must be positive or None, got {self.clip}")
         if not isinstance(self.optimizer, Spec):
@@ -94,6 +105,11 @@ class Training:
     def trained_tokens(self) -> int:
         """Tokens of one run: those of whole steps, ``tokens`` rounded down."""
         return self.steps * self.batch_tokens
+
+    @property
+    def averaged_steps(self) -> int:
+        """Steps whose weights are averaged for the last score."""
+        return round(self.averaged * self.steps)
 
     def replace(self, **changes: Any) -> Training:
         """This recipe with some fields changed."""
@@ -274,7 +290,7 @@ class Study:
         freeze(self, "null", tuple(self.null))
         require_metric(self.metric)
         for name, arm in self.arms.items():
-            for scored in ("seq_len", "evaluation_tokens", "evaluation_side"):
+            for scored in ("seq_len", "evaluation_tokens", "curve_tokens", "evaluation_side"):
                 here, there = getattr(arm.training, scored), getattr(self.training, scored)
                 if here != there:
                     raise StudyError(

@@ -95,7 +95,7 @@ def test_bytes_are_those_of_the_decoded_text_and_a_separator_has_none():
     corpus = prepare(Letters())  # "gh" and "iéi": 2 and 4 bytes
     evaluation = corpus.evaluation(seq_len=4, max_tokens=8)
     assert sorted(evaluation.document_bytes.tolist()) == [2, 4]
-    assert evaluation.n_bytes == 6
+    assert evaluation.window_bytes.sum() == 6
     assert corpus.decode([0, 1, 10, 2]) == "ab\n\nc"
 
 
@@ -106,7 +106,7 @@ def test_bytes_of_words_with_spaces_between_them_add_up_to_those_of_the_document
 
 def test_without_decode_there_are_no_bytes_and_nothing_can_be_decoded():
     corpus = prepare(Numbers())
-    assert corpus.evaluation(seq_len=4, max_tokens=8).n_bytes is None
+    assert corpus.evaluation(seq_len=4, max_tokens=8).window_bytes is None
     with pytest.raises(DataError, match=r"no decode\(ids\)"):
         corpus.decode([1])
     with pytest.raises(DataError, match="has no encoder"):

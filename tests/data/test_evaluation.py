@@ -30,7 +30,7 @@ def test_windows_of_a_small_side_are_those_written_by_hand():
     assert evaluation.documents.tolist() == [[0, 0], [0, 0], [1, 1]]
     assert evaluation.document_tokens.tolist() == [4, 2]
     assert evaluation.document_bytes.tolist() == [12, 6]
-    assert (evaluation.n_documents, evaluation.n_tokens, evaluation.n_bytes) == (2, 6, 18)
+    assert (evaluation.n_documents, evaluation.n_tokens, evaluation.window_bytes.sum()) == (2, 6, 18)
 
 
 def test_a_document_shorter_than_a_window_is_padded():

@@ -60,6 +60,24 @@ def test_no_more_workers_than_runs_and_one_thread_each():
     assert len(local_slots("cpu", n_runs=100, count=3)) == 3
 
 
+@pytest.mark.parametrize(
+    ("visible", "n_runs", "count", "taken"),
+    [
+        (None, 9, None, ["0", "1"]),
+        (None, 9, 5, ["0", "1", "0", "1", "0"]),
+        (None, 3, 5, ["0", "1", "0"]),
+        ("6", 9, 2, ["6", "6"]),
+        ("4,7", 9, 1, ["4"]),
+    ],
+)
+def test_workers_take_the_visible_gpus_in_turn(visible, n_runs, count, taken, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in local_slots("cuda", n_runs, count)] == taken
+
+
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert choose_device() == "cpu"

@@ -266,7 +266,7 @@ def test_the_step_that_is_timed_is_the_step_that_trains_to_the_bit(tmp_path):
         seed=3,
         roles=roles(trained),
         batch=lambda number: corpus.batch(3, number, 16, T),
-        held_out=HeldOut(inputs, targets, np.zeros_like(targets), 16),
+        held_out=HeldOut(inputs, targets, np.zeros_like(targets), np.full(len(targets), 4)),
         folder=tmp_path,
     )
     for name, value in trained.state_dict().items():

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from paribus import nn as nn_parts
-from paribus.errors import Diverged, StoreError
-from paribus.records import read_jsonl
+from paribus.errors import Diverged, StoreError, StudyError
+from paribus.records import loss_curve, read_jsonl
 from paribus.specs import spec
 from paribus.study import Training
 from paribus.training import Constant
@@ -62,7 +62,7 @@ def held_out():
     inputs, targets = batch(10**6, 3)
     targets = targets.copy()
     targets[2, 2:] = IGNORED
-    return HeldOut(inputs, targets, np.repeat([[0], [0], [1]], T, axis=1), n_bytes=20)
+    return HeldOut(inputs, targets, np.repeat([[0], [0], [1]], T, axis=1), n_bytes=np.array([8, 8, 4]))
 
 
 def recipe(**changes):
@@ -95,7 +95,7 @@ def test_training_lowers_the_loss_of_a_learnable_task(tmp_path):
 
     training = recipe(tokens=200 * 4 * T, clip=None)
     inputs, targets = successor(0)
-    scored = HeldOut(inputs, targets, np.repeat(np.arange(4)[:, None], T, axis=1), n_bytes=16)
+    scored = HeldOut(inputs, targets, np.repeat(np.arange(4)[:, None], T, axis=1), n_bytes=np.full(4, 4))
     trained = train(make(), training, seed=0, roles=ROLES, batch=successor, held_out=scored, folder=tmp_path)
     assert trained.evaluations[0]["loss"] > 1.5
     assert trained.scores.loss < 0.05
@@ -109,13 +109,72 @@ def test_evaluations_fall_on_evenly_spaced_steps_with_the_untrained_model_first(
     assert read_jsonl(tmp_path / "steps.jsonl") == trained.steps
 
 
+def test_the_curve_scores_a_part_of_the_tokens_and_the_end_all_of_them(tmp_path):
+    _, whole = run(tmp_path / "whole")
+    model, parts = run(tmp_path / "parts", training=recipe(curve_tokens=T))
+    first = HeldOut(*(array[:1] for array in vars(held_out()).values()))
+    assert [e["step"] for e in parts.evaluations] == [0, 4, 8, 12, 12]
+    assert parts.evaluations[-1]["loss"] == whole.evaluations[-1]["loss"]  # the way there is the same
+    assert parts.scores == whole.scores
+    for key in ("loss", "bits_per_byte", "accuracy"):
+        assert parts.evaluations[-2][key] == getattr(evaluate(model, first, 4, "cpu", "fp32"), key)
+    assert loss_curve(parts.evaluations) == parts.evaluations[:-1]
+    assert loss_curve(whole.evaluations) == whole.evaluations
+
+
+@pytest.mark.parametrize("tokens", [1, T, 2 * T, 3 * T - 1])
+def test_the_part_of_the_curve_is_spread_evenly_and_has_its_own_bytes(tokens):
+    inputs = np.arange(6 * T).reshape(6, T)
+    part = HeldOut(inputs, inputs + 1, inputs + 2, np.arange(6)).part(tokens)
+    chosen = {1: [0], T: [0], 2 * T: [0, 3], 3 * T - 1: [0, 3]}[tokens]
+    assert part.n_bytes.tolist() == chosen
+    for added, array in enumerate((part.inputs, part.targets, part.documents)):
+        assert (array == inputs[chosen] + added).all()
+
+
+def nowhere(logits, targets):
+    return torch.full(targets.shape, torch.nan)
+
+
+def in_the_last_window(logits, targets):
+    return torch.where((targets == IGNORED).any(1, keepdim=True), 1.0, torch.nan).expand(targets.shape)
+
+
+def test_a_metric_that_counts_no_token_is_an_error_before_the_first_step(tmp_path):
+    with pytest.raises(StudyError, match="metric 'own' counts none of the held-out tokens"):
+        run(tmp_path, measures={"own": nowhere})
+    assert not (tmp_path / "steps.jsonl").exists()
+
+
+def test_a_metric_that_counts_no_token_of_the_curve_is_measured_at_the_end(tmp_path):
+    _, trained = run(tmp_path, training=recipe(curve_tokens=T), measures={"own": in_the_last_window})
+    assert [e.get("metrics") for e in trained.evaluations] == [None, None, None, None, {"own": 1.0}]
+
+
+def test_averaged_weights_are_the_mean_of_the_last_steps_and_what_the_end_scores(tmp_path):
+    seen, model = [], make()
+
+    def keep(line):
+        seen.append({name: p.detach().clone() for name, p in model.named_parameters()})
+
+    _, trained = run(tmp_path, model, recipe(averaged=0.25), report=keep)
+    for name, p in model.named_parameters():
+        assert torch.allclose(p, torch.stack([weights[name] for weights in seen[-3:]]).mean(0), atol=1e-6)
+    _, plain = run(tmp_path / "plain")
+    assert untimed(trained.steps) == untimed(plain.steps)
+    assert untimed(trained.evaluations[:-1]) == untimed(plain.evaluations[:-1])
+    assert trained.scores.loss != plain.scores.loss
+    assert trained.scores == evaluate(model, held_out(), 4, "cpu", "fp32")
+
+
 @pytest.mark.parametrize("stopped_at", [1, 4, 7, 11])
 def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path, stopped_at):
-    whole_model, whole = run(tmp_path / "whole", make(dropout=0.3))
+    training = recipe(curve_tokens=T, averaged=0.5)
+    whole_model, whole = run(tmp_path / "whole", make(dropout=0.3), training)
     asked = itertools.count()
     with pytest.raises(Interrupted):
-        run(tmp_path / "cut", make(dropout=0.3), stop=lambda: next(asked) == stopped_at)
-    resumed_model, resumed = run(tmp_path / "cut", make(dropout=0.3))
+        run(tmp_path / "cut", make(dropout=0.3), training, stop=lambda: next(asked) == stopped_at)
+    resumed_model, resumed = run(tmp_path / "cut", make(dropout=0.3), training)
     assert untimed(resumed.steps) == untimed(whole.steps)
     assert untimed(resumed.evaluations) == untimed(whole.evaluations)
     assert resumed.batch_digest == whole.batch_digest

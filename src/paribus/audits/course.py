@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from paribus.records import Finding, Record
+from paribus.records import Finding, Record, loss_curve
 from paribus.study import BASELINE
 
 FURTHER = 0.10  # of the tokens: how far the end of the curve is drawn on
@@ -89,12 +89,13 @@ def find_spikes(records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding
 
 def slope_of_curve(evaluations: Sequence[Mapping[str, float]], key: str) -> float | None:
     """Fall of the curve per log token over its second half; None where it has no such half."""
-    end = evaluations[-1]["tokens"] if evaluations else 0
-    before = [e for e in evaluations if 0 < e["tokens"] < end]
+    curve = loss_curve(evaluations)
+    end = curve[-1]["tokens"] if curve else 0
+    before = [e for e in curve if 0 < e["tokens"] < end]
     if not before:
         return None
     middle = min(before, key=lambda e: abs(e["tokens"] - end / 2))
-    return (middle[key] - evaluations[-1][key]) / math.log(end / middle["tokens"])
+    return (middle[key] - curve[-1][key]) / math.log(end / middle["tokens"])
 
 
 def _mean(runs: Mapping[int, Record], key: str) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from paribus.audits.course import CURVE_OF_METRIC
 from paribus.audits.wording import write_count
-from paribus.records import Finding, Record
+from paribus.records import Finding, Record, loss_curve
 from paribus.training.statistics import TREND_WINDOW
 
 ROUNDING = 1e-9  # relative: sums taken in another order
@@ -64,7 +64,8 @@ def _of_documents(record: Record) -> dict[str, float | None]:
 def _of_evaluations(evaluations: Lines, said: Mapping[str, Any]) -> dict[str, float | None]:
     if not evaluations:
         return {}
-    first, last = evaluations[0], evaluations[-1]
+    last, curve = evaluations[-1], loss_curve(evaluations)
+    first, end = curve[0], curve[-1]
     told = {
         "initial_val_loss": first["loss"],
         "val_loss": last["loss"],
@@ -74,10 +75,10 @@ def _of_evaluations(evaluations: Lines, said: Mapping[str, Any]) -> dict[str, fl
         **last.get("metrics", {}),  # of the user's own
     }
     if epochs := said.get("epochs"):
-        told["loss_reduction_per_epoch"] = (first["loss"] - last["loss"]) / epochs
-    if last["tokens"] > first["tokens"]:
-        area = [(b["tokens"] - a["tokens"]) * (a["loss"] + b["loss"]) / 2 for a, b in pairwise(evaluations)]
-        told["val_loss_area"] = math.fsum(area) / last["tokens"]
+        told["loss_reduction_per_epoch"] = (first["loss"] - end["loss"]) / epochs
+    if end["tokens"] > first["tokens"]:
+        area = [(b["tokens"] - a["tokens"]) * (a["loss"] + b["loss"]) / 2 for a, b in pairwise(curve)]
+        told["val_loss_area"] = math.fsum(area) / end["tokens"]
     return told
 
 

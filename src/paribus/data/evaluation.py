@@ -39,7 +39,7 @@ class Evaluation:
         targets: (W, T) int64 ids, ``IGNORE`` where padded.
         documents: (W, T) int64, the document of each target, from 0; padding bears its window's document.
         document_tokens: (J,) int64 scored tokens of each document.
-        document_bytes: (J,) int64 bytes of text these stand for; a separator stands for none. None: not known.
+        window_bytes: (W,) int64 bytes of text that the targets of a window stand for, a separator for none; or None.
         digest: SHA-256 over the arrays above.
     """
 
@@ -47,7 +47,7 @@ class Evaluation:
     targets: np.ndarray
     documents: np.ndarray
     document_tokens: np.ndarray
-    document_bytes: np.ndarray | None
+    window_bytes: np.ndarray | None
     digest: str
 
     @property
@@ -60,9 +60,11 @@ class Evaluation:
         return int(self.document_tokens.sum())
 
     @property
-    def n_bytes(self) -> int | None:
-        """Bytes of scored text; None where they are not known."""
-        return None if self.document_bytes is None else int(self.document_bytes.sum())
+    def document_bytes(self) -> np.ndarray | None:
+        """(J,) bytes of each document's scored text; None where they are not known."""
+        if self.window_bytes is None:
+            return None
+        return np.bincount(self.documents[:, 0], self.window_bytes).astype(np.int64)
 
 
 def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) -> Evaluation:
@@ -91,17 +93,15 @@ def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) ->
         tokens = side.tokens[starts[chosen] : side.ends[chosen]].astype(np.int64)
         lengths = None if side.n_bytes is None else side.n_bytes[starts[chosen] : side.ends[chosen]]
         before = np.concatenate([[separator], tokens[:-1]])
-        total = 0
         for index in range(quota[chosen]):
             start = index * int(pieces[chosen]) // int(quota[chosen]) * seq_len
             piece = slice(start, start + seq_len)
             inputs.append(_pad(before[piece], seq_len, separator))
             targets.append(_pad(tokens[piece], seq_len, IGNORE))
             documents.append(np.full(seq_len, document))
-            total += 0 if lengths is None else int(lengths[piece].sum())
-        n_bytes.append(total)
-    document_bytes = None if side.n_bytes is None else np.array(n_bytes, dtype=np.int64)
-    return _evaluation(np.stack(inputs), np.stack(targets), np.stack(documents), document_bytes)
+            n_bytes.append(0 if lengths is None else int(lengths[piece].sum()))
+    window_bytes = None if side.n_bytes is None else np.array(n_bytes, dtype=np.int64)
+    return _evaluation(np.stack(inputs), np.stack(targets), np.stack(documents), window_bytes)
 
 
 def share_windows(pieces: np.ndarray, n_windows: int) -> np.ndarray:
@@ -123,10 +123,10 @@ def _pad(values: np.ndarray, length: int, filler: int) -> np.ndarray:
 
 
 def _evaluation(
-    inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, document_bytes: np.ndarray | None
+    inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, window_bytes: np.ndarray | None
 ) -> Evaluation:
     scored = np.bincount(documents[targets != IGNORE], minlength=int(documents.max()) + 1).astype(np.int64)
     digest = hashlib.sha256(repr(inputs.shape).encode())
-    for array in (inputs, targets, documents, *([] if document_bytes is None else [document_bytes])):
+    for array in (inputs, targets, documents, *([] if window_bytes is None else [window_bytes])):
         digest.update(np.ascontiguousarray(array).astype("<i8").tobytes())
-    return Evaluation(inputs, targets, documents, scored, document_bytes, digest.hexdigest())
+    return Evaluation(inputs, targets, documents, scored, window_bytes, digest.hexdigest())

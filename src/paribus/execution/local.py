@@ -7,6 +7,7 @@ that ``wanted`` no longer wants. They return when there is no work left.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -156,16 +157,17 @@ class LocalWorkers:
 
 
 def local_slots(device: str, n_runs: int, count: int | None = None) -> list[dict[str, str]]:
-    """One worker per GPU; on a CPU one single-thread worker per core, ``n_runs`` at most; ``count`` says otherwise."""
+    """One worker per GPU; on a CPU one single-thread worker per core, ``n_runs`` at most; ``count`` says otherwise.
+
+    More workers than GPUs share them in turn; whether a GPU's memory is enough for its workers is not asked.
+    """
     if device == "cuda":
         import torch
 
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-        return [
-            {"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-            for name in names[: count or len(names)]
-        ]
+        takers = itertools.islice(itertools.cycle(names), min(count or len(names), n_runs))
+        return [{"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"} for name in takers]
     if device == "mps":
         return [{}]
     return [dict(_CPU_ENVIRONMENT) for _ in range(min(count or _cores(), n_runs))]

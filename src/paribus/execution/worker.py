@@ -275,7 +275,7 @@ def _load_data(source: Spec, training: Training) -> tuple[Any, Any, str]:
 
     corpus = prepare(source.cls(**dict(source.arguments)))
     evaluation = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
-    held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.n_bytes)
+    held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.window_bytes)
     return corpus, held_out, evaluation.digest
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paribus.records import Record
+from paribus.records import Record, loss_curve
 
 
 def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
     """
     done = [record for record in records if record.status == "done"]
     measured = _table([record.measured for record in done])
-    clocks = [[e["measured"]["training_seconds"] for e in record.evaluations] for record in done]
+    clocks = [[e["measured"]["training_seconds"] for e in loss_curve(record.evaluations)] for record in done]
     measured["device_name"] = ", ".join(sorted({str(record.measured.get("device_name", "")) for record in done}))
     measured["curve_seconds"] = np.mean(clocks, axis=0).tolist() if clocks else []
     return {
@@ -55,10 +55,10 @@ def _spread(values: Sequence[float]) -> float:
 def _curve(records: Sequence[Record]) -> dict[str, Any]:
     if not records:
         return {"steps": [], "tokens": [], "loss": [], "mean": [], "low": [], "high": []}
-    losses = np.array([[e["loss"] for e in record.evaluations] for record in records])
+    losses = np.array([[e["loss"] for e in loss_curve(record.evaluations)] for record in records])
     return {
-        "steps": [e["step"] for e in records[0].evaluations],
-        "tokens": [e["tokens"] for e in records[0].evaluations],
+        "steps": [e["step"] for e in loss_curve(records[0].evaluations)],
+        "tokens": [e["tokens"] for e in loss_curve(records[0].evaluations)],
         "loss": losses.tolist(),
         "mean": losses.mean(0).tolist(),
         "low": losses.min(0).tolist(),

@@ -99,6 +99,7 @@ def tabulate_trained(judged: Mapping[str, Any]) -> Table:
     steps = recipe["tokens"] // batch
     schedule, clip = recipe.get("schedule"), recipe.get("clip")
     side = recipe.get("evaluation_side", "validation")
+    averaged = round(recipe.get("averaged", 0) * steps)
     rows = [
         *_describe_model(arm["model"]),
         ("parameters", f"{parameters:,.0f}" if is_known(parameters) else MISSING),
@@ -113,6 +114,7 @@ def tabulate_trained(judged: Mapping[str, Any]) -> Table:
         ("share of an epoch", write_epochs([epochs]) if is_known(epochs) else MISSING),
         *_describe_data(data, judged["data"]),
         ("scored", f"at most {recipe['evaluation_tokens']:,} tokens of the {side} side"),
+        *([("scored weights", f"mean over the last {averaged} steps")] if averaged else []),
         ("device", judged["device"]),
     ]
     if packages := judged.get("packages"):

@@ -30,13 +30,20 @@ class HeldOut:
         inputs: (W, T) token ids of W windows.
         targets: (W, T) next tokens; ``IGNORED`` where nothing is scored.
         documents: (W, T) index of the document each target belongs to.
-        n_bytes: bytes of text that the scored targets stand for; None where they are not known.
+        n_bytes: (W,) bytes of text that the scored targets of a window stand for; None where they are not known.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     documents: np.ndarray
-    n_bytes: int | None
+    n_bytes: np.ndarray | None
+
+    def part(self, max_tokens: int) -> HeldOut:
+        """At most ``max_tokens`` of them, and one window at least: windows that are spread evenly over all."""
+        n = min(max(1, max_tokens // self.inputs.shape[1]), len(self.inputs))
+        chosen = np.arange(n) * len(self.inputs) // n
+        n_bytes = None if self.n_bytes is None else self.n_bytes[chosen]
+        return HeldOut(self.inputs[chosen], self.targets[chosen], self.documents[chosen], n_bytes)
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,8 @@ def evaluate(
     """Score ``model`` in eval mode; the mode it was in is restored. Auxiliary losses never count.
 
     ``measures`` are metrics of the user's own, by key: each is the mean of its values over the scored tokens where it
-    is not NaN, and there are none where the loss is not finite. Raises StudyError for a measure that does not give
-    that, see ``measure_tokens``.
+    is not NaN. One that counts none of these tokens is left out, and all are where the loss is not finite. Raises
+    StudyError for a measure that does not give that, see ``measure_tokens``.
     """
     was_training = model.training
     model.eval()
@@ -103,12 +110,12 @@ def evaluate(
     total, tokens = float(losses.sum()), int(counts.sum())
     return Scores(
         loss=total / tokens,
-        bits_per_byte=None if held_out.n_bytes is None else total / math.log(2) / held_out.n_bytes,
+        bits_per_byte=None if held_out.n_bytes is None else total / math.log(2) / int(held_out.n_bytes.sum()),
         accuracy=hits / tokens,
         document_loss=tuple(losses.tolist()),
         document_tokens=tuple(counts.tolist()),
         diagnostics={name: value.tolist() for name, value in diagnostics.items()},
-        own={key: _mean(key, total, n) for key, (total, n) in own.items()} if math.isfinite(total) else {},
+        own={key: _mean(key, total, n) for key, (total, n) in own.items() if n} if math.isfinite(total) else {},
     )
 
 
@@ -146,8 +153,6 @@ def measure_tokens(key: str, measure: Measure, logits: Tensor, targets: Tensor) 
 
 
 def _mean(key: str, total: float, n: float) -> float:
-    if n == 0:
-        raise StudyError(f"metric {key!r} counts none of the held-out tokens: all its values are NaN")
     if not math.isfinite(total):
         raise StudyError(f"metric {key!r} is {total}: some token's value is infinite; NaN where it does not count")
     return total / n

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from paribus.errors import Diverged, StoreError
+from paribus.errors import Diverged, StoreError, StudyError
 from paribus.records import read_jsonl, writing
 from paribus.streams import derive
 from paribus.study import Training
@@ -41,7 +42,7 @@ class Trained:
 
     Args:
         steps: one entry per optimizer step, as in ``steps.jsonl``.
-        evaluations: one entry per evaluation, the untrained model first.
+        evaluations: the loss curve, the untrained model first; last the end on all held-out tokens, see ``loss_curve``.
         scores: the last evaluation, with its sums per document.
         batch_digest: chained SHA-256 over every batch, in order.
     """
@@ -84,12 +85,14 @@ def train(
     schedule = training.schedule.cls(**dict(training.schedule.arguments)) if training.schedule else Cosine()
     parameters = [p for p in model.parameters() if p.requires_grad]
     windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
+    curve = held_out.part(training.curve_tokens)
+    averaged = AveragedModel(model) if training.averaged else None
     evaluation_steps = {round(i * training.steps / training.evaluations) for i in range(1, training.evaluations + 1)}
 
-    def score(step: int, training_seconds: float) -> Scores:
+    def score(step: int, tokens: HeldOut, training_seconds: float) -> Scores:
         began = time.perf_counter()
         torch.manual_seed(derive(seed, "evaluation", step))  # for a part that draws even when it is scored
-        scores = evaluate(model, held_out, windows, device, training.precision, measures)
+        scores = evaluate(model, tokens, windows, device, training.precision, measures)
         if not math.isfinite(scores.loss):
             raise Diverged(f"held-out loss is {scores.loss} after step {step}", step)
         evaluations.append(
@@ -106,16 +109,19 @@ def train(
         )
         return scores
 
-    first, evaluations, batch_digest = _resume(folder, model, optimizer)
+    first, evaluations, batch_digest = _resume(folder, model, optimizer, averaged)
     steps = _keep_lines(folder / "steps.jsonl", first)
     training_seconds = sum(line["measured"]["seconds"] for line in steps)
-    scores = score(0, 0.0) if not evaluations else None
+    if not evaluations:
+        untrained = score(0, curve, 0.0)
+        if measures.keys() - untrained.own.keys():  # rather now than after the training
+            _require_counted(measures, evaluate(model, held_out, windows, device, training.precision, measures))
     saved = time.monotonic()
 
     with (folder / "steps.jsonl").open("ab", buffering=0) as log:
         for step in range(first, training.steps):
             if stop():
-                _save(folder, log, model, optimizer, step, evaluations, batch_digest)
+                _save(folder, log, model, optimizer, averaged, step, evaluations, batch_digest)
                 raise Interrupted
             began = time.perf_counter()
 
@@ -134,6 +140,8 @@ def train(
             if not math.isfinite(loss + (auxiliary or 0.0)) or not math.isfinite(gradient_norm):
                 raise Diverged(f"loss {loss} and gradient norm {gradient_norm} at step {step + 1}", step + 1)
             apply_gradients(model, optimizer)
+            if averaged and step >= training.steps - training.averaged_steps:
+                averaged.update_parameters(model)
 
             seconds = time.perf_counter() - began
             training_seconds += seconds
@@ -151,14 +159,25 @@ def train(
                 log.write(json.dumps(line).encode() + b"\n")
             report(line)
 
-            if step + 1 in evaluation_steps:
-                scores = score(step + 1, training_seconds)
+            if step + 1 in evaluation_steps and step + 1 < training.steps:
+                score(step + 1, curve, training_seconds)
             if time.monotonic() - saved > checkpoint_seconds and step + 1 < training.steps:
-                _save(folder, log, model, optimizer, step + 1, evaluations, batch_digest)
+                _save(folder, log, model, optimizer, averaged, step + 1, evaluations, batch_digest)
                 saved = time.monotonic()
 
-    assert scores  # the last step is scored
+    if averaged:
+        with torch.no_grad():
+            torch._foreach_copy_(list(model.parameters()), list(averaged.module.parameters()))
+    if len(curve.inputs) < len(held_out.inputs):
+        score(training.steps, curve, training_seconds)
+    scores = score(training.steps, held_out, training_seconds)
+    _require_counted(measures, scores)
     return Trained(steps, evaluations, scores, batch_digest)
+
+
+def _require_counted(measures: Mapping[str, Measure], scores: Scores) -> None:
+    if uncounted := sorted(measures.keys() - scores.own.keys()):
+        raise StudyError(f"metric {uncounted[0]!r} counts none of the held-out tokens: all its values are NaN")
 
 
 def accumulate_gradients(
@@ -202,25 +221,37 @@ def gather_auxiliary(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _save(
-    folder: Path, log: BinaryIO, model: nn.Module, optimizer: Any, step: int, evaluations: list[Any], batch_digest: str
+    folder: Path,
+    log: BinaryIO,
+    model: nn.Module,
+    optimizer: Any,
+    averaged: nn.Module | None,
+    step: int,
+    evaluations: list[Any],
+    batch_digest: str,
 ) -> None:
     os.fsync(log.fileno())
     state = {
         "step": step,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "averaged": averaged.state_dict() if averaged else None,
         "evaluations": evaluations,
         "batch_digest": batch_digest,
     }
     save_checkpoint(folder / "checkpoint.pt", state)
 
 
-def _resume(folder: Path, model: nn.Module, optimizer: Any) -> tuple[int, list[dict[str, Any]], str]:
+def _resume(
+    folder: Path, model: nn.Module, optimizer: Any, averaged: nn.Module | None
+) -> tuple[int, list[dict[str, Any]], str]:
     state = load_checkpoint(folder / "checkpoint.pt")
     if state is None:
         return 0, [], ""
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    if averaged:
+        averaged.load_state_dict(state["averaged"])
     return state["step"], state["evaluations"], state["batch_digest"]
 
 

@@ -92,16 +92,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_grad = torch.zeros_like(weight, dtype=exact) if needs_weight else None
         total = torch.zeros((), dtype=exact, device=x.device)
         rows = min(_chunk_rows(x, len(weight)), len(x))
-        # Two blocks for all chunks: a fresh one would be faulted in, page by page, at the price of a product.
-        logits, log_ps = x.new_empty(rows, len(weight)), x.new_empty(rows, len(weight), dtype=exact)
+        # One block for all chunks: a fresh one would be faulted in, page by page, at the price of a product.
+        block = x.new_empty(rows, len(weight), dtype=exact)
         for start in range(0, len(x), rows):
             some, answers = x[start : start + rows], targets[start : start + rows, None]
-            torch.mm(some, matrix.mT, out=logits[: len(some)])
-            log_p = torch.log_softmax(logits[: len(some)], -1, dtype=exact, out=log_ps[: len(some)])
-            total -= log_p.gather(1, answers).sum()
+            logits = block[: len(some)]
+            if dtype is exact:
+                torch.mm(some, matrix.mT, out=logits)
+            else:
+                logits.copy_(some @ matrix.mT)
+            told, largest = logits.gather(1, answers), logits.amax(1, keepdim=True)
+            p = logits.sub_(largest).exp_()
+            normalizer = p.sum(1, keepdim=True)
+            total += (normalizer.log() + largest - told).sum()
             if not (needs_x or needs_weight):
                 continue
-            gradient = log_p.exp_()  # of the sum of the losses by the logits: p - onehot
+            gradient = p.div_(normalizer)  # of the sum of the losses by the logits: p - onehot
             gradient.scatter_add_(1, answers, gradient.new_full((1, 1), -1.0).expand_as(answers))
             gradient = gradient.to(dtype)
             if x_grad is not None:
@@ -123,7 +129,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def _chunk_rows(x: Tensor, vocab_size: int) -> int:
     """Rows whose logits are in memory together."""
-    logits = 2**24 if x.device.type == "cpu" else 2**26  # 64 MB, 256 MB: large products keep a GPU busy
+    logits = 2**25 if x.device.type == "cpu" else 2**26  # 128 MB, 256 MB: large products keep a GPU busy
     return max(1, logits // vocab_size)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paribus.errors import StudyError
+from paribus.records import loss_curve
 from paribus.study import Training
 
 SPIKE_WINDOW = 128
@@ -26,20 +27,21 @@ def summarize(
 
     Losses are nats per token. ``train_loss_variance`` is the variance around a centred moving average of 33 steps
     in the second half of training; a spike is a step more than 6 standard deviations above the mean of the
-    128 steps before it; ``val_loss_area`` is the mean held-out loss over training, by the trapezoid rule over
-    tokens; ``loss_reduction_per_epoch`` divides the fall of the held-out loss by the passes over the corpus.
+    128 steps before it; ``val_loss_area`` is the mean of the loss curve over training, by the trapezoid rule over
+    tokens; ``loss_reduction_per_epoch`` divides the fall of the curve by the passes over the corpus.
     What was never reached is None. Metrics of the user's own are those of the last evaluation.
 
     Raises StudyError where one is called like a number that is there already.
     """
-    first, last = evaluations[0], evaluations[-1]
+    last, on_the_way = evaluations[-1], loss_curve(evaluations)
+    first, end = on_the_way[0], on_the_way[-1]
     losses = np.array([line["loss"] for line in steps])
     norms = np.array([line["gradient_norm"] for line in steps])
     rates = np.array([line["measured"]["tokens_per_second"] for line in steps])
-    tokens = np.array([e["tokens"] for e in evaluations], dtype=float)
-    curve = np.array([e["loss"] for e in evaluations])
+    tokens = np.array([e["tokens"] for e in on_the_way], dtype=float)
+    curve = np.array([e["loss"] for e in on_the_way])
     to_target = tokens_to_target(tokens, curve, training.target_loss)
-    clock = np.array([e["measured"]["training_seconds"] for e in evaluations])
+    clock = np.array([e["measured"]["training_seconds"] for e in on_the_way])
     metrics = {
         "initial_val_loss": first["loss"],
         "val_loss": last["loss"],
@@ -47,7 +49,7 @@ def summarize(
         "val_perplexity": math.exp(min(last["loss"], 700.0)),
         "val_accuracy": last["accuracy"],
         "val_loss_area": float(np.trapezoid(curve, tokens) / tokens[-1]),
-        "loss_reduction_per_epoch": (first["loss"] - last["loss"]) * corpus_tokens / training.trained_tokens,
+        "loss_reduction_per_epoch": (first["loss"] - end["loss"]) * corpus_tokens / training.trained_tokens,
         "train_loss": float(losses[-min(len(losses), TREND_WINDOW) :].mean()),
         "train_loss_variance": variance_around_trend(losses[len(losses) // 2 :]),
         "loss_spikes": float(count_spikes(losses)),
