@@ -7,13 +7,14 @@
 (c) More tokens per step at equal tokens: half the batch, the batch of the quick scale, and twice it. Rates stay.
 (d) Common random numbers down to the dropout masks: dropout 0.1 with the same masks in both arms, against masks of
     another seed for the treatment; initial weights and batches are shared in both.
-(e) Estimators other than the paired mean, with all replicates of the baseline pooled: unpaired, and adjusted by slope,
+(e) The weights averaged over the last tenth and the last quarter of the steps, scored in place of the last step's.
+(f) Estimators other than the paired mean, with all replicates of the baseline pooled: unpaired, and adjusted by slope,
     mean(T) - mean over all(B) - slope (mean(B) - mean over all(B)), where the slope comes from other seeds, or from the
     baseline and its nudged copy, which is all that is known before a treatment is trained. Slope 1 is the paired mean.
     Runs of the baseline count as free: they are cached. A ratio of 0.5 would save half the treatment's runs.
 
-(b), (c) and (d) train LayerNorm and RMSNorm, the arms of the study ``norm`` at its quick scale, on the first
-``--seeds`` seeds: 11 runs a seed beyond those of ``time_to_verdict.py``, whose 20 seeds (a) and (e) read from the same
+(b) to (e) train LayerNorm and RMSNorm, the arms of the study ``norm`` at its quick scale, on the first
+``--seeds`` seeds: 15 runs a seed beyond those of ``time_to_verdict.py``, whose 20 seeds (a) and (f) read from the same
 store; what it lacks is trained. The standard error of a standard deviation s over n pairs is s / sqrt(2 (n - 1)).
 """
 
@@ -51,7 +52,7 @@ OTHER_SEEDS = 1000  # added to a seed for masks that nothing else uses
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", default="paribus-store/time-to-verdict", help="keeps the runs")
-    parser.add_argument("--seeds", type=int, default=8, help="pairs of each trained change; 0 leaves out (b) to (d)")
+    parser.add_argument("--seeds", type=int, default=8, help="pairs of each trained change; 0 leaves out (b) to (e)")
     options = parser.parse_args()
     if options.seeds and not 3 <= options.seeds <= SEEDS:
         parser.error(f"--seeds must be 0 or from 3 to {SEEDS}")
@@ -108,6 +109,8 @@ def train_changes(seeds: Sequence[int], store: Store, workers: LocalWorkers) -> 
         "no decay": recipe.replace(schedule=pb.spec(pb.training.Constant)),
         "half the batch": recipe.replace(batch_tokens=batch // 2),
         "twice the batch": recipe.replace(batch_tokens=2 * batch),
+        "weights averaged over a tenth": recipe.replace(averaged=0.1),
+        "weights averaged over a quarter": recipe.replace(averaged=0.25),
     }
     rows = [
         _describe(name, train(_with(study, training=changed), seeds, store, workers, null=False))
@@ -264,7 +267,7 @@ def print_tables(content: Mapping[str, Any]) -> None:
         for name, row in content["estimators"].items()
     ]
     columns = ("effect", "correlation", "slope", "unpaired, pooled", "slope of other seeds", "slope of the null")
-    title = f"(e) Variance over that of the paired mean, {PAIRS} pairs and {SEEDS} baseline runs"
+    title = f"(f) Variance over that of the paired mean, {PAIRS} pairs and {SEEDS} baseline runs"
     record.print_table(title, columns, rows)
 
 
@@ -283,7 +286,7 @@ def print_changes(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows
     ]
     columns = ("change", "loss", "sd of loss", "difference", "its sd", "over quick scale", "correlation")
-    record.print_table(f"(b) (c) (d) RMSNorm against LayerNorm, {plain['pairs']} pairs", columns, cells)
+    record.print_table(f"(b) to (e) RMSNorm against LayerNorm, {plain['pairs']} pairs", columns, cells)
 
 
 def with_error(row: Mapping[str, Any]) -> str:
