@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -77,6 +78,7 @@ DEVICES_OPTION = click.option(
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # for torch, which reads it on import: idle threads sleep soon
+    gc.set_threshold(100_000)  # imports make objects by the hundred thousand, and hardly any garbage
     try:
         code = commands.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -89,6 +91,8 @@ def main() -> None:
     except ParibusError as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
         sys.exit(error.exit_code)
+    finally:
+        gc.freeze()  # or the interpreter looks through all of them before it ends
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -234,10 +235,13 @@ def serve() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     # The slow parts of starting, read while the parent still plans: torch, and what its optimizers import when made.
+    gc.disable()  # imports make objects by the hundred thousand, and hardly any garbage
     import paribus.nn.contract
     import paribus.training.loop
 
     import_module("torch._dynamo")
+    gc.freeze()
+    gc.enable()
     send(event="ready")
     while True:
         with wake:
