@@ -167,6 +167,7 @@ def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
         "evaluation_seconds",
         "tokens_per_second",
         "tokens_per_second_iqr",
+        "training_flops_per_second",
         "peak_memory_bytes",
     }
     assert clocks <= report["measured"]["baseline"].keys()

@@ -19,7 +19,7 @@ def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
     training seconds at each of them.
     """
     done = [record for record in records if record.status == "done"]
-    measured = _table([record.measured for record in done])
+    measured = _table([{**record.measured, **_speed(record)} for record in done])
     clocks = [[e["measured"]["training_seconds"] for e in loss_curve(record.evaluations)] for record in done]
     measured["device_name"] = ", ".join(sorted({str(record.measured.get("device_name", "")) for record in done}))
     measured["curve_seconds"] = np.mean(clocks, axis=0).tolist() if clocks else []
@@ -31,6 +31,12 @@ def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
         "curve": _curve(done),
         "measured": measured,
     }
+
+
+def _speed(record: Record) -> dict[str, float]:
+    """Arithmetic per second of training: of a device's peak, the model FLOPs utilization."""
+    tokens, flops = record.measured.get("tokens_per_second"), record.metrics.get("training_flops_per_token")
+    return {} if tokens is None or flops is None else {"training_flops_per_second": tokens * flops}
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ WORDS = {
     "training_seconds": Word("training time without start-up and evaluation", "", "clock", "seconds"),
     "seconds_to_target": Word("training time to the target loss", "", "clock", "seconds"),
     "tokens_per_second": Word("throughput, median over steps", "tokens/s", "clock"),
+    "training_flops_per_second": Word("training arithmetic, median over steps", "/s", "clock", "flops"),
     "tokens_per_second_iqr": Word("throughput, interquartile range over steps", "tokens/s", "clock"),
     "evaluation_seconds": Word("evaluation time", "", "clock", "seconds"),
     "startup_seconds": Word("start-up time", "", "clock", "seconds"),
