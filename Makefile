@@ -30,7 +30,9 @@ bench: $(VENV)/installed-for-bench            ## measure how long a verdict take
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/profile_run.py
+	$(BIN)/python benchmarks/alternatives.py
 	$(BIN)/python benchmarks/time_to_verdict.py
+	$(BIN)/python benchmarks/variance.py
 	$(BIN)/python docs/pages
 
 pages: setup            ## write docs/replication.md from results/, docs/parts.md from the parts

@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 CLIP = 1.0
+MEMORY_SHARE = 0.9  # of what is free, for the process whose turn it is
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ SIZES = {
     "paper": Size("rmsnorm", "paper", 49152, 256, 3, 4, 1024, 8, 256, 16, 16),
     "quick": Size("norm", "quick", 1024, 96, 3, 3, 256, 0, 128, 16, 16),
     "quick MoE": Size("rmsnorm", "quick", 1024, 96, 3, 3, 192, 8, 128, 16, 16),
-    "large": Size("attention", "paper", 49152, 512, 6, 8, 2048, 8, 512, 32, 4),
+    "large": Size("attention", "paper", 49152, 512, 6, 8, 2048, 8, 512, 32, 2),
 }
 
 
@@ -70,14 +72,18 @@ def main() -> None:
     os.dup2(2, 1)  # what a framework prints is no answer
     try:
         import_module("torch._dynamo")  # torch's optimizers import it: it is no framework's memory
-        resource.setrlimit(resource.RLIMIT_AS, (setting["memory_limit"],) * 2)
+        limit_memory()
         work = MAKERS[setting["framework"]](setting)
         print(json.dumps({"status": "ready"}), file=answers)
         for line in sys.stdin:
-            print(json.dumps(work(int(line))), file=answers)
-            give_memory_back()
+            limit_memory()
+            answer = work(int(line))
+            give_memory_back()  # before the answer, which begins the turn of another process
+            print(json.dumps(answer), file=answers)
     except ImportError as error:
         print(json.dumps({"status": f"missing: {error}"}), file=answers)
+    except MemoryError as error:
+        print(json.dumps({"status": f"too little memory: {error}"}), file=answers)
     except Exception as error:  # whatever a framework raises is what the table says of it
         print(json.dumps({"status": f"failed: {str(error).strip().splitlines()[-1][:120]}"}), file=answers)
 
@@ -120,6 +126,8 @@ def make_peer(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
         import_module(module)
     imported = peak_memory()
     size = SIZES[setting["size"]]
+    if setting["implementation"] == "batched_mm":
+        refuse_what_does_not_fit(builder.build, size, setting["implementation"])
     model, loss_of = builder.build(size, setting["implementation"])
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
@@ -245,8 +253,7 @@ def build_litgpt(size: Size, implementation: str) -> tuple[Any, Callable[[Any, A
     from litgpt.model import GPT
     from litgpt.utils import chunked_cross_entropy
 
-    moe = {"mlp_class_name": "LLaMAMoE", "n_expert": size.experts, "n_expert_per_token": 2}
-    dense = {"mlp_class_name": "LLaMAMLP"}
+    experts = {"n_expert": size.experts, "n_expert_per_token": 2} if size.experts else {}
     config = Config(
         block_size=size.seq_len,
         padded_vocab_size=size.vocab,
@@ -258,7 +265,8 @@ def build_litgpt(size: Size, implementation: str) -> tuple[Any, Callable[[Any, A
         rotary_percentage=1.0,
         parallel_residual=False,
         bias=False,
-        **(moe if size.experts else dense),
+        mlp_class_name="LLaMAMoE" if experts else "LLaMAMLP",
+        **experts,
     )
     model = GPT(config)
     model.transformer.wte.weight = model.lm_head.weight  # as its pretraining ties them
@@ -266,30 +274,26 @@ def build_litgpt(size: Size, implementation: str) -> tuple[Any, Callable[[Any, A
 
 
 def build_x_transformers(size: Size, implementation: str) -> tuple[Any, Callable[[Any, Any], Any]]:
-    """Dense: where paribus has experts, an MLP as wide as the two that a token uses."""
+    """Dense: where paribus has experts, an MLP as wide as the two that a token uses. Eager: attention in products."""
     from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
 
-    wide = {"ff_mult": 2 * size.d_ff / size.d_model} if size.experts else {"ff_mult": size.d_ff / size.d_model}
+    width = 2 * size.d_ff if size.experts else size.d_ff
     decoder = Decoder(
         dim=size.d_model,
         depth=size.layers,
         heads=size.heads,
         attn_dim_head=size.d_model // size.heads,
-        attn_flash=True,
+        attn_flash=implementation != "eager",
         rotary_pos_emb=True,
         ff_swish=True,
         ff_glu=not size.experts,
         ff_no_bias=True,
-        **wide,
+        ff_mult=width / size.d_model,
     )
-    net = TransformerWrapper(
-        num_tokens=size.vocab,
-        max_seq_len=size.seq_len,
-        attn_layers=decoder,
-        tie_embedding=True,
-        use_abs_pos_emb=False,
+    sizes = {"num_tokens": size.vocab, "max_seq_len": size.seq_len}
+    model = AutoregressiveWrapper(
+        TransformerWrapper(**sizes, attn_layers=decoder, tie_embedding=True, use_abs_pos_emb=False)
     )
-    model = AutoregressiveWrapper(net)
     return model, lambda tokens, targets: model(tokens)
 
 
@@ -335,10 +339,8 @@ def make_flop_counter(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]
             baseline = read_study(size.study).choose(size.scale).baseline
             model = build_model(baseline, 0, vocab_size=size.vocab, seq_len=size.seq_len)
         else:
-            # The eager experts: their products are all counted, and the other implementations compute the same.
-            implementation = "eager" if size.experts and framework.startswith("transformers") else ""
-            try:
-                model = Logits(BUILDERS[framework].build(size, implementation)[0])
+            try:  # eager: its products are all counted, and the other implementations compute the same
+                model = Logits(BUILDERS[framework].build(size, "eager")[0])
             except ImportError:
                 return None  # its own row says what is missing
         return count_flops(model, size.seq_len)["training_flops_per_token"]
@@ -347,13 +349,14 @@ def make_flop_counter(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]
 
 
 def make_gemm(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
-    """GFLOP/s of matrix products: a large square and the vocabulary head of the paper size, the best of ``count``.
+    """GFLOP/s of matrix products: two squares and the head of the paper size on two windows, the best of ``count``.
 
     The products in bf16 are small ones first: a processor without units for them can be a thousand times slower.
     """
     import torch
 
     size = SIZES["paper"]
+    shapes = {"2048 square": (2048, 2048, 2048), "head": (2 * size.seq_len, size.d_model, size.vocab)}
 
     def rate(rows: int, inner: int, columns: int, dtype: torch.dtype, count: int) -> float:
         left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
@@ -367,10 +370,9 @@ def make_gemm(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     def work(count: int) -> dict[str, Any]:
         found = {}
         for name, dtype in {"fp32": torch.float32, "bf16": torch.bfloat16}.items():
-            found[f"{name} 512 square"] = rate(512, 512, 512, dtype, count)
-            if found[f"{name} 512 square"] >= found["fp32 512 square"] / 2:
-                found[f"{name} 2048 square"] = rate(2048, 2048, 2048, dtype, count)
-                found[f"{name} head"] = rate(size.tokens, size.d_model, size.vocab, dtype, count)
+            small = found[f"{name} 512 square"] = rate(512, 512, 512, dtype, count)
+            if small >= found["fp32 512 square"] / 2:
+                found |= {f"{name} {shape}": rate(*sizes, dtype, count) for shape, sizes in shapes.items()}
         return {"status": "ok", "gflops": found}
 
     return work
@@ -395,6 +397,43 @@ def peak_memory() -> int:
     """Largest resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def available_memory() -> int:
+    """Bytes that can be had now without taking any from other processes; where no one tells, all there are."""
+    if sys.platform != "linux":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+
+
+def limit_memory() -> None:
+    """A process that wants more than is there shall fail alone."""
+    if sys.platform == "linux":
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + int(MEMORY_SHARE * available_memory()), most))
+
+
+def refuse_what_does_not_fit(build: Any, size: Size, implementation: str) -> None:
+    """Raise MemoryError where a forward pass keeps more for the backward pass than there is: counted, not computed."""
+    from torch import Tensor, zeros
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.autograd.graph import saved_tensors_hooks
+
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with FakeTensorMode(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        _, loss_of = build(size, implementation)
+        tokens = zeros((size.micro, size.seq_len), dtype=int)
+        _loss = loss_of(tokens, tokens)  # what it keeps must live, for storages are told apart by their address
+    if sum(kept.values()) > (free := available_memory()):
+        raise MemoryError(f"{sum(kept.values()) / 1e9:.1f} GB kept for the backward pass, {free / 1e9:.1f} GB free")
 
 
 def give_memory_back() -> None:

@@ -57,6 +57,7 @@ OF_WORKER = {
     ("paribus.training.checkpoint", "save_weights"): "runs: checkpoints",
     ("paribus.training.health", "measure_sites"): "runs: health of every site",
 }
+AT_A_TERMINAL = {"FORCE_COLOR": "1"}  # the display draws its live table, as it does for a person
 REST_OF_RUN = "runs: everything else in a run"
 IDLE = "runs: workers that wait"
 GIVEN_UP = "runs: given up when the verdict had fallen"
@@ -162,7 +163,8 @@ def measure_run(study: str) -> dict[str, Any]:
         again = clock([sys.executable, "-c", prepare], {"PARIBUS_HOME": str(Path(folder) / "home")})
         clock([sys.executable, "-c", prepare])  # the user's own cache, which the run reads
         answer = Path(folder) / "run.json"
-        seconds, ended = clock([sys.executable, __file__, "--timed-run", str(answer), "--study", study]), time.time()
+        command = [sys.executable, __file__, "--timed-run", str(answer), "--study", study]
+        seconds, ended = clock(command, AT_A_TERMINAL), time.time()
         told = json.loads(answer.read_text())
         workers = [json.loads(line) for file in Path(folder).glob("worker-*") for line in file.read_text().splitlines()]
     parts = Counter({IMPORTS: told["importing"], ENDING: ended - told["ending"], **told["parts"]})
@@ -194,23 +196,34 @@ def share_out(runs: list[dict[str, Any]], n_workers: int) -> Counter[str]:
 
 
 def clock(command: list[str], variables: Mapping[str, str] | None = None) -> float:
-    """Seconds of a whole process; what it prints is not shown."""
+    """Seconds of a whole process; what it prints is shown only where it fails."""
     began = time.perf_counter()
     environment = {**os.environ, **(variables or {}), "STARTED_AT": repr(time.time())}
-    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - began
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.decode()}")
+    return seconds
 
 
 def run_with_clocks(study: str, answer: Path) -> None:
-    """``paribus run`` with clocks, in this process; workers leave theirs beside ``answer``."""
+    """The command ``paribus run`` with clocks, in this process; workers leave theirs beside ``answer``."""
     parts: Counter[str] = Counter()
-    put_clocks(OF_PARENT, parts)
-    import_module("paribus.search")  # read by every run, as are those with clocks
-    from paribus import lab
-    from paribus.execution import local
+    from paribus import cli
 
-    importing = time.time() - float(os.environ["STARTED_AT"])
-    start, n_workers = subprocess.Popen, 0
+    commands, start, importing, n_workers = cli.commands.main, subprocess.Popen, 0.0, 0
+
+    def run_commands(**options: Any) -> Any:
+        """Behind the entry point, which has something to set before torch is imported."""
+        nonlocal importing
+        put_clocks(OF_PARENT, parts)
+        for read_by_every_run in ("paribus.search", "paribus.display"):
+            import_module(read_by_every_run)
+        importing = time.time() - float(os.environ["STARTED_AT"])
+        from paribus.execution import local
+
+        with mock.patch.object(local.subprocess, "Popen", start_worker):
+            return commands(**options)
 
     def start_worker(command: list[str], **options: Any) -> Any:
         nonlocal n_workers
@@ -219,9 +232,17 @@ def run_with_clocks(study: str, answer: Path) -> None:
             command = [sys.executable, "-P", __file__, "--timed-worker", str(answer.with_name(f"worker-{n_workers}"))]
         return start(command, **options)
 
-    with mock.patch.object(local.subprocess, "Popen", start_worker), tempfile.TemporaryDirectory() as store:
-        lab.run(study, store)
-    answer.write_text(json.dumps({"importing": importing, "ending": time.time(), "workers": n_workers, "parts": parts}))
+    with tempfile.TemporaryDirectory() as store:
+        arguments = ["paribus", "run", study, "--store", store]
+        with mock.patch.object(cli.commands, "main", run_commands), mock.patch.object(sys, "argv", arguments):
+            try:
+                cli.main()
+            except SystemExit as error:
+                code = error.code
+        answer.write_text(
+            json.dumps({"importing": importing, "ending": time.time(), "workers": n_workers, "parts": parts})
+        )
+    sys.exit(code)
 
 
 def serve_with_clocks(log: Path) -> None:

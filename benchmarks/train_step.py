@@ -1,10 +1,12 @@
 """One training step of paribus against installed peers: tokens per second, share of the GEMM peak, peak memory.
 
-    python benchmarks/train_step.py [--rounds 3] [--steps 1] [--quick-only] [--skip-large]
+    python benchmarks/train_step.py [--rounds 5] [--quick-rounds 3] [--steps 1] [--quick-only] [--skip-large]
 
-Every setting runs in a process of its own with the environment of paribus's workers (``peers.py``); one computes at a
-time and rounds are interleaved; numbers are medians over rounds. Peers: the extra ``bench``, and litgpt, whose
-requirements contradict those of transformers:
+Every setting runs in a process of its own with the environment of paribus's workers (``peers.py``), but that several
+threads wait as the system would have them wait. One process computes at a time, with a pause behind every turn; rounds
+are interleaved; numbers are medians over rounds. Where all cores are in use, matrix products are timed before and
+after every turn, and a turn's share of the GEMM peak is that of the best product around it. Peers: the extra
+``bench``, and litgpt, whose requirements contradict those of transformers:
 
     pip install --no-deps -c constraints.txt litgpt lightning lightning-utilities torchmetrics
 """
@@ -18,8 +20,10 @@ import select
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,10 @@ from record import describe_machine, print_table, save
 from paribus.execution.local import _CPU_ENVIRONMENT
 
 CORES = os.cpu_count() or 1
-MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 START = 300  # seconds that may pass until all processes, which start together, have imported what they need
 QUICK_STEPS = 10  # quick steps for one of the paper size
+GEMM_COUNT = 3
+PAUSE = 0.3  # seconds: idle threads spin for a few ms before they sleep
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,21 @@ class Setting:
     precision: str = "fp32"
     dropout: bool = False
     threads: int = CORES
-    memory_limit: int = MEMORY // 2  # of address space: a setting that wants more fails alone
     once: bool = False
-    patience: float = 60
+    patience: float = 120
     counted: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
-        parts = (self.framework, self.implementation, "" if self.optimizer == "AdamW" else self.optimizer)
-        return ", ".join([*filter(None, parts), *(["dropout"] if self.dropout else [])])
+        size = SIZES[self.size]
+        parts = (
+            self.framework,
+            self.implementation,
+            self.optimizer if self.optimizer != "AdamW" else "",
+            "dropout" if self.dropout else "",
+            f"{size.micro} windows at once" if size.micro < size.windows else "",
+        )
+        return ", ".join(filter(None, parts))
 
 
 def moe_settings(size: str) -> list[Setting]:
@@ -69,15 +80,20 @@ def moe_settings(size: str) -> list[Setting]:
         own,
         *([replace(own, dropout=True)] if size == "paper" else []),
         *(
-            Setting(f"transformers {family}", size, implementation, once=implementation == "batched_mm")
+            Setting(f"transformers {family}", size, implementation)
             for family in ("Mixtral", "DeepSeek-V3")
-            for implementation in ("eager", "grouped_mm", "batched_mm")
+            for implementation in ("eager", "grouped_mm")
+        ),
+        *(
+            Setting(f"transformers {family}", size, "batched_mm", once=True, patience=600)
+            for family in ("Mixtral", "DeepSeek-V3")
         ),
         Setting("litgpt", size),
         Setting("x-transformers (dense)", size),
     ]
 
 
+NONE = Setting("all of these", "paper")  # a row that says why others are not there
 DENSE = [
     Setting("paribus", "quick"),
     *(
@@ -89,87 +105,94 @@ DENSE = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5, help="of the paper size")
+    parser.add_argument("--quick-rounds", type=int, default=3, help="of the quick sizes")
     parser.add_argument("--steps", type=int, default=1, help=f"a round; {QUICK_STEPS} times as many at the quick scale")
     parser.add_argument("--quick-only", action="store_true", help="leave out the paper size and the large one")
     parser.add_argument("--large", action=argparse.BooleanOptionalAction, default=True, help="the model of 132 M")
     parser.add_argument("--skip-large", dest="large", action="store_false", help="the same as --no-large")
     options = parser.parse_args()
-    rounds, quick_steps = options.rounds, QUICK_STEPS * options.steps
+    rounds, quick = options.rounds, (options.quick_rounds, QUICK_STEPS * options.steps)
 
-    gemm = measure_gemm()
+    gemm = Worker(Setting("gemm", "paper", patience=300))
+    first = gemm.measure(GEMM_COUNT)["gflops"]
     rows: list[dict[str, Any]] = []
     if not options.quick_only:
-        found, gemm = measure(moe_settings("paper"), rounds, options.steps, "paper", gemm)
-        rows += found
-        if has_bf16(gemm):
-            settings = [replace(s, precision="bf16") for s in moe_settings("paper")]
-            found, gemm = measure(settings, rounds, options.steps, "paper", gemm)
-            rows += found
+        paper = moe_settings("paper")
+        rows += measure("paper", alone(paper), rounds, options.steps, gemm)
+        if "bf16 head" in first:
+            rows += measure("paper", alone([replace(s, precision="bf16") for s in paper]), rounds, options.steps, gemm)
         else:
-            rows += [describe("paper", replace(s, precision="bf16"), slow_bf16(gemm)) for s in moe_settings("paper")]
-    one_thread = [replace(s, threads=1) for s in [*DENSE[:1], replace(DENSE[0], optimizer="MuonAdamW"), *DENSE[1:]]]
-    rows += measure(one_thread, rounds, quick_steps, "quick, one thread")[0]
-    rows += measure(
-        [replace(s, threads=1) for s in moe_settings("quick MoE")], rounds, quick_steps, "quick MoE, one thread"
-    )[0]
-    rows += measure_whole_machine(rounds, quick_steps)
+            rows.append(describe("paper", replace(NONE, size="paper", precision="bf16"), slow_bf16(first)))
+    dense = [*DENSE[:1], replace(DENSE[0], optimizer="MuonAdamW"), *DENSE[1:]]
+    rows += measure("quick, one thread", alone(one_thread(dense)), *quick)
+    rows += measure("quick MoE, one thread", alone(one_thread(moe_settings("quick MoE"))), *quick)
+    # Single-thread workers of paribus at the same time, against one process of every peer on all cores.
+    together = one_thread(DENSE[:1]) * CORES
+    rows += measure("quick, whole machine", [together, *alone(DENSE)], *quick, gemm)
     if options.large and not options.quick_only:
         large = Setting("paribus", "large", optimizer="MuonAdamW", dropout=True, patience=600)
-        rows += measure([large], 1, 1, "large")[0]
-    add_flops(rows, gemm)
-    show(rows, gemm)
+        rows += measure("large", [[large]], 1, 1, gemm)
+    gemm.close()
+    add_flops(rows)
+    products = {name: statistics.median(answer["gflops"][name] for answer in gemm.answers) for name in first}
+    show(rows, products)
     machine = describe_machine("transformers", "litgpt", "x-transformers")
     sizes = {name: asdict(size) for name, size in SIZES.items()}
-    settings = {"rounds": rounds, "steps": options.steps, "quick_steps": quick_steps, "environment": _CPU_ENVIRONMENT}
-    save("train_step", {**machine, **settings, "sizes": sizes, "gemm": gemm, "rows": rows})
+    counts = {"rounds": rounds, "steps": options.steps, "quick_rounds": quick[0], "quick_steps": quick[1]}
+    variables = {threads: {name: environment(threads).get(name) for name in _CPU_ENVIRONMENT} for threads in (1, CORES)}
+    save("train_step", {**machine, **counts, "environment": variables, "sizes": sizes, "gemm": products, "rows": rows})
+
+
+def alone(settings: Sequence[Setting]) -> list[list[Setting]]:
+    return [[setting] for setting in settings]
+
+
+def one_thread(settings: Sequence[Setting]) -> list[Setting]:
+    return [replace(setting, threads=1) for setting in settings]
 
 
 def measure(
-    settings: Sequence[Setting], rounds: int, steps: int, part: str, gemm: dict[str, float] | None = None
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """A row for every setting; with ``gemm`` the rates of matrix products are taken again in every round."""
-    print(f"{part}: {len(settings)} processes", file=sys.stderr)
-    workers = [Worker(setting) for setting in settings]
-    for worker in workers:
-        worker.start()
-    best = dict(gemm or {})
-    for number in range(rounds):
-        if gemm:
-            best = {name: max(rate, best.get(name, 0.0)) for name, rate in measure_gemm().items()}
-        for worker in workers:
-            if number == 0 or not worker.setting.once:
-                worker.measure(0 if worker.setting.once else steps)
-        print(f"{part}: round {number + 1} of {rounds}", file=sys.stderr)
-    for worker in workers:
-        worker.close()
-    return [describe(part, worker.setting, worker.status, worker.answers) for worker in workers], best
-
-
-def measure_whole_machine(rounds: int, steps: int) -> list[dict[str, Any]]:
-    """Single-thread workers of paribus at the same time, against one process of every peer on all cores."""
-    part = "quick, whole machine"
-    together = [Worker(replace(DENSE[0], threads=1)) for _ in range(CORES)]
-    alone = [Worker(setting) for setting in DENSE]
-    for worker in (*together, *alone):
+    part: str, turns: Sequence[Sequence[Setting]], rounds: int, steps: int, gemm: Worker | None = None
+) -> list[dict[str, Any]]:
+    """A row for every turn: settings that compute at the same time. With ``gemm``, also the peak around each."""
+    print(f"{part}: {sum(map(len, turns))} processes", file=sys.stderr)
+    processes = [[Worker(setting) for setting in turn] for turn in turns]
+    for worker in chain.from_iterable(processes):
         worker.start()
     for number in range(rounds):
-        for worker in together:
-            worker.ask(steps)
-        for worker in together:
-            worker.listen()
-        for worker in alone:
-            worker.measure(steps)
+        before = peaks(gemm)
+        for workers in processes:
+            once = workers[0].setting.once
+            if once and number:
+                continue
+            for worker in workers:
+                worker.ask(0 if once else steps)
+            for worker in workers:
+                worker.listen()
+            time.sleep(PAUSE)
+            after = peaks(gemm)
+            for worker in workers:
+                if worker.status == "ok" and gemm:
+                    name = worker.setting.precision
+                    worker.answers[-1]["gemm_gflops"] = (before[name] + after[name]) / 2
+            before = after
         print(f"{part}: round {number + 1} of {rounds}", file=sys.stderr)
-    for worker in (*together, *alone):
+    for worker in chain.from_iterable(processes):
         worker.close()
-    rows = [describe(part, worker.setting, worker.status, worker.answers) for worker in alone]
-    ours = [describe(part, worker.setting, worker.status, worker.answers) for worker in together]
-    whole = {**ours[0], "name": f"paribus, {CORES} processes", "processes": CORES}
-    if all(row["status"] == "ok" for row in ours):
-        whole["tokens_per_second"] = sum(row["tokens_per_second"] for row in ours)
-        whole["peak_bytes"] = sum(row["peak_bytes"] for row in ours)
-    return [whole, *rows]
+    return [describe_turn(part, workers) for workers in processes]
+
+
+def peaks(gemm: Worker | None) -> dict[str, float]:
+    """GFLOP/s of the best matrix product by precision, now, on all cores."""
+    if gemm is None:
+        return {}
+    found = gemm.measure(GEMM_COUNT)["gflops"]
+    time.sleep(PAUSE)
+    return {
+        precision: max(rate for name, rate in found.items() if name.startswith(precision))
+        for precision in ("fp32", "bf16")
+    }
 
 
 @dataclass
@@ -181,20 +204,23 @@ class Worker:
     answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        threads = {"OMP_NUM_THREADS": str(self.setting.threads), "MKL_NUM_THREADS": str(self.setting.threads)}
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("peers.py")), json.dumps(asdict(self.setting))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **_CPU_ENVIRONMENT, **threads},
+            env=environment(self.setting.threads),
         )
         self.waits = True  # for the line that says it is ready
 
-    def measure(self, steps: int) -> None:
+    def measure(self, steps: int) -> dict[str, Any]:
+        """The answer to ``steps``, where the benchmark cannot go on without it."""
         self.ask(steps)
         self.listen()
+        if self.status != "ok":
+            raise SystemExit(f"{self.setting.framework}: {self.status}")
+        return self.answers[-1]
 
     def start(self) -> None:
         if self.waits:
@@ -230,8 +256,41 @@ class Worker:
             self.answers.append(answer)
 
 
-def describe(part: str, setting: Setting, status: str, answers: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def environment(threads: int) -> dict[str, str]:
+    """A worker's, whose passive wait policy is for processes beside each other; not for several threads."""
+    variables = {**os.environ, **_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    if threads > 1:
+        del variables["OMP_WAIT_POLICY"]
+    return variables
+
+
+def describe_turn(part: str, workers: Sequence[Worker]) -> dict[str, Any]:
+    """The row of processes that computed at the same time: what they did together."""
+    status = next((worker.status for worker in workers if worker.status != "ok"), "ok")
+    row = {**describe(part, workers[0].setting, status), "processes": len(workers)}
+    if len(workers) > 1:
+        row["name"] += f", {len(workers)} processes"
+    if status != "ok":
+        return row
+    tokens = SIZES[workers[0].setting.size].tokens
+    rounds = list(zip(*(worker.answers for worker in workers), strict=True))
+    answers = list(chain.from_iterable(rounds))
+    rates = [sum(tokens / answer["seconds"] for answer in answers) for answers in rounds]
+    return {
+        **row,
+        "rates": rates,
+        "tokens_per_second": statistics.median(rates),
+        "slowest": min(rates),
+        "fastest": max(rates),
+        "gemm_gflops": [answers[0]["gemm_gflops"] for answers in rounds if "gemm_gflops" in answers[0]],
+        "optimizer_share": statistics.median(answer["optimizer_seconds"] / answer["seconds"] for answer in answers),
+        "peak_bytes": sum(worker.answers[-1]["peak_bytes"] for worker in workers),
+        "parameters": workers[0].answers[-1]["parameters"],
+    }
+
+
+def describe(part: str, setting: Setting, status: str) -> dict[str, Any]:
+    return {
         "part": part,
         "name": setting.name,
         **{key: getattr(setting, key) for key in ("framework", "implementation", "optimizer", "precision")},
@@ -239,35 +298,6 @@ def describe(part: str, setting: Setting, status: str, answers: Sequence[dict[st
         "processes": 1,
         "status": status,
     }
-    if not answers or status != "ok":
-        return row
-    seconds = [answer["seconds"] for answer in answers]
-    return {
-        **row,
-        "seconds": seconds,
-        "tokens_per_second": SIZES[setting.size].tokens / statistics.median(seconds),
-        "optimizer_share": statistics.median(answer["optimizer_seconds"] / answer["seconds"] for answer in answers),
-        "peak_bytes": answers[-1]["peak_bytes"],
-        "parameters": answers[-1]["parameters"],
-    }
-
-
-def measure_gemm() -> dict[str, float]:
-    """GFLOP/s on all cores."""
-    worker = Worker(Setting("gemm", "paper"))
-    worker.measure(3)
-    worker.close()
-    if worker.status != "ok":
-        raise SystemExit(f"matrix products could not be timed: {worker.status}")
-    return worker.answers[0]["gflops"]
-
-
-def peak(gemm: dict[str, float], precision: str) -> float:
-    return max(rate for name, rate in gemm.items() if name.startswith(precision))
-
-
-def has_bf16(gemm: dict[str, float]) -> bool:
-    return "bf16 head" in gemm
 
 
 def slow_bf16(gemm: dict[str, float]) -> str:
@@ -275,32 +305,38 @@ def slow_bf16(gemm: dict[str, float]) -> str:
     return f"not measured: this processor reaches {slow:.1f} GFLOP/s in bf16, {fast:.0f} in fp32"
 
 
-def add_flops(rows: list[dict[str, Any]], gemm: dict[str, float]) -> None:
-    """Training FLOPs per token of every measured model; on all cores also its share of the GEMM peak."""
+def add_flops(rows: list[dict[str, Any]]) -> None:
+    """Training FLOPs per token of every measured model; also its share of the peak, where that was taken."""
     counted = tuple({(row["framework"], row["size"]): None for row in rows if row["status"] == "ok"})
-    worker = Worker(Setting("flops", "paper", counted=counted))
-    worker.measure(1)
+    worker = Worker(Setting("flops", "paper", counted=counted, patience=300))
+    known = dict(zip(counted, worker.measure(1)["flops"], strict=True))
     worker.close()
-    if worker.status != "ok":
-        raise SystemExit(f"FLOPs could not be counted: {worker.status}")
-    known = dict(zip(counted, worker.answers[0]["flops"], strict=True))
     for row in rows:
         if row["status"] == "ok":
-            row["training_flops_per_token"] = known[row["framework"], row["size"]]
-            if row["threads"] * row["processes"] == CORES:
-                rate = row["training_flops_per_token"] * row["tokens_per_second"] / 1e9
-                row["gemm_share"] = rate / peak(gemm, row["precision"])
+            flops = row["training_flops_per_token"] = known[row["framework"], row["size"]]
+            if row["gemm_gflops"]:
+                pairs = zip(row["rates"], row["gemm_gflops"], strict=True)
+                row["gemm_share"] = statistics.median(flops * rate / 1e9 / peak for rate, peak in pairs)
 
 
 def show(rows: Sequence[dict[str, Any]], gemm: dict[str, float]) -> None:
-    print_table(
-        "Matrix products, best of all rounds", ["product", "GFLOP/s"], [(k, f"{v:.1f}") for k, v in gemm.items()]
-    )
-    columns = ["", "precision", "tokens/s", "of GEMM peak", "optimizer", "peak MB", "parameters", "MFLOP/token"]
+    print_table("Matrix products, medians", ["product", "GFLOP/s"], [(k, f"{v:.1f}") for k, v in gemm.items()])
+    columns = [
+        "",
+        "precision",
+        "tokens/s",
+        "least",
+        "most",
+        "of GEMM peak",
+        "optimizer",
+        "peak MB",
+        "parameters",
+        "MFLOP/token",
+    ]
     for part in dict.fromkeys(row["part"] for row in rows):
         of_part = [row for row in rows if row["part"] == part]
         size = SIZES[of_part[0]["size"]]
-        title = f"{part}: {size.windows} x {size.seq_len} tokens a step, {size.micro} windows at once, V {size.vocab:,}"
+        title = f"{part}: {size.windows} x {size.seq_len} tokens a step, V {size.vocab:,}"
         print_table(title, columns, [cells(row) for row in of_part if row["status"] == "ok"])
         for row in of_part:
             if row["status"] != "ok":
@@ -312,7 +348,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [
         row["name"],
         row["precision"],
-        f"{row['tokens_per_second']:,.0f}",
+        *(f"{row[key]:,.0f}" for key in ("tokens_per_second", "slowest", "fastest")),
         f"{row['gemm_share']:.0%}" if "gemm_share" in row else "",
         f"{row['optimizer_share']:.1%}",
         f"{row['peak_bytes'] / 1e6:,.0f}",

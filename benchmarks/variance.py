@@ -1,6 +1,6 @@
 """What makes a paired difference quieter: its standard deviation over seeds under one change at a time.
 
-    python benchmarks/variance.py [--store FOLDER] [--seeds 8]
+    python benchmarks/variance.py [--store FOLDER] [--seeds 10]
 
 (a) Larger fixed evaluation set: random quarters and halves of the held-out documents, scored in the same runs.
 (b) Decay to zero, against decay to a tenth and no decay at all.
@@ -52,7 +52,7 @@ OTHER_SEEDS = 1000  # added to a seed for masks that nothing else uses
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", default="paribus-store/time-to-verdict", help="keeps the runs")
-    parser.add_argument("--seeds", type=int, default=8, help="pairs of each trained change; 0 leaves out (b) to (e)")
+    parser.add_argument("--seeds", type=int, default=10, help="pairs of each trained change; 0 leaves out (b) to (e)")
     options = parser.parse_args()
     if options.seeds and not 3 <= options.seeds <= SEEDS:
         parser.error(f"--seeds must be 0 or from 3 to {SEEDS}")

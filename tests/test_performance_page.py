@@ -21,9 +21,11 @@ MACHINE = {"date": "2026-11-22", "machine": "A processor", "cores": 2, "versions
 STEP = {
     "part": "quick", "name": "paribus", "framework": "paribus", "optimizer": "AdamW", "precision": "fp32",
     "dropout": False, "size": "quick", "status": "ok", "tokens_per_second": 2000.0, "gemm_share": 0.75,
+    "rates": [1900.0, 2000.0, 2150.0], "slowest": 1900.0, "fastest": 2150.0,
     "optimizer_share": 0.02, "peak_bytes": 5e8, "parameters": 1234567,
 }  # fmt: skip
-OTHER = {**STEP, "name": "litgpt", "framework": "litgpt", "tokens_per_second": 1500.0, "peak_bytes": 9e8}
+ONE_ROUND = {"rates": [1500.0], "slowest": 1500.0, "fastest": 1500.0, "tokens_per_second": 1500.0}
+OTHER = {**STEP, **ONE_ROUND, "name": "litgpt", "framework": "litgpt", "peak_bytes": 9e8}
 SLOW = {**OTHER, "name": "a slow one", "framework": "slow", "tokens_per_second": 10.0}
 BROKEN = {**OTHER, "name": "broken", "framework": "broken", "status": "failed: ended with code 1"}
 PROFILE = {
@@ -49,12 +51,40 @@ VERDICTS = {
     "seeds": 20,
     "orders": 2000,
 }
+ALTERNATIVES = {
+    "device": "cpu",
+    "stacked": [{"d_model": 16, "seq_len": 32, "windows": 40, "vocab": 1024, "replicates": 8, "separate_seconds": 0.03,
+                 "stacked_seconds": 0.02, "attention": "math", "difference": 5e-7}],
+    "compiled": [{"cache": "cold", "study": "norm", "baseline": "transformer", "first_step_seconds": 24.0,
+                  "next_five_steps_seconds": 1.5, "second_model_seconds": 0.25, "plain_seconds": 0.25,
+                  "compiled_seconds": 0.24},
+                 {"cache": "warm", "study": "norm", "baseline": "transformer", "first_step_seconds": 4.0,
+                  "next_five_steps_seconds": 1.5, "second_model_seconds": 0.25, "plain_seconds": 0.24,
+                  "compiled_seconds": 0.25}],
+    "experts": [{"scale": "quick", "experts": "Experts", "d_model": 96, "d_ff": 192, "assignments": 4096,
+                 "loop_seconds": 0.02, "grouped_seconds": 0.04, "difference": 0.0}],
+}  # fmt: skip
+TRAINED = {
+    "change": "quick scale",
+    "pairs": 9,
+    "loss": 4.5,
+    "seed_sd": 0.02,
+    "mean": 0.01,
+    "sd": 0.004,
+    "correlation": 0.5,
+}
+VARIANCE = {
+    "trained": [TRAINED, {**TRAINED, "change": "no decay", "sd": 0.006, "correlation": -0.25}],
+    "documents": {"RMSNorm": [{"share": 0.25, "documents": 14, "pairs": 19, "sd": 0.006, "document_error": 0.001}]},
+}
 MADE = {
     "train_step": {**MACHINE, "rows": [STEP, SLOW, OTHER, BROKEN],
                    "sizes": {"quick": {"windows": 16, "seq_len": 128, "vocab": 1024}}},
     "side_by_side": {**MACHINE, "rows": [{"what": "40 runs", "measured": "1.02", "target": "<= 1.05"}]},
     "time_to_verdict": {**MACHINE, **VERDICTS},
     "profile_run": {**MACHINE, **PROFILE},
+    "variance": {**MACHINE, **VARIANCE},
+    "alternatives": {**MACHINE, **ALTERNATIVES},
 }  # fmt: skip
 
 
@@ -111,7 +141,9 @@ def test_every_section_of_the_readme_says_where_it_was_measured(compose):
 
 def test_the_readme_shows_paribus_beside_its_fastest_peer(compose):
     page, readme = compose(MADE)
-    assert ["quick, fp32", "2,000", "75 %", "500", "litgpt", "1,500", "900"] in rows_of(section(readme))
+    assert ["quick, fp32", "2,000 (1,900 to 2,150)", "75 %", "500", "litgpt", "1,500", "900"] in rows_of(
+        section(readme)
+    )
     assert ["litgpt", "fp32", "1,500", "75 %", "2.0 %", "900", "1,234,567"] in rows_of(page)
     assert "broken, fp32: failed: ended with code 1\n" in page
     assert "**quick**: 16 x 128 tokens a step, vocabulary 1,024\n" in page
@@ -134,6 +166,26 @@ def test_the_parts_of_a_whole_run_and_of_a_step_are_shown_with_their_shares(comp
     assert ["optimizer", "80.0", "80.0 %"] in rows_of(page)
     assert ["`aten::mm`", "75.0 %"] in rows_of(page)
     assert "10 runs on 2 workers, 1 given up" in page
+
+
+def test_what_was_measured_and_not_built_is_shown_with_how_many_times_as_fast_it_is(compose):
+    page, readme = compose(MADE)
+    assert ["width 16, vocabulary 1,024", "1,280", "8", "30.0", "20.0", "1.50", "5e-07"] in rows_of(page)
+    cold, warm = (row for row in rows_of(page) if row[0] == "`norm`, transformer")
+    assert cold[1:] == ["cold", "24.0", "1.5", "0.2", "250.0", "240.0", "1.04", "2,400"]
+    assert (warm[1], warm[-1]) == ("warm", "never")
+    assert ["quick, Experts", "4,096", "20.0", "40.0", "0.50", "0"] in rows_of(page)
+    assert "On cpu. 2026-11-22; A processor, 2 cores" in page and "grouped_mm" not in section(readme)
+
+
+def test_spreads_are_shown_with_their_error_and_against_the_recipe_as_it_is(compose):
+    page, _ = compose(MADE)
+    assert ["no decay", "4.500", "0.0200", "0.0060 ± 0.0015", "1.50", "-0.25"] in rows_of(
+        page
+    )  # .006 / sqrt(2 (9 - 1))
+    assert ["RMSNorm", "25 %", "14", "0.0060 ± 0.0010"] in rows_of(page)
+    without, _ = compose({"variance": {**MACHINE, **VARIANCE, "trained": []}})
+    assert "LayerNorm, 9 pairs" in page and "LayerNorm, 9 pairs" not in without
 
 
 def test_tables_hold_together(compose):

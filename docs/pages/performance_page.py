@@ -6,6 +6,7 @@ A benchmark that was not run yet leaves its place empty. Equal results give equa
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,13 +25,15 @@ HEADINGS = {
 
 def compose_performance(results: Path, page: Path, readme: Path) -> dict[str, bytes]:
     """Both pages by their path in the repository. Raises ValueError where one has not its marks."""
-    found = {name: read_result(results, name) for name in (*HEADINGS, "profile_run")}
+    found = {name: read_result(results, name) for name in (*HEADINGS, "profile_run", "variance", "alternatives")}
     show = {
         "train_step": show_steps,
         "side_by_side": show_side_by_side,
         "time_to_verdict": show_verdicts,
         "step": show_profiled_step,
         "run": show_profiled_run,
+        "variance": show_variance,
+        "alternatives": show_alternatives,
     }
     text = page.read_text()
     for name, compose in show.items():
@@ -70,7 +73,7 @@ def show_steps(result: Result) -> str:
             (
                 row["name"],
                 row["precision"],
-                f"{row['tokens_per_second']:,.0f}",
+                speed(row),
                 f"{100 * row['gemm_share']:.0f} %" if "gemm_share" in row else "",
                 percent(row["optimizer_share"]),
                 megabytes(row),
@@ -100,10 +103,10 @@ def show_fastest(result: Result) -> str:
             shown.append(
                 (
                     f"{part}, {precision}",
-                    f"{paribus['tokens_per_second']:,.0f}",
+                    speed(paribus),
                     f"{100 * paribus['gemm_share']:.0f} %" if "gemm_share" in paribus else "",
                     megabytes(paribus),
-                    *((peer["name"], f"{peer['tokens_per_second']:,.0f}", megabytes(peer)) if peer else ("", "", "")),
+                    *((peer["name"], speed(peer), megabytes(peer)) if peer else ("", "", "")),
                 )
             )
     return table(columns, shown) + origin(result)
@@ -210,6 +213,107 @@ def show_profiled_run(result: Result) -> str:
     return said + table(("where", "seconds", "share"), [*rows, whole]) + origin(result)
 
 
+def show_variance(result: Result) -> str:
+    """The spread of the paired difference under every change that was trained, and on shares of the documents."""
+    shown = ""
+    if trained := result["trained"]:
+        rows = [
+            (
+                row["change"],
+                f"{row['loss']:.3f}",
+                f"{row['seed_sd']:.4f}",
+                with_standard_error(row),
+                f"{row['sd'] / trained[0]['sd']:.2f}",
+                f"{row['correlation']:+.2f}",
+            )
+            for row in trained
+        ]
+        columns = ("recipe", "loss", "its sd over seeds", "sd of the difference", "over the first row", "correlation")
+        shown = f"RMSNorm against LayerNorm, {trained[0]['pairs']} pairs.\n\n" + table(columns, rows)
+    rows = [
+        (name, f"{100 * row['share']:.0f} %", f"{row['documents']}", with_standard_error(row))
+        for name, of_effect in result["documents"].items()
+        for row in of_effect
+    ]
+    columns = ("treatment", "share of the evaluation documents", "documents", "sd of the difference")
+    return f"{shown}{table(columns, rows)}{origin(result)}"
+
+
+def with_standard_error(row: Result) -> str:
+    """A standard deviation over pairs, and its own error for normal differences."""
+    return f"{row['sd']:.4f} ± {row['sd'] / math.sqrt(2 * (row['pairs'] - 1)):.4f}"
+
+
+def show_alternatives(result: Result) -> str:
+    """A table for each of the three other ways of computing."""
+    stacked = [
+        (
+            f"width {row['d_model']}, vocabulary {row['vocab']:,}",
+            f"{row['windows'] * row['seq_len']:,}",
+            str(row["replicates"]),
+            milliseconds(row["separate_seconds"]),
+            milliseconds(row["stacked_seconds"]),
+            times(row["separate_seconds"], row["stacked_seconds"]),
+            small(row["difference"]),
+        )
+        for row in result["stacked"]
+    ]
+    compiled = [
+        (
+            f"`{row['study']}`, {row['baseline']}",
+            row["cache"],
+            f"{row['first_step_seconds']:.1f}",
+            f"{row['next_five_steps_seconds']:.1f}",
+            f"{row['second_model_seconds']:.1f}",
+            milliseconds(row["plain_seconds"]),
+            milliseconds(row["compiled_seconds"]),
+            times(row["plain_seconds"], row["compiled_seconds"]),
+            steps_until_paid(row),
+        )
+        for row in result["compiled"]
+    ]
+    experts = [
+        (
+            f"{row['scale']}, {row['experts']}",
+            f"{row['assignments']:,}",
+            milliseconds(row["loop_seconds"]),
+            milliseconds(row["grouped_seconds"]),
+            times(row["loop_seconds"], row["grouped_seconds"]),
+            small(row["difference"]),
+        )
+        for row in result["experts"]
+    ]
+    size = ("model", "tokens a step", "replicates")
+    states = ("kernel cache", "first step, s", "next five, s", "second model's first step, s")
+    return (
+        "**Replicates as one program**, forward and backward\n\n"
+        + table((*size, "separate, ms", "stacked, ms", "times as fast", "relative difference"), stacked)
+        + "**Every block compiled**, whole steps\n\n"
+        + table(("baseline", *states, "step, ms", "compiled, ms", "times as fast", "pays after steps"), compiled)
+        + "**Experts by grouped_mm**, forward and backward of the experts alone\n\n"
+        + table(("experts", "assignments", "loop, ms", "grouped, ms", "times as fast", "relative difference"), experts)
+        + f"On {result['device']}. {origin(result)}"
+    )
+
+
+def steps_until_paid(row: Result) -> str:
+    """Steps that make up for the first one, which compiles."""
+    saved = row["plain_seconds"] - row["compiled_seconds"]
+    return f"{row['first_step_seconds'] / saved:,.0f}" if saved > 0 else "never"
+
+
+def times(before: float, after: float) -> str:
+    return f"{before / after:.2f}"
+
+
+def small(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}"
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with its first column flush left, and an empty line behind it."""
     rule = ["---", *("---:" for _ in columns[1:])]
@@ -221,6 +325,12 @@ def origin(result: Result) -> str:
     """Where, when and with what it was measured."""
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     return f"{result['date']}; {result['machine']}, {result['cores']} cores; {versions}.\n"
+
+
+def speed(row: Result) -> str:
+    """Tokens per second, and where there were several rounds those of the slowest and the fastest."""
+    median, slowest, fastest = (f"{row.get(key, 0):,.0f}" for key in ("tokens_per_second", "slowest", "fastest"))
+    return f"{median} ({slowest} to {fastest})" if len(row.get("rates", ())) > 1 else median
 
 
 def megabytes(row: Result) -> str:
