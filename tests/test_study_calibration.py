@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from paribus import lab
-from paribus.calibration import calibrate, read_null
+from paribus.calibration import _shortened, calibrate, read_null
 from paribus.cli import commands
 from paribus.data import Bytes, Text
 from paribus.errors import StoreError, StudyError
@@ -71,6 +71,13 @@ def test_the_sds_are_those_of_the_runs_that_lie_in_the_store(calibrated):
     assert null["seed_sd"] == pytest.approx(statistics.stdev(plain))
     assert null["floor_sd"] == pytest.approx(statistics.stdev(b - a for a, b in zip(plain, nudged, strict=True)))
     assert 0 < null["floor_sd"] < null["seed_sd"]
+
+
+@pytest.mark.parametrize(("averaged", "kept"), [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25)])
+def test_a_shortened_study_averages_weights_where_two_steps_are_left(study, averaged, kept):
+    long = study.replace(training=study.training.replace(tokens=100 * 64, averaged=averaged))
+    short = _shortened(long).training
+    assert (short.steps, short.averaged) == (10, kept)
 
 
 def test_small_nulls_are_shortened_and_run_on_seeds_of_their_own(calibrated):

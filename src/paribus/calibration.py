@@ -163,7 +163,9 @@ def _shortened(study: Study) -> Study:
     tokens = max(training.tokens // SHORTENED, FEWEST_STEPS * training.batch_tokens)
     tokens = min(tokens, training.tokens)
     steps = tokens // training.batch_tokens
-    return study.replace(training=training.replace(tokens=tokens, evaluations=min(training.evaluations, steps)))
+    averaged = training.averaged if round(training.averaged * steps) > 1 else 0.0
+    evaluations = min(training.evaluations, steps)
+    return study.replace(training=training.replace(tokens=tokens, evaluations=evaluations, averaged=averaged))
 
 
 def _value(study: Study, record: Record) -> float:

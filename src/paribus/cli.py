@@ -78,7 +78,7 @@ DEVICES_OPTION = click.option(
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # for torch, which reads it on import: idle threads sleep soon
-    gc.set_threshold(100_000)  # imports make objects by the hundred thousand, and hardly any garbage
+    gc.set_threshold(10_000)  # imports make objects by the hundred thousand, and hardly any garbage
     try:
         code = commands.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -74,6 +74,9 @@ METRICS = {
 }
 """What a study can be judged on: outcomes that every finished run has, with the direction that is better."""
 
+OF_CURVE = ("initial_val_loss", "loss_reduction_per_epoch", "val_loss_area")
+"""Those of them that are read off the loss curve, and so from its tokens."""
+
 RECORDED = (
     *("active_parameters", "block_norm_parameters", "clipping_frequency", "embedding_parameters", "epochs"),
     *("forward_flops_per_token", "gradient_norm_max", "gradient_norm_p95", "gradient_norm_variance", "loss_spikes"),

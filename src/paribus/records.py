@@ -107,8 +107,8 @@ class Record:
 def loss_curve(evaluations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Those of a run's evaluations that scored the same tokens.
 
-    The last one scored all held-out tokens; where the others scored some of them, so did the last but one, after as
-    much training.
+    The last one scored the result on all held-out tokens. Where the others scored some of the tokens, or weights that
+    are not averaged, so did the last but one, after as much training.
     """
     is_apart = len(evaluations) > 1 and evaluations[-1]["tokens"] == evaluations[-2]["tokens"]
     return evaluations[:-1] if is_apart else evaluations

@@ -39,9 +39,11 @@ class Training:
         precision: "fp32", or "bf16" (autocast; weights stay in fp32).
         evaluations: how often the model is scored on held-out tokens, the end included, evenly spaced.
         evaluation_tokens: held-out tokens that are scored at the end, at most; always the same ones.
-        curve_tokens: those of them that are scored before training, on the way and again at the end: the loss curve.
-        averaged: share of the steps, the last ones, after which the weights are averaged, evenly, into those that are
-            scored at the end. 0: the end is scored with the weights of the last step. Buffers are the last step's.
+        curve_tokens: those of them, one window at least, that are scored before training, on the way and at the end:
+            the loss curve.
+        averaged: share of the steps, the last ones, whose weights are averaged, evenly, into those of the final score.
+            0: the last step's are scored. Buffers are always the last step's, and so are the weights of the loss
+            curve. What ``after_step()`` of a part holds of its weights need not hold of their average.
         evaluation_side: "validation", or "confirm" for the documents held back from the start.
         target_loss: held-out loss of the curve whose first crossing is reported in steps, tokens and seconds.
     """

@@ -325,6 +325,20 @@ def test_a_bias_of_a_router_is_a_buffer_and_no_moved_weight(corpus):
     assert hidden("weights", corpus, arm=BASELINE.replace("*mlp", spec(Calm, n_experts=4))) == []
 
 
+def test_averaged_weights_of_a_model_that_moves_them_after_a_step_are_doubted(corpus):
+    study = make_study(as_model(Shrinking, BASELINE), arm=as_model(Shrinking, RMS))
+    averaging = study.replace(training=study.training.replace(averaged=0.5))
+    told = [f for f in audit_specs(averaging, corpus) if f.evidence.get("what") == "averaged weights"]
+    assert [(f.check, f.severity, f.arm) for f in told] == [
+        ("hidden difference", "doubt", "baseline"),
+        ("hidden difference", "doubt", "arm"),
+    ]
+    assert hidden("averaged weights", corpus, as_model(Shrinking, BASELINE), arm=as_model(Shrinking, RMS)) == []
+    calm = make_study(BASELINE, arm=RMS)
+    calm = calm.replace(training=calm.training.replace(averaged=0.5))
+    assert not [f for f in audit_specs(calm, corpus) if f.evidence.get("what") == "averaged weights"]
+
+
 # Kernels and settings.
 
 

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,6 +33,14 @@ def test_windows_of_a_small_side_are_those_written_by_hand():
     assert evaluation.document_tokens.tolist() == [4, 2]
     assert evaluation.document_bytes.tolist() == [12, 6]
     assert (evaluation.n_documents, evaluation.n_tokens, evaluation.window_bytes.sum()) == (2, 6, 18)
+
+
+def test_the_digest_is_over_the_windows_and_the_bytes_of_the_documents():
+    evaluation = choose_windows(make_side([5, 3]), seq_len=2, max_tokens=100, separator=SEPARATOR)
+    said = hashlib.sha256(b"(3, 2)")
+    for array in (evaluation.inputs, evaluation.targets, evaluation.documents, np.array([12, 6])):
+        said.update(array.astype("<i8").tobytes())
+    assert evaluation.digest == said.hexdigest()
 
 
 def test_a_document_shorter_than_a_window_is_padded():

@@ -75,7 +75,10 @@ def test_workers_take_the_visible_gpus_in_turn(visible, n_runs, count, taken, mo
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in local_slots("cuda", n_runs, count)] == taken
+    slots = local_slots("cuda", n_runs, count)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == taken
+    is_shared = len(set(taken)) < len(taken)
+    assert all(("OMP_NUM_THREADS" in slot) == is_shared for slot in slots)
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):

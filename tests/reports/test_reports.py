@@ -254,9 +254,28 @@ def test_rows_say_how_their_numbers_came_about(judged):
     labels = " | ".join(row[0] for table in tables for row in table.rows)
     assert "loss reduction per epoch, nats/token (extrapolated from 0.0704 of an epoch)" in labels
     assert "training, MFLOP/token (causal attention counted as full)" in labels
-    assert "tokens to the target loss (4.6 nats/token, interpolated between evaluations)" in labels
+    assert "tokens to the target loss (4.6 nats/token on the loss curve, interpolated)" in labels
     assert any(table.caption.endswith("(runs side by side, one thread each on a CPU)") for table in tables)
     assert not any("side by side" in table.caption for table in compose_page(data | {"device": "cuda"}).metrics)
+
+
+def test_a_final_loss_that_is_scored_apart_from_the_curve_is_told(judged):
+    data = json.loads(json.dumps(judged["better"]))
+    training = data["study"]["arms"]["baseline"]["training"]
+    training |= {"averaged": 0.1, "curve_tokens": 4096}
+    plain = compose_page(data)
+    for arm in data["arms"].values():
+        arm["curve"]["is_apart"] = True
+    apart = compose_page(data)
+    for page, told in ((plain, False), (apart, True)):
+        assert all(("the final loss is scored apart" in picture.caption) == told for picture in page.curves)
+        labels = [row[0] for table in page.metrics for row in table.rows]
+        assert any("before training, nats/token (of the loss curve)" in label for label in labels) == told
+    steps = training["tokens"] // training["batch_tokens"]
+    assert dict(apart.trained.rows)["scored weights"] == f"mean over the last {round(steps / 10)} steps"
+    data["study"]["metric"]["key"] = "val_loss_area"
+    assert "at most 4,096 held-out tokens" in compose_page(data).limits[-1]
+    assert "at most 32,768 held-out tokens" in apart.limits[-1]
 
 
 def test_a_note_has_no_remedy_and_the_study_is_not_named_as_a_command(judged):

@@ -40,6 +40,21 @@ def test_loss_and_gradients_are_those_of_the_whole_logits_for_any_sizes(n, d, vo
     torch.testing.assert_close(own, theirs)
 
 
+@pytest.mark.parametrize("largest", [30.0, 1e3, 1e5])
+def test_large_logits_lose_no_more_than_the_whole_softmax_does(largest):
+    x, targets = torch.tensor([[[1.0]]]), torch.tensor([[0]])
+    weight = torch.tensor([[largest], [largest - 4.0], [0.0]])
+    exact = cross_entropy(F.linear(x.double(), weight.double()), targets)
+    assert (linear_cross_entropy(x, weight, targets) - exact).abs() <= 1e-6
+    assert (linear_cross_entropy(x, weight, targets + 1) - exact - 4).abs() <= 1e-6
+
+
+def test_logits_that_are_not_finite_give_a_loss_that_is_not():
+    weight, targets = torch.ones(3, 1), torch.tensor([[0]])
+    for x in (torch.inf, -torch.inf, torch.nan):
+        assert not linear_cross_entropy(torch.tensor([[[x]]]), weight, targets).isfinite()
+
+
 def test_float32_agrees_to_1e_5_at_a_large_vocabulary():
     torch.manual_seed(0)
     x = torch.randn(2, 100, 32, requires_grad=True)

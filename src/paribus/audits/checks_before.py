@@ -158,9 +158,9 @@ BEFORE = (
         "What only the built models show: noise in training that no number in the spec turns off, noise in evaluation, "
         "weights or activations in another type, a loss that is not the cross-entropy, an auxiliary loss away from the "
         "changes, weights that `after_step()`, `train()` or `eval()` moves in one arm alone, settings of the process "
-        "that a part moves (doubt). A router's noise, an auxiliary loss at a change, weights moved in a part that "
-        "changes or where nothing else does, operations in one kernel that the baseline writes out, or the other way "
-        "round (note).",
+        "that a part moves, averaged weights of an arm that moves its weights after each step (doubt). A router's "
+        "noise, an auxiliary loss at a change, weights moved in a part that changes or where nothing else does, "
+        "operations in one kernel that the baseline writes out, or the other way round (note).",
         "Noise from a generator that is not torch's. How strong the same noise is. Kernels of other devices. "
         "Weights that are moved after the second step only, or in a forward pass. "
         "Global state that every arm sets alike is told once, of the baseline.",

@@ -37,6 +37,7 @@ def find_hidden_differences(
             yield from _moved_weights(study, arm, seen, arm in same)
             yield from _kernels(arm, seen[arm], seen[BASELINE])
         yield from _global_state(arm, seen)
+        yield from _averaged_weights(study, arm, seen[arm])
 
 
 def _noise(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
@@ -254,6 +255,23 @@ def _moved_weights(study: Study, arm: str, seen: Mapping[str, Observed], is_alon
                 evidence={"what": "weights", "when": when, "moved": moved},
                 remedy=f"decay and averages of weights are a second factor: {_SPLIT}",
             )
+
+
+def _averaged_weights(study: Study, arm: str, seen: Observed) -> Iterator[Finding]:
+    """What a part does to its weights after each step does not hold of their average."""
+    if study.arms[arm].training.averaged and seen.after_step:
+        most = max(seen.after_step, key=lambda name: seen.after_step[name])
+        yield Finding(
+            check="hidden difference",
+            severity="doubt",
+            message=f"{arm!r} is scored with averaged weights, and moves the weights of "
+            f"{write_count(len(seen.after_step), 'tensor')} itself after each step: what that keeps up, such as a "
+            f"norm of 1, the average does not have, first at {most}",
+            arm=arm,
+            site=site_of(most.rpartition(".")[0], seen.spec) or "model",
+            evidence={"what": "averaged weights", "moved": dict(seen.after_step)},
+            remedy="score the last step's weights: averaged=0",
+        )
 
 
 def _kernels(arm: str, seen: Observed, baseline: Observed) -> Iterator[Finding]:

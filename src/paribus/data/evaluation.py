@@ -40,7 +40,7 @@ class Evaluation:
         documents: (W, T) int64, the document of each target, from 0; padding bears its window's document.
         document_tokens: (J,) int64 scored tokens of each document.
         window_bytes: (W,) int64 bytes of text that the targets of a window stand for, a separator for none; or None.
-        digest: SHA-256 over the arrays above.
+        digest: SHA-256 over the inputs, the targets, their documents and the documents' bytes.
     """
 
     inputs: np.ndarray
@@ -62,9 +62,7 @@ class Evaluation:
     @property
     def document_bytes(self) -> np.ndarray | None:
         """(J,) bytes of each document's scored text; None where they are not known."""
-        if self.window_bytes is None:
-            return None
-        return np.bincount(self.documents[:, 0], self.window_bytes).astype(np.int64)
+        return None if self.window_bytes is None else _sum_by_document(self.documents, self.window_bytes)
 
 
 def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) -> Evaluation:
@@ -126,7 +124,12 @@ def _evaluation(
     inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, window_bytes: np.ndarray | None
 ) -> Evaluation:
     scored = np.bincount(documents[targets != IGNORE], minlength=int(documents.max()) + 1).astype(np.int64)
+    n_bytes = [] if window_bytes is None else [_sum_by_document(documents, window_bytes)]
     digest = hashlib.sha256(repr(inputs.shape).encode())
-    for array in (inputs, targets, documents, *([] if window_bytes is None else [window_bytes])):
+    for array in (inputs, targets, documents, *n_bytes):
         digest.update(np.ascontiguousarray(array).astype("<i8").tobytes())
     return Evaluation(inputs, targets, documents, scored, window_bytes, digest.hexdigest())
+
+
+def _sum_by_document(documents: np.ndarray, of_windows: np.ndarray) -> np.ndarray:
+    return np.bincount(documents[:, 0], of_windows).astype(np.int64)

@@ -166,8 +166,9 @@ def local_slots(device: str, n_runs: int, count: int | None = None) -> list[dict
 
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-        takers = itertools.islice(itertools.cycle(names), min(count or len(names), n_runs))
-        return [{"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"} for name in takers]
+        takers = list(itertools.islice(itertools.cycle(names), min(count or len(names), n_runs)))
+        beside = _CPU_ENVIRONMENT if len(takers) > len(names) else {}
+        return [{"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **beside} for name in takers]
     if device == "mps":
         return [{}]
     return [dict(_CPU_ENVIRONMENT) for _ in range(min(count or _cores(), n_runs))]

@@ -15,7 +15,8 @@ def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:
 
     ``metrics`` and ``measured`` map a name to ``values`` (one per seed, null where a run has none), ``mean`` and
     ``sd`` (ddof 1; null below two values) over those there are. ``curve`` holds the evaluations' ``steps`` and
-    ``tokens``, ``loss`` per seed, and ``mean``, ``low`` and ``high`` over seeds; ``measured.curve_seconds`` the mean
+    ``tokens``, ``loss`` per seed, ``mean``, ``low`` and ``high`` over seeds, and ``is_apart``, whether the final loss
+    was scored apart from it, on more tokens or other weights; ``measured.curve_seconds`` the mean
     training seconds at each of them.
     """
     done = [record for record in records if record.status == "done"]
@@ -60,7 +61,7 @@ def _spread(values: Sequence[float]) -> float:
 
 def _curve(records: Sequence[Record]) -> dict[str, Any]:
     if not records:
-        return {"steps": [], "tokens": [], "loss": [], "mean": [], "low": [], "high": []}
+        return {"steps": [], "tokens": [], "loss": [], "mean": [], "low": [], "high": [], "is_apart": False}
     losses = np.array([[e["loss"] for e in loss_curve(record.evaluations)] for record in records])
     return {
         "steps": [e["step"] for e in loss_curve(records[0].evaluations)],
@@ -69,4 +70,5 @@ def _curve(records: Sequence[Record]) -> dict[str, Any]:
         "mean": losses.mean(0).tolist(),
         "low": losses.min(0).tolist(),
         "high": losses.max(0).tolist(),
+        "is_apart": len(losses[0]) < len(records[0].evaluations),
     }

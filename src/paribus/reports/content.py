@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.metrics import OF_CURVE
 from paribus.reports.contrasts import PROBED, Contrasts, compose_contrasts, explain_contrasts
 from paribus.reports.differences import list_edits
 from paribus.reports.numbers import (
@@ -326,7 +327,10 @@ def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
         shared = f"This holds at the shared hyper-parameters{at}. No arm was tuned for itself."
     title = judged["data"].get("title", "the data")
     side = "" if recipe.get("evaluation_side", "validation") == "validation" else " (held back for confirmation)"
-    scored = f"at most {recipe['evaluation_tokens']:,} held-out tokens of {title}{side}, the same in every run"
+    tokens = recipe["evaluation_tokens"]
+    if judged["study"]["metric"]["key"] in OF_CURVE:
+        tokens = min(tokens, recipe.get("curve_tokens", tokens))
+    scored = f"at most {tokens:,} held-out tokens of {title}{side}, the same in every run"
     rows = [*judged["treatments"].values(), *judged.get("contrasts", {}).values()]
     wider = any(row["verdict"] and row["verdict"]["wider_sentence"] for row in rows)
     if judged.get("contrasts") and not judged.get("tuning"):

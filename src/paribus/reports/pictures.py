@@ -10,9 +10,12 @@ from typing import Any
 
 from paribus.reports.numbers import choose_decimals, choose_scale, is_known, write_range, write_signed
 from paribus.reports.vocabulary import find_word, name_metric
-from paribus.study import BASELINE
 
 _LONGEST_NAME = 32
+_APART = (
+    "Every point, the end too, is scored on the tokens of the curve; the final loss is scored apart, on all held-out "
+    "tokens."
+)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ def picture_differences(place: int, name: str, comparison: Mapping[str, Any]) ->
 def picture_curves(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Lines, ...]:
     """Validation loss against steps, tokens, training seconds and training FLOPs; what no arm has is left out."""
     losses = {arm: judged["arms"][arm]["curve"] for arm in arms if judged["arms"][arm]["curve"]["mean"]}
-    scored = _describe_curve(judged["study"]["arms"][BASELINE]["training"])
+    is_apart = any(curve.get("is_apart") for curve in losses.values())
+    apart = f" {_APART}" if is_apart else ""
     axes = {
         "steps": ("optimizer steps", "", {arm: curve["steps"] for arm, curve in losses.items()}),
         "tokens": ("training tokens", "count", {arm: curve["tokens"] for arm, curve in losses.items()}),
@@ -171,22 +175,15 @@ def picture_curves(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Line
             Lines(
                 name=f"loss-{name}",
                 title=f"Loss against {words}",
-                caption=f"Mean over seeds against {words}; the band runs from the lowest to the highest seed.{scored}",
+                caption=f"Mean over seeds against {words}; the band runs from the lowest to the highest seed.{apart}",
                 alt=f"Validation loss against {words}, a line with a seed band per arm. "
-                + " ".join(f"{s.label} ends at {s.y[-1]:.4g}." for s in series),
+                + " ".join(f"The curve of {s.label} ends at {s.y[-1]:.4g}." for s in series),
                 x_label=f"{words}, {unit}" if unit else words,
                 y_label=find_word("val_loss").label(),
                 series=series,
             )
         )
     return tuple(pictures)
-
-
-def _describe_curve(recipe: Mapping[str, Any]) -> str:
-    curve, last = recipe.get("curve_tokens"), recipe["evaluation_tokens"]
-    if curve is None or curve >= last:
-        return ""
-    return f" At most {curve:,} of the {last:,} held-out tokens behind the final loss are scored on the way."
 
 
 def picture_costs(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Dots, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.metrics import OF_CURVE
 from paribus.reports.differences import describe_value, is_spec
 from paribus.reports.numbers import (
     MISSING,
@@ -72,7 +73,7 @@ def _tabulate_metric(key: str, word: Word, summaries: list[Any], judged: Mapping
         target = judged["study"]["arms"][BASELINE]["training"].get("target_loss")
         absent = "never" if is_known(target) else "no target set"
         cells = [absent if cell == MISSING and s else cell for cell, s in zip(cells, summaries, strict=True)]
-        note = f"{target:g} nats/token, interpolated between evaluations" if is_known(target) else ""
+        note = f"{target:g} nats/token on the loss curve, interpolated" if is_known(target) else ""
     else:
         note = _note_metric(key, judged)
     label = word.label(unit)
@@ -83,10 +84,16 @@ def _note_metric(key: str, judged: Mapping[str, Any]) -> str:
     """What a reader must know to read a metric's row right, "" for most."""
     if key in FLOPS:
         return "causal attention counted as full"
-    if key == "loss_reduction_per_epoch":
-        parts = [share for share in gather(judged, "epochs") if share < 1]
-        return f"extrapolated from {write_span(parts, write_number)} of an epoch" if parts else ""
-    return ""
+    notes = ["of the loss curve"] if key in OF_CURVE and _is_apart(judged) else []
+    parts = [share for share in gather(judged, "epochs") if share < 1]
+    if key == "loss_reduction_per_epoch" and parts:
+        notes.append(f"extrapolated from {write_span(parts, write_number)} of an epoch")
+    return ", ".join(notes)
+
+
+def _is_apart(judged: Mapping[str, Any]) -> bool:
+    """Whether the final loss was scored apart from the curve."""
+    return any(arm["curve"].get("is_apart") for arm in judged["arms"].values())
 
 
 def tabulate_trained(judged: Mapping[str, Any]) -> Table:

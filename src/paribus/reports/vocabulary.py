@@ -93,7 +93,7 @@ WORDS = {
     "peak_memory_bytes": Word("peak memory", "", "clock", "bytes"),
 }
 
-FLOPS = ("forward_flops_per_token", "training_flops_per_token")
+FLOPS = ("forward_flops_per_token", "training_flops_per_token", "training_flops_per_second")
 """Counted with every score of an attention, masked or not."""
 
 TARGETS = ("tokens_to_target", "steps_to_target", "seconds_to_target")

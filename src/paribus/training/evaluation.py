@@ -108,9 +108,10 @@ def evaluate(
                 own[key] += values.nansum().item(), (~values.isnan()).sum().item()
     model.train(was_training)
     total, tokens = float(losses.sum()), int(counts.sum())
+    n_bytes = 0 if held_out.n_bytes is None else int(held_out.n_bytes.sum())  # separators alone have none either
     return Scores(
         loss=total / tokens,
-        bits_per_byte=None if held_out.n_bytes is None else total / math.log(2) / int(held_out.n_bytes.sum()),
+        bits_per_byte=total / math.log(2) / n_bytes if n_bytes else None,
         accuracy=hits / tokens,
         document_loss=tuple(losses.tolist()),
         document_tokens=tuple(counts.tolist()),

@@ -165,11 +165,11 @@ def train(
                 _save(folder, log, model, optimizer, averaged, step + 1, evaluations, batch_digest)
                 saved = time.monotonic()
 
+    if averaged or len(curve.inputs) < len(held_out.inputs):
+        score(training.steps, curve, training_seconds)
     if averaged:
         with torch.no_grad():
             torch._foreach_copy_(list(model.parameters()), list(averaged.module.parameters()))
-    if len(curve.inputs) < len(held_out.inputs):
-        score(training.steps, curve, training_seconds)
     scores = score(training.steps, held_out, training_seconds)
     _require_counted(measures, scores)
     return Trained(steps, evaluations, scores, batch_digest)

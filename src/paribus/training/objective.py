@@ -55,7 +55,7 @@ def stream_logits(model: Any, tokens: Tensor) -> Iterator[Tensor]:
         yield model(tokens).flatten(0, 1)
         return
     x = model.features(tokens).flatten(0, 1)
-    for some in x.split(_chunk_rows(x, len(unembedding))):
+    for some in x.split(max(1, _chunk_rows(x, len(unembedding)) // 2)):  # who scores them holds as many again
         yield F.linear(some, unembedding)
 
 
@@ -92,7 +92,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_grad = torch.zeros_like(weight, dtype=exact) if needs_weight else None
         total = torch.zeros((), dtype=exact, device=x.device)
         rows = min(_chunk_rows(x, len(weight)), len(x))
-        # One block for all chunks: a fresh one would be faulted in, page by page, at the price of a product.
+        # One block for all chunks, where the type allows: a fresh one is faulted in at the price of a product.
         block = x.new_empty(rows, len(weight), dtype=exact)
         for start in range(0, len(x), rows):
             some, answers = x[start : start + rows], targets[start : start + rows, None]
@@ -104,7 +104,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             told, largest = logits.gather(1, answers), logits.amax(1, keepdim=True)
             p = logits.sub_(largest).exp_()
             normalizer = p.sum(1, keepdim=True)
-            total += (normalizer.log() + largest - told).sum()
+            total += (normalizer.log() + (largest - told)).sum()  # two large numbers leave first
             if not (needs_x or needs_weight):
                 continue
             gradient = p.div_(normalizer)  # of the sum of the losses by the logits: p - onehot
