@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from paribus.metrics import METRICS
+from paribus.records import Store
 
 STUDY = """
 import torch
@@ -73,7 +74,7 @@ class Explodes(nn.Module):
 baseline = pb.nn.gpt2(d_model=16, n_layers=1, n_heads=2)
 training = pb.Training(
     tokens=STEPS * 128, batch_tokens=128, seq_len=32, evaluations=2, evaluation_tokens=1024,
-    optimizer=pb.spec(torch.optim.AdamW, lr=0.01),
+    curve_tokens=256, optimizer=pb.spec(torch.optim.AdamW, lr=0.01),
 )
 
 
@@ -171,6 +172,24 @@ def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
         "peak_memory_bytes",
     }
     assert clocks <= report["measured"]["baseline"].keys()
+
+
+def test_the_final_loss_is_that_of_all_held_out_tokens_and_no_point_of_the_curve(folder):
+    _, report = run(folder, "null", "--executor", "inline")
+    store = Store.open(folder / "store-null")
+    records = [store.read_record(path.parent.name) for path in store.folder.glob("runs/*/result.json")]
+    assert records
+    for record in records:
+        *_, end, final = record.evaluations
+        assert (end["step"], end["tokens"]) == (final["step"], final["tokens"]) == (40, 40 * 128)
+        assert end["loss"] != final["loss"]
+        assert record.metrics["val_loss"] == final["loss"]
+        assert sum(record.documents["loss"]) / sum(record.documents["tokens"]) == pytest.approx(final["loss"])
+    for name, arm in report["arms"].items():
+        assert arm["curve"]["tokens"] == [0, 20 * 128, 40 * 128]
+        assert {len(losses) for losses in arm["curve"]["loss"]} == {3}
+        assert len(report["measured"][name]["curve_seconds"]) == 3
+        assert not {losses[-1] for losses in arm["curve"]["loss"]} & set(arm["metrics"]["val_loss"]["values"])
 
 
 def test_a_leaking_norm_is_invalid_before_anything_trains_and_the_site_is_named(folder):

@@ -7,7 +7,18 @@ import sys
 import pytest
 
 from paribus.errors import StoreError
-from paribus.records import Finding, Record, Store, held, read_findings, read_json, read_jsonl, write_json, write_text
+from paribus.records import (
+    Finding,
+    Record,
+    Store,
+    held,
+    loss_curve,
+    read_findings,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_text,
+)
 
 RECORD = Record("abc", 3, "done", metrics={"val_loss": 1.5}, evaluations=({"step": 1, "loss": 2.0},))
 
@@ -18,6 +29,22 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     store.write_record(RECORD)
     assert store.is_done("abc")
     assert store.read_record("abc") == RECORD
+
+
+@pytest.mark.parametrize(
+    ("tokens", "points"),
+    [
+        ([], 0),
+        ([0], 1),
+        ([0, 100, 200], 3),
+        ([0, 100, 200, 200], 3),  # the last one scored all held-out tokens
+        ([200, 200], 1),
+    ],
+)
+def test_the_loss_curve_ends_before_a_second_evaluation_at_the_same_tokens(tokens, points):
+    evaluations = tuple({"tokens": count, "loss": 9.0 - i} for i, count in enumerate(tokens))
+    assert loss_curve(evaluations) == evaluations[:points]
+    assert loss_curve(list(evaluations)) == list(evaluations[:points])
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):

@@ -29,10 +29,14 @@ def test_the_arm_that_sees_most_tokens_stands_for_the_study():
     assert "96,000 training tokens are 24 per active parameter of 'arm' and 10 passes" in found.message
 
 
-def price(gap, study=STUDY, n=3, scatter=0.0, slope=0.1, last=3.0, key="val_loss", curve="loss"):
-    """The finding on a treatment ``gap`` above a baseline whose curve falls by ``slope`` per log token."""
+def price(gap, study=STUDY, n=3, scatter=0.0, slope=0.1, last=3.0, key="val_loss", curve="loss", final=()):
+    """The finding on a treatment ``gap`` above a baseline whose curve falls by ``slope`` per log token.
+
+    ``final`` are evaluations that were scored after the curve.
+    """
     middle = last + slope * math.log(2)
     evaluations = tuple({"tokens": t, curve: x} for t, x in [(0, last + 3 * slope), (4_800, middle), (9_600, last)])
+    evaluations += tuple(final)
 
     def record(seed, value):
         return Record("d", seed, "done", metrics={key: value}, evaluations=evaluations)
@@ -51,6 +55,14 @@ def test_a_difference_is_priced_by_the_slope_of_the_baselines_curve(gap):
     assert found.evidence["more_tokens"] == pytest.approx(math.exp(0.5) - 1)
     assert "as much as about 65 % more tokens buy the baseline" in found.message
     assert found.message.startswith("'arm' is ahead of the baseline" if gap < 0 else "the baseline is ahead of 'arm'")
+
+
+@pytest.mark.parametrize("loss", [2.5, 4.0])
+def test_the_slope_is_that_of_the_curve_and_not_the_way_to_the_final_score(loss):
+    final = [{"tokens": 9_600, "loss": loss}]
+    evidence = the("price in tokens", price(0.05, final=final)).evidence
+    assert evidence["slope_per_log_token"] == pytest.approx(0.1)
+    assert price(0.05, slope=0.0, final=final) == []
 
 
 def test_above_twice_the_tokens_no_number_is_given():

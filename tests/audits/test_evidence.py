@@ -84,6 +84,44 @@ def test_an_earlier_evaluation_that_was_taken_for_the_last_is_named():
     assert "it is that of the evaluation at 96 tokens" in found.message
 
 
+def make_record_that_was_scored_again(**metrics):
+    """The curve of ``make_record``, of some of the held-out tokens; then 2.5 nats on all of them."""
+    last = {"step": 2, "tokens": 192, "loss": 2.5, "bits_per_byte": 4.0, "accuracy": 0.3}
+    scored = {
+        "val_loss": 2.5,
+        "val_bits_per_byte": 4.0,
+        "val_accuracy": 0.3,
+        "val_perplexity": 12.182493960703473,  # exp(2.5)
+    }
+    return make_record(
+        evaluations=(*make_record().evaluations, last),
+        documents={"loss": [10.0, 15.0], "tokens": [4, 6]},
+        metrics={**scored, **metrics},
+    )
+
+
+def test_a_final_loss_of_more_tokens_than_the_curve_is_not_suspected():
+    assert audit(make_record_that_was_scored_again()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "evidence"),
+    [
+        ("loss_reduction_per_epoch", 7.0, 6.0),  # (6 - 2.5) / 0.5, down to the final loss and not to the curve's end
+        ("val_bits_per_byte", 4.5, 4.0),  # of the curve's end
+    ],
+)
+def test_the_end_of_the_curve_and_the_final_score_do_not_stand_for_each_other(key, said, evidence):
+    found = the("evidence", audit(make_record_that_was_scored_again(**{key: said})))
+    (row,) = found.evidence["records"]["0"]
+    assert (row["metric"], row["record"], row["evidence"]) == (key, said, pytest.approx(evidence))
+
+
+def test_a_loss_of_the_curves_end_that_was_taken_for_the_final_one_is_named():
+    found = the("evidence", audit(make_record_that_was_scored_again(val_loss=3.0)))
+    assert "it is that of the evaluation at 192 tokens" in found.message
+
+
 def test_steps_that_are_missing_are_found():
     found = the("evidence", audit(make_record(), steps=STEPS[:1]))
     assert {row["metric"] for row in found.evidence["records"]["0"]} >= {"steps", "tokens", "train_loss"}

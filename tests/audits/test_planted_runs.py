@@ -266,6 +266,17 @@ def test_the_flat_end_of_a_decayed_schedule_does_not_hide_that_the_loss_still_fa
     assert gains["arm"] == pytest.approx(0.4 * 0.137504, rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", [2.0, 4.0])
+def test_a_final_score_apart_from_the_curve_does_not_bend_it(loss):
+    alone, beside = make_records(), make_records()
+    for arm, runs in alone.items():
+        last = {"tokens": 9600, "loss": loss}
+        beside[arm] = {s: make_record(arm, s, evaluations=(*r.evaluations, last)) for s, r in runs.items()}
+    study = STUDY.replace(margin=0.001)
+    expected, found = the("still falling", audit(alone, study)), the("still falling", audit(beside, study))
+    assert found.evidence == expected.evidence
+
+
 def test_a_curve_without_a_middle_is_not_drawn_on():
     records = make_records()
     ends = tuple({"tokens": t, "loss": x} for t, x in [(0, 6.0), (9600, 3.0)])

@@ -83,6 +83,49 @@ def test_summary_of_a_hand_made_run():
     assert metrics["train_loss_variance"] is None
 
 
+def summarize_a_run_that_was_scored_again(target_loss):
+    """A curve over 400 tokens, 5.0 to 3.6 nats on some of the held-out tokens; then 3.0 on all of them."""
+    training = Training(
+        tokens=400, batch_tokens=100, seq_len=10, optimizer=spec(Anything), evaluations=2, target_loss=target_loss
+    )
+    line = {"loss": 4.0, "gradient_norm": 1.0, "clipped": False, "measured": {"seconds": 2.0, "tokens_per_second": 50}}
+    rows = [(0, 5.0, 0.1, 0.0, 1.0), (200, 4.0, 0.3, 4.0, 1.0), (400, 3.6, 0.4, 8.0, 1.0), (400, 3.0, 0.5, 8.0, 7.0)]
+    evaluations = [
+        {
+            "tokens": tokens,
+            "loss": loss,
+            "bits_per_byte": 2 * loss,
+            "accuracy": accuracy,
+            "metrics": {"own": 10 * loss},
+            "measured": {"training_seconds": clock, "seconds": seconds},
+        }
+        for tokens, loss, accuracy, clock, seconds in rows
+    ]
+    return summarize([line] * 4, evaluations, training, corpus_tokens=800)
+
+
+def test_the_final_loss_is_that_of_all_tokens_and_what_is_said_of_the_way_there_that_of_the_curve():
+    metrics, measured = summarize_a_run_that_was_scored_again(target_loss=None)
+    assert (metrics["val_loss"], metrics["val_bits_per_byte"], metrics["val_accuracy"]) == (3.0, 6.0, 0.5)
+    assert metrics["val_perplexity"] == pytest.approx(math.exp(3))
+    assert metrics["own"] == 30.0
+    assert metrics["initial_val_loss"] == 5.0
+    assert metrics["val_loss_area"] == pytest.approx(4.15)  # trapezoids (4.5 * 200 + 3.8 * 200) / 400
+    assert metrics["loss_reduction_per_epoch"] == pytest.approx(2.8)  # a fall of 1.4, and not of 2, in half an epoch
+    assert measured["evaluation_seconds"] == 10.0  # the final score was waited for too
+
+
+@pytest.mark.parametrize(
+    ("target", "tokens", "seconds"),
+    [(3.7, 350.0, 7.0), (3.6, 400.0, 8.0), (3.3, None, None), (3.0, None, None)],  # 3.0 is the final loss
+)
+def test_a_target_is_reached_by_the_curve_or_not_at_all(target, tokens, seconds):
+    metrics, measured = summarize_a_run_that_was_scored_again(target)
+    assert metrics["tokens_to_target"] == (tokens and pytest.approx(tokens))
+    assert metrics["steps_to_target"] == (tokens and pytest.approx(tokens / 100))
+    assert measured["seconds_to_target"] == (seconds and pytest.approx(seconds))
+
+
 def test_routing_is_averaged_over_sites_and_an_even_load_is_one():
     found = summarize_routing(
         {

@@ -177,7 +177,7 @@ def picture_curves(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Line
                 title=f"Loss against {words}",
                 caption=f"Mean over seeds against {words}; the band runs from the lowest to the highest seed.{apart}",
                 alt=f"Validation loss against {words}, a line with a seed band per arm. "
-                + " ".join(f"The curve of {s.label} ends at {s.y[-1]:.4g}." for s in series),
+                + f"Curves end at {', '.join(f'{s.y[-1]:.4g} ({s.label})' for s in series)}.",
                 x_label=f"{words}, {unit}" if unit else words,
                 y_label=find_word("val_loss").label(),
                 series=series,
