@@ -21,7 +21,7 @@ def attention(seed=0, d_model=24, n_heads=4, **arguments):
     return made.double()
 
 
-def same(a, b, x, tolerance=1e-10):
+def assert_same(a, b, x, tolerance=1e-10):
     torch.testing.assert_close(a(x), b(x), atol=tolerance, rtol=tolerance)
 
 
@@ -81,7 +81,7 @@ def test_grouped_query_is_multi_head_with_repeated_keys_and_values():
         for name in "kv":
             heads = getattr(gqa, name).weight.unflatten(0, (2, 6))
             getattr(mha, name).weight.copy_(heads.repeat_interleave(2, dim=0).flatten(0, 1))
-    same(gqa, mha, X)
+    assert_same(gqa, mha, X)
 
 
 @pytest.mark.parametrize("window", [17, 18, 1000])
@@ -102,7 +102,7 @@ def test_window_hides_what_lies_before_it():
 
 
 def test_soft_cap_without_limit_is_no_soft_cap():
-    same(attention(softcap=1e9), attention(), X, tolerance=1e-9)
+    assert_same(attention(softcap=1e9), attention(), X, tolerance=1e-9)
     assert (attention(softcap=1.0)(X) - attention()(X)).abs().max() > 1e-3
 
 
