@@ -1,9 +1,9 @@
-"""Three ways of computing that paribus does not use, against the way it does.
+"""Three other ways of computing, against the one that paribus takes by default.
 
     python benchmarks/alternatives.py [--device cpu] [--seconds 5]
 
-Replicates of an arm stacked into one program against one pass after the other, `torch.compile` of every block against
-none, and `grouped_mm` against the loop over experts. Each part runs in a process of its own with a worker's settings;
+Replicates of an arm stacked into one program against one pass after the other, `Training(compile=True)` against
+blocks as written, and `grouped_mm` against the loop over experts. Each part runs in a process of its own with a worker's settings;
 what is compared takes turns, numbers are medians. Takes under five minutes on two quiet cores.
 """
 
@@ -35,6 +35,7 @@ from paribus.execution.local import local_slots
 from paribus.execution.worker import deterministic
 from paribus.nn import build_model, roles
 from paribus.study_files import read_study
+from paribus.training.compilation import compile_blocks, in_place_of
 from paribus.training.loop import accumulate_gradients, apply_gradients
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer
@@ -138,7 +139,7 @@ def stack(device: str, patience: float, size: tuple[int, int, int, int], count: 
 
 
 def compile_blocks(device: str, patience: float, name: str) -> dict[str, Any]:
-    """Whole steps of a baseline. The next five have experts of other sizes, for which dynamo may compile again."""
+    """Whole steps of a baseline. The next five have experts of other sizes, for which nothing must be compiled again."""
     study = read_study(name).choose()
     vocab, seq_len = SIZES[-1][3], study.training.seq_len
     windows = study.training.batch_tokens // seq_len
@@ -146,13 +147,12 @@ def compile_blocks(device: str, patience: float, name: str) -> dict[str, Any]:
 
     def make_step(compiled: bool) -> Callable[[], None]:
         model = build_model(study.baseline, 0, vocab_size=vocab, seq_len=seq_len).to(device)
-        for part in model.modules() if compiled else ():
-            if getattr(part, "paribus_slot", None) == "block":
-                part.compile()
+        forwards = compile_blocks(model) if compiled else {}
         optimizer = build_optimizer(study.training.optimizer, model, roles(model))
 
         def step() -> None:
-            accumulate_gradients(model, inputs, targets, windows, device)
+            with in_place_of(forwards):
+                accumulate_gradients(model, inputs, targets, windows, device)
             apply_gradients(model, optimizer)
 
         return step

@@ -74,6 +74,7 @@ def test_a_study_that_makes_no_sense_is_refused(changes, said):
         ({"averaged": 1.5}, "averaged is a share of the 10 steps"),
         ({"averaged": 0.1}, "that holds two of them at least, or 0, got 0.1"),
         ({"averaged": "half"}, "averaged must be a number"),
+        ({"compile": "yes"}, "compile is True or False, got 'yes'"),
         ({"optimizer": Optimizer}, "optimizer must be a spec"),
         ({"schedule": Optimizer}, "schedule must be a spec"),
     ],

@@ -288,7 +288,7 @@ def show_alternatives(result: Result) -> str:
     return (
         "**Replicates as one program**, forward and backward\n\n"
         + table((*size, "separate, ms", "stacked, ms", "times as fast", "relative difference"), stacked)
-        + "**Every block compiled**, whole steps\n\n"
+        + "**Blocks compiled**, whole steps\n\n"
         + table(("baseline", *states, "step, ms", "compiled, ms", "times as fast", "pays after steps"), compiled)
         + "**Experts by grouped_mm**, forward and backward of the experts alone\n\n"
         + table(("experts", "assignments", "loop, ms", "grouped, ms", "times as fast", "relative difference"), experts)

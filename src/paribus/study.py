@@ -46,6 +46,8 @@ class Training:
             curve. What ``after_step()`` of a part holds of its weights need not hold of their average.
         evaluation_side: "validation", or "confirm" for the documents held back from the start.
         target_loss: held-out loss of the curve whose first crossing is reported in steps, tokens and seconds.
+        compile: train through ``torch.compile``, block by block; scoring, and parts whose shapes the data choose, run
+            as written. A process compiles each arm once, which takes from seconds to a minute.
     """
 
     tokens: int
@@ -62,6 +64,7 @@ class Training:
     evaluation_side: str = "validation"
     target_loss: float | None = None
     averaged: float = 0.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tokens", "batch_tokens", "seq_len", "evaluations", "evaluation_tokens", "curve_tokens"):
@@ -79,6 +82,8 @@ class Training:
             raise StudyError(f"evaluations {self.evaluations} is more than the {self.steps} steps")
         if self.precision not in ("fp32", "bf16"):
             raise StudyError(f"precision is 'fp32' or 'bf16', got {self.precision!r}")
+        if not isinstance(self.compile, bool):
+            raise StudyError(f"compile is True or False, got {shorten(self.compile)}")
         if self.evaluation_side not in ("validation", "confirm"):
             raise StudyError(f"evaluation_side is 'validation' or 'confirm', got {self.evaluation_side!r}")
         _require_number("averaged", self.averaged)

@@ -272,6 +272,7 @@ def test_a_final_loss_that_is_scored_apart_from_the_curve_is_told(judged):
         labels = [row[0] for table in page.metrics for row in table.rows]
         assert any("before training, nats/token (of the loss curve)" in label for label in labels) == told
     steps = training["tokens"] // training["batch_tokens"]
+    assert "compiled" not in dict(apart.trained.rows)
     assert dict(apart.trained.rows)["scored weights"] == f"mean over the last {round(steps / 10)} steps"
     data["study"]["metric"]["key"] = "val_loss_area"
     assert "at most 4,096 held-out tokens" in compose_page(data).limits[-1]

@@ -120,6 +120,22 @@ def test_orthogonalized_singular_values_lie_near_one():
     assert singular.max() < 1.3
 
 
+@pytest.mark.parametrize("condition", [1, 1e3, 1e6])
+@pytest.mark.parametrize("shape", [(1, 6, 6), (1, 24, 5), (2, 1, 8), (3, 8, 40), (1, 48, 192)])
+def test_newton_schulz_moves_each_singular_value_by_the_quintic_alone(shape, condition):
+    torch.manual_seed(6)
+    u, s, v = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
+    s = condition ** -torch.linspace(0, 1, s.shape[-1], dtype=torch.float64).expand_as(s)
+    matrices = u * s[..., None, :] @ v
+    expected = s / s.norm(dim=-1, keepdim=True)
+    for _ in range(5):
+        expected = 3.4445 * expected - 4.7750 * expected**3 + 2.0315 * expected**5  # Jordan 2024
+    expected = u * expected[..., None, :] @ v
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-5)):
+        found = orthogonalize(matrices.to(dtype), 5).double()
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
 def test_muon_adamw_splits_by_role_and_not_by_name_or_shape():
     model = small()
     optimizer = MuonAdamW(model.named_parameters(), {**ROLES, "table.weight": "matrix", "matrix.weight": "head"})

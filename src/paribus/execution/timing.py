@@ -173,6 +173,7 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
 
     from paribus.nn.contract import roles
     from paribus.streams import derive
+    from paribus.training.compilation import compile_blocks, in_place_of
     from paribus.training.loop import accumulate_gradients, apply_gradients
     from paribus.training.optim import build_optimizer
     from paribus.training.schedule import Cosine
@@ -186,6 +187,7 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
     windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
     sizes = (training.batch_tokens, training.seq_len)
     batches = [corpus.batch(seed, step, *sizes) for step in range(min(_BATCHES, training.steps))]
+    compiled = compile_blocks(model) if training.compile else {}
     taken = 0
 
     def step() -> None:
@@ -195,7 +197,8 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
             group["lr"] = peak * rate
         torch.manual_seed(derive(seed, "noise", taken))
         inputs, targets = (torch.from_numpy(side) for side in batches[taken % len(batches)])
-        accumulate_gradients(model, inputs, targets, windows, device, training.precision)
+        with in_place_of(compiled):
+            accumulate_gradients(model, inputs, targets, windows, device, training.precision)
         torch.nn.utils.clip_grad_norm_(parameters, limit).item()
         apply_gradients(model, optimizer)
         taken += 1

@@ -23,6 +23,7 @@ from paribus.records import read_jsonl, writing
 from paribus.streams import derive
 from paribus.study import Training
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
+from paribus.training.compilation import compile_blocks, in_place_of
 from paribus.training.evaluation import HeldOut, Measure, Scores, autocast, evaluate
 from paribus.training.objective import model_loss
 from paribus.training.optim import build_optimizer
@@ -87,6 +88,7 @@ def train(
     windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
     curve = held_out.part(training.curve_tokens)
     averaged = AveragedModel(model) if training.averaged else None
+    compiled = compile_blocks(model) if training.compile else {}
     evaluation_steps = {round(i * training.steps / training.evaluations) for i in range(1, training.evaluations + 1)}
 
     def score(step: int, tokens: HeldOut, training_seconds: float) -> Scores:
@@ -134,7 +136,8 @@ def train(
             inputs, targets = batch(step)
             batch_digest = hashlib.sha256(batch_digest.encode() + inputs.tobytes() + targets.tobytes()).hexdigest()
             rows = torch.from_numpy(inputs), torch.from_numpy(targets)
-            loss, auxiliary = accumulate_gradients(model, *rows, windows, device, training.precision)
+            with in_place_of(compiled):
+                loss, auxiliary = accumulate_gradients(model, *rows, windows, device, training.precision)
             limit = math.inf if training.clip is None else training.clip
             gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
             if not math.isfinite(loss + (auxiliary or 0.0)) or not math.isfinite(gradient_norm):
