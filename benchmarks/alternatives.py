@@ -3,8 +3,8 @@
     python benchmarks/alternatives.py [--device cpu] [--seconds 5]
 
 Replicates of an arm stacked into one program against one pass after the other, `Training(compile=True)` against
-blocks as written, and `grouped_mm` against the loop over experts. Each part runs in a process of its own with a worker's settings;
-what is compared takes turns, numbers are medians. Takes under five minutes on two quiet cores.
+blocks as written, and `grouped_mm` against the loop over experts. Each part runs in a process of its own with a
+worker's settings; what is compared takes turns, numbers are medians. Takes under five minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def stack(device: str, patience: float, size: tuple[int, int, int, int], count: 
     }
 
 
-def compile_blocks(device: str, patience: float, name: str) -> dict[str, Any]:
-    """Whole steps of a baseline. The next five have experts of other sizes, for which nothing must be compiled again."""
+def take_compiled_steps(device: str, patience: float, name: str) -> dict[str, Any]:
+    """Whole steps of a baseline. The next five have experts of other sizes, which must not compile anything anew."""
     study = read_study(name).choose()
     vocab, seq_len = SIZES[-1][3], study.training.seq_len
     windows = study.training.batch_tokens // seq_len
@@ -147,11 +147,11 @@ def compile_blocks(device: str, patience: float, name: str) -> dict[str, Any]:
 
     def make_step(compiled: bool) -> Callable[[], None]:
         model = build_model(study.baseline, 0, vocab_size=vocab, seq_len=seq_len).to(device)
-        forwards = compile_blocks(model) if compiled else {}
+        blocks = compile_blocks(model) if compiled else None
         optimizer = build_optimizer(study.training.optimizer, model, roles(model))
 
         def step() -> None:
-            with in_place_of(forwards):
+            with in_place_of(blocks):
                 accumulate_gradients(model, inputs, targets, windows, device)
             apply_gradients(model, optimizer)
 
@@ -245,7 +245,7 @@ PARTS: dict[str, Callable[[str, float], list[dict[str, Any]]]] = {
     "experts": lambda *how: [
         group(*how, scale, kind) for scale in EXPERTS for kind in (pb.nn.Experts, pb.nn.GatedExperts)
     ],
-    **{f"compiled {name}": lambda *how, name=name: [compile_blocks(*how, name)] for name in BASELINES},
+    **{f"compiled {name}": lambda *how, name=name: [take_compiled_steps(*how, name)] for name in BASELINES},
 }
 
 if __name__ == "__main__":

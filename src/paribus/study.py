@@ -46,8 +46,8 @@ class Training:
             curve. What ``after_step()`` of a part holds of its weights need not hold of their average.
         evaluation_side: "validation", or "confirm" for the documents held back from the start.
         target_loss: held-out loss of the curve whose first crossing is reported in steps, tokens and seconds.
-        compile: train through ``torch.compile``, block by block; scoring, and parts whose shapes the data choose, run
-            as written. A process compiles each arm once, which takes from seconds to a minute.
+        compile: train through ``torch.compile``, block by block; scoring, and parts with ``idle_parameters()``, run as
+            written. A process compiles each arm once, in its first step there, whose seconds count as training.
     """
 
     tokens: int

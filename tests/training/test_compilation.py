@@ -1,5 +1,6 @@
 """Compiled blocks. torch compiles with the system's C++ compiler; the tests that do need one."""
 
+import copy
 import itertools
 import shutil
 
@@ -14,9 +15,9 @@ from paribus.errors import TrainingError
 from paribus.specs import spec
 from paribus.study import Training
 from paribus.training import compilation
-from paribus.training.compilation import compile_blocks, in_place_of
+from paribus.training.compilation import Compiled, compile_blocks, in_place_of
 from paribus.training.evaluation import HeldOut
-from paribus.training.loop import Interrupted, train
+from paribus.training.loop import Interrupted, accumulate_gradients, train
 
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler here")
 
@@ -78,6 +79,19 @@ def test_a_compiled_run_is_the_run_as_written_and_compiles_once(tmp_path, mlp):
     assert counters["stats"]["unique_graphs"] == compiled
 
 
+@needs_compiler
+def test_compiled_gradients_in_bf16_have_the_roundings_of_the_parts_as_written():
+    inputs, targets = (torch.from_numpy(side) for side in batch(0))
+
+    def gradients(compiled):
+        model = parts.build_model(parts.llama(8, 2, 2), 0, vocab_size=V, seq_len=T)
+        with in_place_of(compile_blocks(model) if compiled else None):
+            accumulate_gradients(model, inputs, targets, len(inputs), precision="bf16")
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    torch.testing.assert_close(gradients(True), gradients(False), rtol=1e-5, atol=1e-6)
+
+
 class Counting(nn.Module):
     """Multiplies by a number that is another in every call."""
 
@@ -91,36 +105,102 @@ class Counting(nn.Module):
 
 
 @needs_compiler
-def test_a_part_that_is_compiled_over_and_over_is_refused(monkeypatch):
-    monkeypatch.setattr(compilation, "_MOST_VARIANTS", 2)
+def test_a_model_that_every_step_compiles_is_refused(monkeypatch):
+    monkeypatch.setattr(compilation, "_MOST_COMPILING_STEPS", 2)
     model = Counting()
-    forwards = compile_blocks(model)
-    with pytest.raises(TrainingError, match=r"compiled 2 times.*compile=False"):
+    compiled = compile_blocks(model)
+    with pytest.raises(TrainingError, match=r"3 steps had to compile.*compile=False"):
         for _ in range(4):
-            with in_place_of(forwards):
+            with in_place_of(compiled):
                 model(torch.ones(3))
+    assert model.calls == 3
     assert "forward" not in vars(model)
 
 
-class Doubling(nn.Module):
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.inner, self.factor = nn.Identity(), factor
+
     def forward(self, x):
-        return 2 * x
+        return self.factor * self.inner(x)
+
+
+def call(model, compiled):
+    with in_place_of(compiled):
+        return model(torch.ones(())).item()
+
+
+@needs_compiler
+def test_what_other_models_compiled_decides_nothing(monkeypatch):
+    monkeypatch.setattr(compilation, "_MOST_VARIANTS", 2)
+    for factor in (2.0, 3.0, 5.0, 7.0):
+        model = Scaled(factor)
+        assert call(model, compile_blocks(model)) == factor
+    hooked = Scaled(7.0)
+    hooked.inner.register_forward_hook(lambda module, inputs, output: 10 * output)
+    assert call(hooked, compile_blocks(hooked)) == 70
+    compiled = compile_blocks(model)
+    assert call(model, compiled) == 7
+    model.inner.register_forward_hook(lambda module, inputs, output: 10 * output)
+    assert call(model, compiled) == 70
+
+
+class Learner(nn.Module):
+    """Keeps a copy of its block from its first step."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.teachers = Weighted(), []
+
+    def forward(self, x):
+        if not self.teachers:
+            self.teachers.append(copy.deepcopy(self.block))
+        return self.block(x) - self.teachers[0](x)
+
+
+class Weighted(nn.Module):
+    paribus_slot = "block"
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.weight * x
+
+
+@needs_compiler
+def test_a_copy_that_a_step_makes_has_weights_of_its_own():
+    model = Learner()
+    compiled = compile_blocks(model)
+    assert call(model, compiled) == 0
+    with torch.no_grad():
+        model.block.weight.fill_(5)
+    assert call(model, compiled) == 4
 
 
 def test_a_forward_that_an_instance_had_of_its_own_comes_back():
-    plain, own = Doubling(), Doubling()
+    plain, own = Scaled(2), Scaled(2)
     own.forward = tripled = lambda x: 3 * x
-    with in_place_of({plain: lambda x: 5 * x, own: lambda x: 7 * x}):
+    with in_place_of(Compiled({plain: lambda x: 5 * x, own: lambda x: 7 * x})):
         assert (plain(1), own(1)) == (5, 7)
     assert (plain(1), own(1)) == (2, 3)
     assert vars(own)["forward"] is tripled
-    with pytest.raises(ZeroDivisionError), in_place_of({plain: lambda x: x / 0}):
+    with pytest.raises(ZeroDivisionError), in_place_of(Compiled({plain: lambda x: x / 0})):
         plain(1)
     assert plain(1) == 2
 
 
+class WithOwnLoss(Scaled):
+    def loss(self, tokens, targets):
+        return self.factor * (tokens - targets)
+
+
 def test_what_is_compiled_is_the_blocks_or_a_model_without_any():
     model = parts.build_model(parts.llama(8, 2, 2, mlp=EXPERTS), 0, vocab_size=V, seq_len=T)
-    assert set(compile_blocks(model)) == {*model.blocks, *(block.mlp for block in model.blocks)}
-    alone = Doubling()
-    assert set(compile_blocks(alone)) == {alone}
+    assert set(compile_blocks(model).forwards) == {*model.blocks, *(block.mlp for block in model.blocks)}
+    alone = Scaled(2)
+    assert set(compile_blocks(alone).forwards) == {alone}
+    with pytest.raises(TrainingError, match="WithOwnLoss has no blocks"):
+        compile_blocks(WithOwnLoss(2))

@@ -187,7 +187,7 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
     windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
     sizes = (training.batch_tokens, training.seq_len)
     batches = [corpus.batch(seed, step, *sizes) for step in range(min(_BATCHES, training.steps))]
-    compiled = compile_blocks(model) if training.compile else {}
+    compiled = compile_blocks(model) if training.compile else None
     taken = 0
 
     def step() -> None:

@@ -88,7 +88,7 @@ def train(
     windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
     curve = held_out.part(training.curve_tokens)
     averaged = AveragedModel(model) if training.averaged else None
-    compiled = compile_blocks(model) if training.compile else {}
+    compiled = compile_blocks(model) if training.compile else None
     evaluation_steps = {round(i * training.steps / training.evaluations) for i in range(1, training.evaluations + 1)}
 
     def score(step: int, tokens: HeldOut, training_seconds: float) -> Scores:
