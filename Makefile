@@ -57,5 +57,5 @@ $(VENV)/installed-for-tests: $(VENV)/installed
 
 $(VENV)/installed-for-bench: $(VENV)/installed
 	$(PIP) --editable '.[bench]'
-	$(PIP) --no-deps litgpt lightning lightning-utilities torchmetrics  # litgpt wants another huggingface-hub
+	$(PIP) --no-deps litgpt lightning lightning-utilities psutil torchmetrics  # litgpt wants another huggingface-hub
 	@touch $@
