@@ -17,7 +17,7 @@ from paribus.training.objective import find_unembedding
 _MOST_COMPILING_STEPS = 8  # the first compiles, and a few later where something changes on the way
 _MOST_VARIANTS = 256  # of one forward in a process: torch's limit for all time
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "fallback_random": True,  # the random draws of the parts as written
     "emulate_precision_casts": True,  # and the roundings of bf16
     "deterministic": True,  # nothing is chosen by the clock
@@ -72,7 +72,9 @@ def in_place_of(compiled: Compiled | None) -> Iterator[None]:
     before = _count_graphs()
     try:
         # Without guards on hooks, a model with a hook would run what was compiled for one without.
-        with config.patch(skip_nnmodule_hook_guards=False, fail_on_recompile_limit_hit=True):
+        with config.patch(
+            skip_nnmodule_hook_guards=False, recompile_limit=_MOST_VARIANTS, fail_on_recompile_limit_hit=True
+        ):
             yield
     finally:
         for part in compiled.forwards:
@@ -94,7 +96,7 @@ def _replace_forward(part: nn.Module, change: Callable[[Any], Any]) -> Callable[
 
 
 def _compile(forward: Any) -> Any:
-    return torch.compile(forward, dynamic=False, recompile_limit=_MOST_VARIANTS, options=dict(_OPTIONS))
+    return torch.compile(forward, dynamic=False, options=dict(_OPTIONS))
 
 
 _forgotten = 0  # graphs that ``_forget_other_models`` had torch forget
