@@ -262,8 +262,8 @@ def test_rows_say_how_their_numbers_came_about(judged):
 def test_a_final_loss_that_is_scored_apart_from_the_curve_is_told(judged):
     data = json.loads(json.dumps(judged["better"]))
     training = data["study"]["arms"]["baseline"]["training"]
-    training |= {"averaged": 0.1, "curve_tokens": 4096}
     plain = compose_page(data)
+    training |= {"averaged": 0.1, "curve_tokens": 4096, "compile": True}
     for arm in data["arms"].values():
         arm["curve"]["is_apart"] = True
     apart = compose_page(data)
@@ -272,7 +272,8 @@ def test_a_final_loss_that_is_scored_apart_from_the_curve_is_told(judged):
         labels = [row[0] for table in page.metrics for row in table.rows]
         assert any("before training, nats/token (of the loss curve)" in label for label in labels) == told
     steps = training["tokens"] // training["batch_tokens"]
-    assert "compiled" not in dict(apart.trained.rows)
+    assert "compiled" not in dict(plain.trained.rows)
+    assert dict(apart.trained.rows)["compiled"] == "in training, not in scoring"
     assert dict(apart.trained.rows)["scored weights"] == f"mean over the last {round(steps / 10)} steps"
     data["study"]["metric"]["key"] = "val_loss_area"
     assert "at most 4,096 held-out tokens" in compose_page(data).limits[-1]

@@ -122,7 +122,7 @@ def tabulate_trained(judged: Mapping[str, Any]) -> Table:
         *_describe_data(data, judged["data"]),
         ("scored", f"at most {recipe['evaluation_tokens']:,} tokens of the {side} side"),
         *([("scored weights", f"mean over the last {averaged} steps")] if averaged else []),
-        *([("compiled", "blocks, in training")] if recipe.get("compile") else []),
+        *([("compiled", "in training, not in scoring")] if recipe.get("compile") else []),
         ("device", judged["device"]),
     ]
     if packages := judged.get("packages"):

@@ -15,7 +15,7 @@ from paribus.errors import TrainingError
 from paribus.training.objective import find_unembedding
 
 _MOST_COMPILING_STEPS = 8  # the first compiles, and a few later where something changes on the way
-_MOST_VARIANTS = 256  # of one forward in a process: torch's limit for all time
+_MOST_VARIANTS = 256  # of one forward in a process: torch's accumulated_recompile_limit
 
 _OPTIONS: dict[str, Any] = {
     "fallback_random": True,  # the random draws of the parts as written
