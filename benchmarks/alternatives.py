@@ -31,14 +31,14 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import paribus as pb
-from paribus.execution.local import local_slots
-from paribus.execution.worker import deterministic
+from paribus.design.study_files import read_study
+from paribus.execution.devices import local_slots
+from paribus.execution.single_run import deterministic
 from paribus.nn import build_model, roles
-from paribus.study_files import read_study
 from paribus.training.compilation import compile_blocks, in_place_of
-from paribus.training.loop import accumulate_gradients, apply_gradients
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer
+from paribus.training.step import accumulate_gradients, apply_gradients
 
 # d_model, tokens of a window, windows of a step, vocabulary; the last is the quick scale of `norm`.
 SIZES = ((16, 32, 4, 64), (32, 64, 4, 256), (32, 128, 16, 1024), (64, 128, 16, 1024), (96, 128, 16, 1024))

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 import paribus as pb
-from paribus.campaign import make_job
-from paribus.execution.local import LocalWorkers, local_slots
-from paribus.execution.worker import load_data
-from paribus.ideas.drafting import MARGINS, RECIPES
-from paribus.records import Store
-from paribus.runs import Environment, plan
-from paribus.study_files import built_in_studies, read_study
+from paribus.design.study_files import built_in_studies, read_study
+from paribus.execution.devices import local_slots
+from paribus.execution.processes import LocalWorkers
+from paribus.execution.single_run import load_data
+from paribus.experiment.job import make_job
+from paribus.experiment.plan import Environment, plan
+from paribus.lab.trying.drafting import MARGINS, RECIPES
+from paribus.store.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "margins.json"
 PAGE = Path(__file__).parents[1] / "docs" / "quick_scale.md"

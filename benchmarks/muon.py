@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
+from paribus.design.study_files import read_study
 from paribus.nn import build_model, roles
-from paribus.study_files import read_study
 from paribus.training.optim import Muon
 
 RESULTS = Path(__file__).parent / "results" / "muon.json"

@@ -92,10 +92,10 @@ def make_paribus(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     import torch
 
     import paribus as pb
+    from paribus.design.study_files import read_study
     from paribus.nn import build_model, roles
-    from paribus.study_files import read_study
-    from paribus.training.loop import accumulate_gradients, apply_gradients
     from paribus.training.optim import build_optimizer
+    from paribus.training.step import accumulate_gradients, apply_gradients
 
     size = SIZES[setting["size"]]
     study = read_study(size.study).choose(size.scale)
@@ -319,8 +319,8 @@ def make_flop_counter(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]
     """Training FLOPs per token of installed frameworks' models, by paribus's count on one window of plain products."""
     import torch
 
+    from paribus.design.study_files import read_study
     from paribus.nn import build_model
-    from paribus.study_files import read_study
     from paribus.training.cost import count_flops
 
     class Logits(torch.nn.Module):

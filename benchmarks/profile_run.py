@@ -32,30 +32,30 @@ WORKER = "paribus.execution.worker"
 
 # What is measured in the process that the user starts: where it is called from, and the row it belongs to.
 OF_PARENT = {
-    ("paribus.lab", "read_request"): "reading the study",
-    ("paribus.lab", "plan"): "planning and registration",
-    ("paribus.lab", "plan_trials"): "planning and registration",
-    ("paribus.bench", "prepare_corpus"): "corpus and tokenizer, prepared before",
-    ("paribus.matching", "solve_widths"): "design audit",
+    ("paribus.lab.running", "read_request"): "reading the study",
+    ("paribus.lab.running", "plan"): "planning and registration",
+    ("paribus.lab.running", "plan_trials"): "planning and registration",
+    ("paribus.lab.workspace", "prepare_corpus"): "corpus and tokenizer, prepared before",
+    ("paribus.lab.matching", "solve_widths"): "design audit",
     ("paribus.audits", "audit_design"): "design audit",
-    ("paribus.lab", "register"): "planning and registration",
-    ("paribus.execution.local", "LocalWorkers.__enter__"): "worker processes: start and end",
-    ("paribus.execution.local", "LocalWorkers.__exit__"): "worker processes: start and end",
-    ("paribus.execution.local", "LocalWorkers.execute"): "runs",
-    ("paribus.lab", "judge"): "judging",
+    ("paribus.lab.running", "register"): "planning and registration",
+    ("paribus.execution.processes", "LocalWorkers.__enter__"): "worker processes: start and end",
+    ("paribus.execution.processes", "LocalWorkers.__exit__"): "worker processes: start and end",
+    ("paribus.execution.processes", "LocalWorkers.execute"): "runs",
+    ("paribus.lab.running", "judge"): "judging",
     ("paribus.reports", "write_report"): "report and figures",
 }
 # The same in a worker, within a run.
 OF_WORKER = {
-    ("paribus.execution.worker", "load_data"): "runs: reading the corpus",
+    ("paribus.execution.single_run", "load_data"): "runs: reading the corpus",
     ("paribus.nn.contract", "build_model"): "runs: building models",
-    ("paribus.execution.worker", "_count_flops"): "runs: counting operations",
+    ("paribus.execution.single_run", "_count_flops"): "runs: counting operations",
     ("paribus.training.loop", "accumulate_gradients"): "runs: forward and backward",
     ("paribus.training.loop", "apply_gradients"): "runs: optimizer",
     ("paribus.training.loop", "evaluate"): "runs: evaluation",
     ("paribus.training.loop", "save_checkpoint"): "runs: checkpoints",
     ("paribus.training.checkpoint", "save_weights"): "runs: checkpoints",
-    ("paribus.training.health", "measure_sites"): "runs: health of every site",
+    ("paribus.training.trained_sites", "measure_sites"): "runs: health of every site",
 }
 AT_A_TERMINAL = {"FORCE_COLOR": "1"}  # the display draws its live table, as it does for a person
 REST_OF_RUN = "runs: everything else in a run"
@@ -94,7 +94,7 @@ def print_tables(step: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
 
 def measure_step(steps: int) -> dict[str, Any]:
     """``take_step_apart`` in a process with a worker's settings."""
-    from paribus.execution.local import local_slots
+    from paribus.execution.devices import local_slots
 
     (settings,) = local_slots("cpu", 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -108,11 +108,11 @@ def take_step_apart(steps: int, warm_up: int = 3, profiled: int = 5) -> dict[str
     """Median seconds of a step and its parts, and the share of every operator's own time."""
     import torch
 
-    from paribus.execution.worker import load_data
+    from paribus.design.study_files import read_study
+    from paribus.execution.single_run import load_data
     from paribus.nn import build_model, roles
-    from paribus.study_files import read_study
-    from paribus.training.loop import accumulate_gradients, apply_gradients
     from paribus.training.optim import build_optimizer
+    from paribus.training.step import accumulate_gradients, apply_gradients
 
     torch.set_num_threads(1)
     study = read_study("norm").choose()
@@ -209,7 +209,7 @@ def clock(command: list[str], variables: Mapping[str, str] | None = None) -> flo
 def run_with_clocks(study: str, answer: Path) -> None:
     """The command ``paribus run`` with clocks, in this process; workers leave theirs beside ``answer``."""
     parts: Counter[str] = Counter()
-    from paribus import cli
+    from paribus.cli import commands as cli
 
     commands, start, importing, n_workers = cli.commands.main, subprocess.Popen, 0.0, 0
 
@@ -217,10 +217,10 @@ def run_with_clocks(study: str, answer: Path) -> None:
         """Behind the entry point, which has something to set before torch is imported."""
         nonlocal importing
         put_clocks(OF_PARENT, parts)
-        for read_by_every_run in ("paribus.search", "paribus.display"):
+        for read_by_every_run in ("paribus.experiment.tuner", "paribus.lab.progress"):
             import_module(read_by_every_run)
         importing = time.time() - float(os.environ["STARTED_AT"])
-        from paribus.execution import local
+        from paribus.execution import processes as local
 
         with mock.patch.object(local.subprocess, "Popen", start_worker):
             return commands(**options)

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 
 import paribus as pb
-from paribus.campaign import make_job
-from paribus.execution.local import LocalWorkers, local_slots
-from paribus.execution.worker import load_data
-from paribus.records import Store
-from paribus.runs import Environment, plan
+from paribus.execution.devices import local_slots
+from paribus.execution.processes import LocalWorkers
+from paribus.execution.single_run import load_data
+from paribus.experiment.job import make_job
+from paribus.experiment.plan import Environment, plan
+from paribus.store.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "quick_scale.json"
 PAGE = Path(__file__).parents[1] / "docs" / "quick_scale.md"

@@ -26,13 +26,14 @@ from typing import Any
 import record
 
 import paribus as pb
-from paribus.campaign import make_job
-from paribus.execution.local import LocalWorkers, local_slots
-from paribus.execution.worker import Job, load_data
-from paribus.records import Store
-from paribus.runs import Environment, plan
-from paribus.study import BASELINE
-from paribus.study_files import built_in_studies, read_study
+from paribus.design.study import BASELINE
+from paribus.design.study_files import built_in_studies, read_study
+from paribus.execution.devices import local_slots
+from paribus.execution.processes import LocalWorkers
+from paribus.execution.single_run import load_data
+from paribus.experiment.job import Job, make_job
+from paribus.experiment.plan import Environment, plan
+from paribus.store.store import Store
 
 COLUMNS = ("what", "measured", "target")
 SECOND_STUDY = '''
@@ -160,8 +161,8 @@ def train(threads: int, steps: int = 20, warm_up: int = 3) -> float:
     import torch
 
     from paribus.nn import build_model, roles
-    from paribus.training.loop import accumulate_gradients, apply_gradients
     from paribus.training.optim import build_optimizer
+    from paribus.training.step import accumulate_gradients, apply_gradients
 
     torch.set_num_threads(threads)
     study = read_study("norm").choose()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from paribus.study_files import built_in_studies
+from paribus.design.study_files import built_in_studies
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "studies.json"

@@ -56,15 +56,17 @@ import record
 from scipy import stats
 
 import paribus as pb
-from paribus.campaign import make_job
-from paribus.execution.local import LocalWorkers, local_slots
-from paribus.execution.worker import load_data
+from paribus.design.study import BASELINE, Arm
+from paribus.design.study_files import read_study
+from paribus.design.tuning import set_hyperparameters
+from paribus.execution.devices import local_slots
+from paribus.execution.processes import LocalWorkers
+from paribus.execution.single_run import load_data
+from paribus.experiment.job import make_job
+from paribus.experiment.plan import Environment, plan
 from paribus.judgement import Ending, Rule, replay
-from paribus.records import Record, Store
-from paribus.runs import Environment, plan
-from paribus.study import BASELINE, Arm
-from paribus.study_files import read_study
-from paribus.tuning import set_hyperparameters
+from paribus.store.records import Record
+from paribus.store.store import Store
 
 SEEDS, MOST_PAIRS = 20, 10
 NULL = "null"

@@ -30,7 +30,7 @@ from typing import Any
 from peers import SIZES
 from record import describe_machine, print_table, save
 
-from paribus.execution.local import _CPU_ENVIRONMENT
+from paribus.execution.devices import _CPU_ENVIRONMENT
 
 CORES = os.cpu_count() or 1
 START = 300  # seconds that may pass until all processes, which start together, have imported what they need

@@ -37,10 +37,12 @@ import record
 from time_to_verdict import NULL, SEEDS, make_study, train
 
 import paribus as pb
-from paribus.execution.local import LocalWorkers, local_slots
+from paribus.design.study import BASELINE
+from paribus.execution.devices import local_slots
+from paribus.execution.processes import LocalWorkers
 from paribus.judgement import estimate_document_error
-from paribus.records import Record, Store
-from paribus.study import BASELINE
+from paribus.store.records import Record
+from paribus.store.store import Store
 
 TREATMENT = "RMSNorm"
 SHARES = (0.25, 0.5, 1.0)
@@ -140,7 +142,7 @@ def train_with_other_masks(study: pb.Study, shared: Sequence[Record], store: Sto
 
 def train_once(specs: str, seed: int, noise_seed: int) -> float:
     """The final loss of a run whose dropout masks are drawn under ``noise_seed``; equal seeds are a run of paribus."""
-    from paribus.execution.worker import deterministic, load_data
+    from paribus.execution.single_run import deterministic, load_data
     from paribus.nn.contract import build_model, roles
     from paribus.training.loop import train as train_model
 

@@ -3,62 +3,87 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import paribus
-from paribus.cli import commands
+from paribus.cli.commands import commands
 
 ROOT = Path(paribus.__file__).parent
 REPOSITORY = ROOT.parent.parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Rooms by floor; rooms of floor 2 and of floor 3 are blind to each other.
-FLOORS = {
-    "errors": 0, "specs": 0, "streams": 0,
-    "metrics": 1, "contrasts": 1, "study": 1, "factorials": 1, "tuning": 1, "offers": 1, "fields": 1, "study_files": 1,
-    "runs": 1, "typed": 1, "records": 1, "markup": 1,
-    "nn": 2, "data": 2, "training": 2, "judgement": 2,
-    "execution": 3, "audits": 3, "reports": 3,
-    "bench": 4, "registration": 4, "campaign": 4, "trials": 4, "search": 4, "calibration": 4, "samples": 4,
-    "trained": 4, "sampling": 4, "side_by_side": 4, "matching": 4, "request": 4, "ideas": 4, "listing": 4, "lab": 4,
-    "display": 4, "notebook": 4, "result": 4, "cli": 4, "studies": 4,
-    "__main__": 4,
-}  # fmt: skip
-SIBLINGS = {2, 3}
+# The floors of the house, from the ground up. Rooms of one floor are blind to each other; lab is where they meet.
+FLOORS = [
+    {"errors"},
+    {"design"},
+    {"store", "readers", "nn", "data"},
+    {"training", "judgement"},
+    {"audits", "experiment", "reports"},
+    {"execution"},
+    {"lab", "live"},
+    {"cli"},
+    {"studies", "__main__", "__init__"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = {
+    ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES
+}
 
 
-def room_of(file):
-    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+def room_of(module):
+    return module.split(".")[1] if "." in module else "__init__"
 
 
-def imported_rooms(file):
-    """The rooms of paribus that a file imports, wherever in the file."""
+def imports_of(file):
+    """The modules of paribus that a file imports, wherever in the file: for types alone, and inside functions, too."""
+    found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "paribus" else [f"paribus.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "paribus" and len(parts) > 1:
-                yield parts[1]
-
-
-@pytest.mark.parametrize("file", [f for f in FILES if room_of(f) not in ("__init__", "studies")], ids=str)
-def test_a_module_imports_only_from_lower_floors_or_its_own_room(file):
-    room = room_of(file)
-    floor = FLOORS[room]
-    for other in imported_rooms(file):
-        if other == room:
-            continue
-        if floor in SIBLINGS:
-            assert FLOORS[other] < floor, f"{file} imports {other}"
+            members = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in members]
         else:
-            assert FLOORS[other] <= floor, f"{file} imports {other}"
+            continue
+        found |= {name for name in names if name in MODULES}
+    return found
+
+
+IMPORTS = {module: imports_of(file) for module, file in MODULES.items()}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) != "studies"])
+def test_a_module_imports_only_from_lower_floors_or_its_own_room(module):
+    room = room_of(module)
+    for other in IMPORTS[module]:
+        assert room_of(other) == room or FLOOR[room_of(other)] < FLOOR[room], f"{module} imports {other}"
+
+
+def test_a_study_imports_what_a_user_imports():
+    assert {other for m in MODULES if room_of(m) == "studies" for other in IMPORTS[m]} == {"paribus"}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    sorter = TopologicalSorter(IMPORTS)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_root_holds_nothing_but_folders_errors_and_two_dunders():
+    files = {path.name for path in ROOT.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "__init__.pyi", "__main__.py", "errors.py", "py.typed"}
+
+
+def test_a_stem_occurs_once():
+    stems = Counter(file.stem for file in FILES if file.parent != ROOT / "studies" and file.stem != "__init__")
+    assert not {stem for stem, times in stems.items() if times > 1}
 
 
 def loaded_after(code):
@@ -70,11 +95,14 @@ def loaded_after(code):
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import paribus.cli, paribus.display, paribus.lab", {"torch", "matplotlib"}),
-        ("import paribus, paribus.study, paribus.runs, paribus.records, paribus.study_files", {"torch", "numpy"}),
+        ("import paribus.cli.commands, paribus.cli.texts, paribus.lab.running", {"torch", "matplotlib"}),
+        ("import paribus, paribus.design.study_files, paribus.store.store, paribus.store.identity", {"torch", "numpy"}),
         ("import paribus.judgement, paribus.reports", {"torch", "matplotlib"}),
         ("from paribus.audits import audit_records", {"torch"}),
-        ("from paribus.cli import commands; commands(['--help'], standalone_mode=False)", {"torch", "scipy", "numpy"}),
+        (
+            "from paribus.cli.commands import commands; commands(['--help'], standalone_mode=False)",
+            {"torch", "scipy", "numpy"},
+        ),
     ],
 )
 def test_light_doors_import_nothing_heavy(code, absent):
@@ -95,7 +123,7 @@ def test_every_public_name_resolves_and_the_list_is_sorted():
     assert paribus.__all__ == sorted(paribus.__all__)
     for name in paribus.__all__:
         assert getattr(paribus, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute nothing"):
         getattr(paribus, "noth" + "ing")
 
 

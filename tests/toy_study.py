@@ -1,7 +1,8 @@
 """A study of parts that do nothing, for tests that never train."""
 
-from paribus.specs import spec
-from paribus.study import Study, Training
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
+from paribus.design.study import Study
 
 
 class Part:

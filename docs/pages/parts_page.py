@@ -12,7 +12,7 @@ from typing import Any
 
 import paribus.nn
 from paribus.nn import Part, discover_parts
-from paribus.nn.catalogue import Labels, read_labels
+from paribus.nn.discovery import Labels, read_labels
 from paribus.reports.markdown import escape
 
 PAGE = "docs/parts.md"
@@ -58,12 +58,12 @@ def list_sections() -> tuple[Section, ...]:
         Section("Whole models", whole, recipes, _returns_a_spec),
         Section("Activations", "The argument `activation` of an MLP.", ("paribus.nn.mlp",), _maps_one_tensor),
         Section("Functions that a part is given", functions, slotted, _is_public_function),
-        Section("RoPE scalings", "The argument `scaling` of RoPE.", ("paribus.nn.scaling",), _has("rescale")),
+        Section("RoPE scalings", "The argument `scaling` of RoPE.", ("paribus.nn.rope_scaling",), _has("rescale")),
         Section("Experts", "The argument `experts` of MoE.", ("paribus.nn.experts",), _has("forward")),
-        Section("Balance losses", "The argument `losses` of MoE.", ("paribus.nn.balance",), _has("__call__")),
+        Section("Balance losses", "The argument `losses` of MoE.", ("paribus.nn.router_losses",), _has("__call__")),
         Section("Optimizers", optimizers, ("paribus.training.optim",), _takes("roles")),
         Section("Schedules", "The argument `schedule` of Training.", ("paribus.training.schedule",), _has("__call__")),
-        Section("Tokenizers", "The argument `tokenizer` of Text.", ("paribus.data.tokenization",), _has("fit")),
+        Section("Tokenizers", "The argument `tokenizer` of Text.", ("paribus.data.tokenizer",), _has("fit")),
     )
 
 

@@ -13,12 +13,10 @@ from typing import Any
 
 from originals import FLAWS, HARDWARE, ORIGINALS, Original, Replicated
 
+from paribus.design.study import BASELINE
 from paribus.errors import StoreError
-from paribus.records import FORMAT
-from paribus.reports.content import MARKS, Page, Reason, Treatment, compose_page, name_severity
 from paribus.reports.figures import draw_picture
-from paribus.reports.markdown import escape
-from paribus.reports.numbers import (
+from paribus.reports.formatting import (
     MISSING,
     choose_scale,
     is_known,
@@ -28,9 +26,11 @@ from paribus.reports.numbers import (
     write_row,
     write_signed,
 )
+from paribus.reports.markdown import escape
+from paribus.reports.metric_names import find_word, name_metric
+from paribus.reports.page import MARKS, Page, Reason, Treatment, compose_page, name_severity
 from paribus.reports.pictures import Picture, decide_decimals
-from paribus.reports.vocabulary import find_word, name_metric
-from paribus.study import BASELINE
+from paribus.store.files import FORMAT
 
 PAGE = "docs/replication.md"
 PAPER = "-paper"

@@ -1,3 +1,3 @@
-from paribus.cli import main
+from paribus.cli.commands import main
 
 main()

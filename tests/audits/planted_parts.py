@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from paribus.design.specs import Spec
 from paribus.nn import RMSNorm
 from paribus.nn.contract import build
 from paribus.nn.position import Position
-from paribus.specs import Spec
 
 # Flawed.
 

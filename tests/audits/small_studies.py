@@ -4,9 +4,10 @@ import torch
 
 from paribus.audits import CHECKS, audit_design, audit_records
 from paribus.data import Text
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
+from paribus.design.study import Arm, Study
 from paribus.nn import LayerNorm, llama
-from paribus.specs import spec
-from paribus.study import Arm, Study, Training
 
 TRAINING = Training(
     tokens=9_600, batch_tokens=96, seq_len=24, evaluations=4, optimizer=spec(torch.optim.AdamW, lr=0.01)

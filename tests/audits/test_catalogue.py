@@ -3,7 +3,7 @@ from pathlib import Path
 
 import paribus.audits
 from paribus.audits import CHECKS
-from paribus.records import SEVERITIES
+from paribus.store.records import SEVERITIES
 
 SOURCE = Path(paribus.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "audits.md"

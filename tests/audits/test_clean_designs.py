@@ -3,20 +3,8 @@ import pytest
 from small_studies import BASELINE, audit_specs, make_study, the, worst
 from torch import nn
 
-from paribus.nn import (
-    ALiBi,
-    Attention,
-    DyT,
-    LayerNorm,
-    Learned,
-    PostNorm,
-    RMSNorm,
-    Sandwich,
-    Sinusoidal,
-    gpt2,
-    llama,
-)
-from paribus.specs import spec
+from paribus.design.specs import spec
+from paribus.nn import ALiBi, Attention, DyT, LayerNorm, Learned, PostNorm, RMSNorm, Sandwich, Sinusoidal, gpt2, llama
 
 
 @pytest.mark.parametrize("recipe", [llama, gpt2])

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from paribus import lab, reports
+from paribus import reports
 from paribus.audits import CHECKS
+from paribus.design.study_files import read_study
 from paribus.errors import ParibusError
-from paribus.study_files import read_study
+from paribus.lab import running as lab
 
 torch.set_num_threads(1)
 

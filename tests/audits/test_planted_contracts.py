@@ -5,10 +5,10 @@ from small_studies import BASELINE, TRAINING, audit_specs, make_study, of, the, 
 from torch import nn
 
 from paribus.audits import measure_arms
+from paribus.design.specs import spec
+from paribus.design.study import Arm
 from paribus.errors import PartError, TrainingError
 from paribus.nn import Attention, RMSNorm
-from paribus.specs import spec
-from paribus.study import Arm
 from paribus.training import MuonAdamW
 
 # Honest parts: the suite may not know their place, and nothing above a note may be said.

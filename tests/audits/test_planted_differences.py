@@ -2,9 +2,9 @@ import planted_parts as planted
 from small_studies import BASELINE, TRAINING, audit_specs, make_study, of, slow, the, worst
 
 from paribus.audits import compare_specs, measure_arms
+from paribus.design.specs import spec
+from paribus.design.study import Arm
 from paribus.nn import MLP, GatedMLP, LayerNorm, RMSNorm, llama, relu
-from paribus.specs import spec
-from paribus.study import Arm
 
 RMS = BASELINE.replace("*norm", spec(RMSNorm))
 

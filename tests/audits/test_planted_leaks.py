@@ -3,11 +3,11 @@ import planted_parts as planted
 import pytest
 from small_studies import BASELINE, audit_specs, make_study, of, the
 
-from paribus.data.evaluation import Side
-from paribus.data.tokens import Corpus
+from paribus.data.corpus import Corpus
+from paribus.data.held_out import Side
+from paribus.design.specs import spec
 from paribus.errors import PartError, SpecError
 from paribus.nn import ExpertChoice, MoE, NoisyTopK, RMSNorm, TopK, sigmoid
-from paribus.specs import spec
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import torch
 from small_studies import BASELINE, TRAINING, audit_runs, make_study, of, the
 
 from paribus.audits import CHECKS
-from paribus.metrics import VAL_ACCURACY, Metric
+from paribus.design.metrics import VAL_ACCURACY, Metric
+from paribus.design.specs import spec
+from paribus.design.study import Arm
 from paribus.nn import LayerNorm, RMSNorm
-from paribus.records import Record
-from paribus.specs import spec
-from paribus.study import Arm
+from paribus.store.records import Record
 from paribus.training import Constant, Cosine, WarmupStableDecay
 
 STUDY = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)))

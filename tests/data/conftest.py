@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from random_documents import write_documents
 
-from paribus.data.corpora import Text
+from paribus.data.corpus import Corpus
 from paribus.data.preparation import prepare
-from paribus.data.tokenization import Bytes
-from paribus.data.tokens import Corpus
+from paribus.data.text import Text
+from paribus.data.tokenizer import Bytes
 
 
 @pytest.fixture(autouse=True)

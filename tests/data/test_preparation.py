@@ -11,10 +11,10 @@ from random_documents import write_documents
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from paribus.data import preparation
-from paribus.data.corpora import Text
 from paribus.data.preparation import prepare
 from paribus.data.split import SIDES, split_documents
-from paribus.data.tokenization import BPE, Bytes, Pretrained
+from paribus.data.text import Text
+from paribus.data.tokenizer import BPE, Bytes, Pretrained
 from paribus.errors import DataError
 
 PREPARE = """

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
+from paribus.design.study import Study
 from paribus.errors import StudyError
 from paribus.execution.timing import Instruments, make_step, measure_times, time_steps
 from paribus.judgement import TIME_MARGIN, Rule, allowed_false_verdicts
 from paribus.nn.contract import roles
-from paribus.specs import spec
-from paribus.study import Study, Training
 from paribus.training.evaluation import HeldOut
 from paribus.training.loop import train
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 import paribus as pb
-from paribus.bench import prepare_corpus
-from paribus.campaign import make_job
-from paribus.execution.worker import perform
-from paribus.records import Store
-from paribus.runs import Environment, plan
-from paribus.study import BASELINE
-from paribus.trials import Trial, plan_trials
+from paribus.design.study import BASELINE
+from paribus.execution.single_run import perform
+from paribus.experiment.job import make_job
+from paribus.experiment.plan import Environment, Trial, plan, plan_trials
+from paribus.lab.workspace import prepare_corpus
+from paribus.store.store import Store
 from toy_study import make_study
 
 
@@ -93,8 +92,8 @@ def whole(job):
 
 def test_the_weights_that_are_kept_give_the_loss_of_the_record(job, whole):
     from paribus.data import prepare
+    from paribus.design.specs import Spec
     from paribus.nn.contract import build_model
-    from paribus.specs import Spec
     from paribus.training.evaluation import HeldOut, evaluate
 
     source = Spec.from_json(job.data)

@@ -7,13 +7,7 @@ import pytest
 from scipy import stats
 
 from paribus.errors import StudyError
-from paribus.judgement.boundaries import (
-    anytime_bound,
-    crossing_probability,
-    find_boundaries,
-    one_sided,
-    two_sided,
-)
+from paribus.judgement.boundaries import anytime_bound, crossing_probability, find_boundaries, one_sided, two_sided
 
 # VERDICT.md prints .012033 / .027010 for n_max 10; converged, this recursion gives .0120343 / .0270124 (three
 # discretizations agree to 1e-8), so its digits are held to their own accuracy: 2e-4 relative plus one printed unit.

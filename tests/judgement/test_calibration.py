@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from paribus.design.metrics import Metric
 from paribus.judgement import looks, rules
-from paribus.judgement.comparison import Pair, compare
+from paribus.judgement.comparison import compare
 from paribus.judgement.looks import Ending, half_widths, replay
+from paribus.judgement.pairs import Pair
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
-from paribus.metrics import Metric
 
 EXPERIMENTS = 20_000
 NOISE = np.random.default_rng(71).standard_normal((EXPERIMENTS, 10))

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.errors import JudgementError
-from paribus.judgement.comparison import Pair, compare, compare_all, sign_flip_p
+from paribus.judgement.comparison import compare, compare_all, sign_flip_p
+from paribus.judgement.pairs import Pair
 from paribus.judgement.rules import Rule
-from paribus.judgement.times import LOG_TIME, TIME_MARGIN, pair_times
+from paribus.judgement.speed import LOG_TIME, TIME_MARGIN, pair_times
 from paribus.judgement.verdicts import decide
-from paribus.metrics import VAL_ACCURACY, VAL_LOSS
-from paribus.records import Record
+from paribus.store.records import Record
 
 
 def pairs_of(differences, first_seed=0, baseline=3.0):

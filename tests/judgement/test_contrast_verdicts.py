@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from paribus.contrasts import Contrast
+from paribus.design.contrasts import Contrast
+from paribus.design.factorials import factorial
+from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
+from paribus.design.specs import spec
 from paribus.errors import JudgementError
-from paribus.factorials import factorial
 from paribus.judgement import Pair, Rule, compare, compare_all, decide, describe_difference, pairs_wanted, suspend
 from paribus.judgement.looks import Ending, replay
-from paribus.metrics import VAL_ACCURACY, VAL_LOSS
-from paribus.records import Finding, Record
-from paribus.specs import spec
+from paribus.store.records import Finding, Record
 from toy_study import RECIPE, Part
 
 ARMS = ("baseline", "A", "B", "A + B")

@@ -7,12 +7,13 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
+from paribus.design.metrics import Metric
 from paribus.judgement import rules
 from paribus.judgement.boundaries import Boundaries
-from paribus.judgement.comparison import Pair, compare, sign_flip_p
+from paribus.judgement.comparison import compare, sign_flip_p
 from paribus.judgement.looks import Ending, replay
+from paribus.judgement.pairs import Pair
 from paribus.judgement.rules import Rule
-from paribus.metrics import Metric
 
 # Student 1908 (Cushny and Peebles 1905): extra hours of sleep of ten patients under two drugs.
 G1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]

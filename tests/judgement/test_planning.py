@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from paribus.judgement.comparison import Pair, compare
+from paribus.design.metrics import VAL_LOSS
+from paribus.judgement.comparison import compare
 from paribus.judgement.looks import Ending, replay
+from paribus.judgement.pairs import Pair
 from paribus.judgement.planning import plan_seeds
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
-from paribus.metrics import VAL_LOSS
 
 
 @pytest.mark.parametrize(("mean", "margin"), [(-1.0, 1.0), (0.0, 0.9)])

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from paribus.contrasts import Contrast
+from paribus.design.contrasts import Contrast
+from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.judgement import Pair, Rule, Verdict, compare, decide, suspend
-from paribus.judgement.reading import read_comparison
-from paribus.metrics import VAL_ACCURACY, VAL_LOSS
+from paribus.judgement.comparison import read_comparison
 
 RULE = Rule(margin=0.01, n_max=4, give_up=0)
 

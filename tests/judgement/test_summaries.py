@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from paribus.judgement.summaries import summarize_arm
-from paribus.records import Record
+from paribus.store.records import Record
 
 
 def summarize(*values):

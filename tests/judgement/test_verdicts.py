@@ -7,13 +7,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS, Metric
 from paribus.errors import JudgementError
-from paribus.judgement.comparison import Pair, compare, compare_all
+from paribus.judgement.comparison import compare, compare_all
 from paribus.judgement.looks import Ending, predict_verdict, replay
+from paribus.judgement.pairs import Pair
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import KINDS, decide, describe_difference, pairs_wanted, suspend
-from paribus.metrics import VAL_ACCURACY, VAL_LOSS, Metric
-from paribus.records import Finding
+from paribus.store.records import Finding
 
 C3 = 9.03  # c_n and e_n at n = 3, VERDICT.md
 E3 = 5.96

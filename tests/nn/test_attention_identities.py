@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import SpecError
 from paribus.nn.contract import build_at
-from paribus.specs import spec
 
 
 def attention(seed=0, d_model=24, n_heads=4, **arguments):

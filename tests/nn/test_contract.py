@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import paribus.nn as pn
+from paribus.design.specs import spec
+from paribus.design.streams import derive
 from paribus.errors import SpecError
 from paribus.nn.contract import build_at, reset_at
-from paribus.specs import spec
-from paribus.streams import derive
 
 SIZES = {"vocab_size": 61, "seq_len": 16}
 

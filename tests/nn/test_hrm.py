@@ -12,8 +12,8 @@ from scipy import stats
 from torch import nn
 
 import paribus.nn as pn
+from paribus.design.specs import Spec, spec
 from paribus.errors import SpecError
-from paribus.specs import Spec, spec
 from paribus.training.cost import count_flops
 
 V, T = 61, 8

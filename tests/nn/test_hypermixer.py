@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import SpecError
 from paribus.nn.contract import build_at
-from paribus.specs import spec
 from paribus.training.cost import count_flops
 
 

@@ -10,8 +10,8 @@ from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MLP
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import SpecError
-from paribus.specs import spec
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import PartError, SpecError
 from paribus.nn.contract import build_at
-from paribus.specs import spec
 from paribus.training.cost import count_flops, count_parameters
 
 B, T, D, F = 2, 7, 12, 10

@@ -16,8 +16,8 @@ from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.nn.contract import build_at
-from paribus.specs import spec
 
 TOLERANCE = 1e-5
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import paribus.nn as pn
-from paribus.specs import spec
+from paribus.design.specs import spec
 
 V, T = 61, 24
 TOLERANCE = 1e-5

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import SpecError
-from paribus.specs import spec
 
 LOCAL, FULL = spec(pn.Attention, window=4), spec(pn.Attention)
 MLPS = (spec(pn.MLP, d_ff=32), spec(pn.GatedMLP, d_ff=24), spec(pn.GatedMLP, d_ff=40))

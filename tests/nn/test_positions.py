@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import SpecError
 from paribus.nn.position import alibi_slopes
-from paribus.specs import spec
 
 
 def rotated(rope, x, place):

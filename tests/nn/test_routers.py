@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paribus.nn as pn
+from paribus.design.specs import spec
 from paribus.errors import SpecError
 from paribus.nn.contract import build_at
 from paribus.nn.router import count_per_expert
-from paribus.specs import spec
 
 D = 6
 

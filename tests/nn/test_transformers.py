@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import paribus.nn as pn
+from paribus.design.specs import Spec, spec
 from paribus.errors import SpecError
-from paribus.specs import Spec, spec
 
 TOKENS = torch.randint(61, (2, 16), generator=torch.Generator().manual_seed(0))
 

@@ -3,13 +3,14 @@
 import math
 import random
 
+from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
+from paribus.design.study import Arm, Study
+from paribus.experiment.comparisons import compare_records
 from paribus.judgement import Rule
-from paribus.lab import _describe
-from paribus.metrics import VAL_ACCURACY, VAL_LOSS
-from paribus.records import Finding, Record
-from paribus.registration import compare_records
-from paribus.specs import spec
-from paribus.study import Arm, Study, Training
+from paribus.lab.judging import _describe
+from paribus.store.records import Finding, Record
 
 
 class Model:

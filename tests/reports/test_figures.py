@@ -8,8 +8,8 @@ import pytest
 from judged_studies import CASES
 
 from paribus.reports import write_report
-from paribus.reports.content import compose_page
 from paribus.reports.figures import ARMS, draw_picture, inline_svg
+from paribus.reports.page import compose_page
 
 WITH_DIFFERENCES = [case for case in CASES if case != "no pairs"]
 

@@ -10,12 +10,12 @@ import pytest
 from judged_studies import CASES, LEAK, MARGIN, SIZES, STEEP, judge_losses
 
 from paribus.errors import ParibusError, StoreError, StudyError
-from paribus.records import Finding
 from paribus.reports import FORMS, write_report
-from paribus.reports.content import MARKS, compose_page
-from paribus.reports.html import write_html
+from paribus.reports.html_page import write_html
 from paribus.reports.markdown import write_markdown
-from paribus.reports.vocabulary import WORDS
+from paribus.reports.metric_names import WORDS
+from paribus.reports.page import MARKS, compose_page
+from paribus.store.records import Finding
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "report_schema.md"
 

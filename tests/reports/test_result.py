@@ -12,8 +12,8 @@ from judged_studies import CASES, LEAK, judge_losses
 from paribus.errors import ParibusError
 from paribus.judgement import Verdict
 from paribus.judgement.comparison import Comparison
-from paribus.reports.content import compose_page
-from paribus.result import Result
+from paribus.reports.page import compose_page
+from paribus.reports.result import Result
 
 
 def result_of(judged):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from paribus import lab
 from paribus.audits import audit_arms, compare_specs, measure_arms
-from paribus.audits.matching import measure_flops, measure_parameters
+from paribus.audits.instruments.costs import measure_flops, measure_parameters
 from paribus.data import BPE, Pretrained
+from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import HubUnreachable
-from paribus.ideas.drafting import MARGINS
-from paribus.matching import solve_widths
-from paribus.request import read_request
-from paribus.study_files import built_in_studies, read_study
+from paribus.lab import running as lab
+from paribus.lab.matching import solve_widths
+from paribus.lab.request import read_request
+from paribus.lab.trying.drafting import MARGINS
 
 V = 49152
 STUDIES = ("attention", "backbone", "mlp", "moe", "norm", "rmsnorm")

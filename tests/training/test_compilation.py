@@ -11,13 +11,14 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from paribus import nn as parts
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
 from paribus.errors import TrainingError
-from paribus.specs import spec
-from paribus.study import Training
 from paribus.training import compilation
 from paribus.training.compilation import Compiled, compile_blocks, in_place_of
 from paribus.training.evaluation import HeldOut
-from paribus.training.loop import Interrupted, accumulate_gradients, train
+from paribus.training.loop import Interrupted, train
+from paribus.training.step import accumulate_gradients
 
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler here")
 

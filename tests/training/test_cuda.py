@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from paribus import nn as parts
-from paribus.execution.worker import deterministic
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
+from paribus.execution.single_run import deterministic
 from paribus.nn import build_model
-from paribus.specs import spec
-from paribus.study import Training
 from paribus.training import MuonAdamW
 from paribus.training.evaluation import HeldOut
 from paribus.training.loop import Interrupted, train

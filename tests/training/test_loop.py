@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from paribus import nn as nn_parts
+from paribus.design.recipe import Training
+from paribus.design.specs import spec
 from paribus.errors import Diverged, StoreError, StudyError
-from paribus.records import loss_curve, read_jsonl
-from paribus.specs import spec
-from paribus.study import Training
+from paribus.store.files import read_jsonl
+from paribus.store.records import loss_curve
 from paribus.training import Constant
 from paribus.training.evaluation import IGNORED, HeldOut, evaluate
-from paribus.training.loop import Interrupted, gather_auxiliary, train
+from paribus.training.loop import Interrupted, train
+from paribus.training.step import gather_auxiliary
 
 V, T = 11, 4
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from paribus.design.specs import spec
 from paribus.errors import TrainingError
-from paribus.specs import spec
 from paribus.training import optim
 from paribus.training.optim import Muon, MuonAdamW, adamw_rms_scale, build_optimizer, orthogonalize, spectral_scale
 

@@ -1,6 +1,6 @@
 """The checks after training: from records. No torch."""
 
-from paribus.audits.checks import Check
+from paribus.audits.context import Check
 
 AFTER = (
     Check(

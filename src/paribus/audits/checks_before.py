@@ -1,6 +1,6 @@
 """The checks before training: from specs, built models and the corpus. No torch."""
 
-from paribus.audits.checks import Check
+from paribus.audits.context import Check
 
 BEFORE = (
     Check(

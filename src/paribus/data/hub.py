@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from paribus.data.files import nearest, require_text
+from paribus.data.text_files import nearest, require_text
 from paribus.errors import DataError, HubUnreachable
 
 PREFIX = "hub:"

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from paribus.data.corpora import Source, Text, open_source, read_documents
-from paribus.data.datasets import Dataset, read_dataset
+from paribus.data.corpus import OWN, Corpus
+from paribus.data.own_dataset import Dataset, read_dataset
 from paribus.data.split import SIDES, Split, split_documents
-from paribus.data.tokenization import Encoder
-from paribus.data.tokens import OWN, Corpus
+from paribus.data.text import Source, Text, open_source, read_documents
+from paribus.data.tokenizer import Encoder
 from paribus.errors import DataError
 
 FORMAT = 2

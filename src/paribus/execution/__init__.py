@@ -1,0 +1,1 @@
+"""A job done: in this process or in workers, to a record."""

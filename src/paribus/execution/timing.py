@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from paribus.design.recipe import Training
+from paribus.design.study import BASELINE, Study
 from paribus.errors import StudyError
 from paribus.judgement import TIME_MARGIN, Rule
-from paribus.judgement.times import judge_times
-from paribus.study import BASELINE, Study, Training
+from paribus.judgement.speed import judge_times
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +79,7 @@ def measure_times(
 
     Raises StudyError for an arm that the study does not have.
     """
-    from paribus.execution.worker import deterministic
+    from paribus.execution.single_run import deterministic
     from paribus.nn.contract import build_model
 
     names = tuple(study.treatments) if arms is None else tuple(arms)
@@ -171,12 +172,12 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
     """
     import torch
 
+    from paribus.design.streams import derive
     from paribus.nn.contract import roles
-    from paribus.streams import derive
     from paribus.training.compilation import compile_blocks, in_place_of
-    from paribus.training.loop import accumulate_gradients, apply_gradients
     from paribus.training.optim import build_optimizer
     from paribus.training.schedule import Cosine
+    from paribus.training.step import accumulate_gradients, apply_gradients
 
     model.to(device).train()
     optimizer = build_optimizer(training.optimizer, model, roles(model))

@@ -5,9 +5,10 @@ returns None until the pairs suffice; ``suspend`` where no more pairs come.
 """
 
 from paribus.judgement.boundaries import Boundaries, anytime_bound, crossing_probability, find_boundaries
-from paribus.judgement.comparison import Comparison, Pair, compare, compare_all, sign_flip_p
-from paribus.judgement.documents import estimate_document_error
+from paribus.judgement.comparison import Comparison, compare, compare_all, sign_flip_p
+from paribus.judgement.document_noise import estimate_document_error
 from paribus.judgement.looks import Ending, half_widths, look, predict_verdict, replay
+from paribus.judgement.pairs import Pair
 from paribus.judgement.planning import Outlook, plan_seeds
 from paribus.judgement.power import (
     NullCalibration,
@@ -20,7 +21,7 @@ from paribus.judgement.power import (
     smallest_margin,
 )
 from paribus.judgement.rules import Rule, describe_method
-from paribus.judgement.times import LOG_TIME, TIME_MARGIN, SpeedVerdict, judge_times, pair_times
+from paribus.judgement.speed import LOG_TIME, TIME_MARGIN, SpeedVerdict, judge_times, pair_times
 from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, describe_on, pairs_wanted, suspend
 
 __all__ = [

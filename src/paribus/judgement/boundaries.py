@@ -17,8 +17,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from paribus.design.study import MOST_SEEDS
 from paribus.errors import StudyError
-from paribus.study import MOST_SEEDS
 
 ANYTIME_SPREAD = 0.1
 """g of the anytime boundary: a smaller g is tighter for later pairs and wider for the first ones."""

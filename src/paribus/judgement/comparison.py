@@ -9,138 +9,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
-from paribus.contrasts import Contrast
+from paribus.design.contrasts import Contrast
+from paribus.design.markup import block, paragraph, table
+from paribus.design.metrics import Metric
+from paribus.design.study import BASELINE
 from paribus.errors import JudgementError
-from paribus.judgement.documents import estimate_document_error
+from paribus.judgement.document_noise import estimate_document_error
 from paribus.judgement.looks import Ending, half_widths, moments, replay
+from paribus.judgement.pairs import Pair, orient, plain_number
 from paribus.judgement.planning import Outlook, plan_seeds
 from paribus.judgement.rules import Rule
-from paribus.markup import comparison_html
-from paribus.metrics import VAL_LOSS, Metric
-from paribus.records import Record
-from paribus.study import BASELINE
 
 DOMINATING_SHARE = 0.6  # one pair with more than this share of the centred sum of squares is pointed out
+
 _DOMINATING_FROM = 8  # pairs
+
 _SIGN_FLIP_FROM = 6  # pairs: below, the smallest possible p is above .03
+
 _TIE = 1e-12  # relative to the largest sum: flips that differ by rounding alone count as ties
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The two runs of one seed, or the two sides of a contrast.
-
-    Args:
-        seed: shared by both runs.
-        baseline, treatment: the metric's value; None where the run diverged before it had one.
-        baseline_status, treatment_status: "done" or "diverged".
-        baseline_documents, treatment_documents: mean loss per evaluation document, in equal order; None without.
-        weights: token counts of those documents.
-        diverged: of a contrast the arms without a finite value.
-
-    Raises JudgementError for another status: a run that failed is not a result, and its pair is missing.
-    """
-
-    seed: int
-    baseline: float | None
-    treatment: float | None
-    baseline_status: str = "done"
-    treatment_status: str = "done"
-    baseline_documents: np.ndarray | None = field(default=None, compare=False, repr=False)
-    treatment_documents: np.ndarray | None = field(default=None, compare=False, repr=False)
-    weights: np.ndarray | None = field(default=None, compare=False, repr=False)
-    diverged: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for arm in ("baseline", "treatment"):
-            status = getattr(self, f"{arm}_status")
-            if status not in ("done", "diverged"):
-                raise JudgementError(f"the {arm}'s run of seed {self.seed} is {status!r}: the pair is missing")
-
-    @classmethod
-    def of_records(cls, baseline: Record, treatment: Record, metric: Metric) -> Pair:
-        """The pair of two finished records. Per-document losses are taken along for ``VAL_LOSS`` alone.
-
-        Raises JudgementError for two seeds, a metric that a finished run lacks, or unlike evaluation documents.
-        """
-        if baseline.seed != treatment.seed:
-            raise JudgementError(f"a pair shares its seed; got {baseline.seed} and {treatment.seed}")
-        for arm, record in (("baseline", baseline), ("treatment", treatment)):
-            if record.status == "done" and metric.key not in record.metrics:
-                raise JudgementError(f"the {arm}'s run of seed {record.seed} has no metric {metric.key!r}")
-        documents: dict[str, Any] = {}
-        if metric.key == VAL_LOSS.key and baseline.documents and treatment.documents:
-            tokens = np.asarray(baseline.documents["tokens"], dtype=float)
-            if list(baseline.documents["tokens"]) != list(treatment.documents["tokens"]):
-                raise JudgementError(f"the runs of seed {baseline.seed} were scored on different evaluation documents")
-            documents = {
-                "baseline_documents": np.asarray(baseline.documents["loss"], dtype=float) / tokens,
-                "treatment_documents": np.asarray(treatment.documents["loss"], dtype=float) / tokens,
-                "weights": tokens,
-            }
-        return cls(
-            baseline.seed,
-            baseline.metrics.get(metric.key),
-            treatment.metrics.get(metric.key),
-            baseline.status,
-            treatment.status,
-            **documents,
-        )
-
-    @classmethod
-    def of_contrast(cls, records: Mapping[str, Record], contrast: Contrast, metric: Metric) -> Pair:
-        """One seed of a contrast: ``treatment`` sums the arms of positive weight, ``baseline`` the others.
-
-        Each side is the first arm's value plus |weight| times what every arm differs from it: where arms are equal
-        to the bit the difference is 0 to the bit, whatever the weights round to. Raises as ``of_records`` does.
-        """
-        arms = {arm: records[arm] for arm in contrast.weights}
-        first = next(iter(arms.values()))
-        pairs = {arm: cls.of_records(first, record, metric) for arm, record in arms.items()}
-        diverged = tuple(arm for arm, pair in pairs.items() if pair.treatment_diverged)
-        values = {arm: float(pair.treatment) for arm, pair in pairs.items() if _is_finite(pair.treatment)}
-        origin = next((value for arm, value in values.items() if arm not in diverged), math.nan)
-        sides: dict[str, Any] = {}
-        for side, sign in (("baseline", -1), ("treatment", 1)):
-            shares = {arm: sign * weight for arm, weight in contrast.weights.items() if sign * weight > 0}
-            broken = any(arm in diverged for arm in shares)
-            sides[f"{side}_status"] = "diverged" if broken else "done"
-            moved = None if broken else math.fsum(w * (values[arm] - origin) for arm, w in shares.items())
-            sides[side] = None if moved is None else origin + moved
-            if not diverged and all(pair.weights is not None for pair in pairs.values()):
-                documents = {arm: np.asarray(pair.treatment_documents) for arm, pair in pairs.items()}
-                start = next(iter(documents.values()))
-                parts = [weight * (documents[arm] - start) for arm, weight in shares.items()]
-                sides |= {
-                    f"{side}_documents": start + np.sum(parts, axis=0),
-                    "weights": pairs[next(iter(arms))].weights,
-                }
-        return cls(first.seed, **sides, diverged=diverged)
-
-    @property
-    def baseline_diverged(self) -> bool:
-        """The baseline's run diverged or its value is not finite."""
-        return self.baseline_status == "diverged" or not _is_finite(self.baseline)
-
-    @property
-    def treatment_diverged(self) -> bool:
-        """The treatment's run diverged or its value is not finite."""
-        return self.treatment_status == "diverged" or not _is_finite(self.treatment)
-
-    @property
-    def difference(self) -> float:
-        """Treatment minus baseline; NaN where either diverged."""
-        if not (_is_finite(self.baseline) and _is_finite(self.treatment)):
-            return math.nan
-        if self.baseline_diverged or self.treatment_diverged:
-            return math.nan
-        return float(self.treatment) - float(self.baseline)
 
 
 @dataclass(frozen=True)
@@ -223,7 +115,7 @@ class Comparison:
     @property
     def oriented(self) -> np.ndarray:
         """The differences as the looks read them, (1, pairs): negative is better whatever the metric's direction."""
-        return _orient(self.metric) * np.array([self.differences], dtype=float).reshape(1, -1)
+        return orient(self.metric) * np.array([self.differences], dtype=float).reshape(1, -1)
 
     def _repr_html_(self) -> str:
         return comparison_html(self.to_json())
@@ -243,24 +135,24 @@ class Comparison:
             "primary": self.primary,
             "n_pairs": self.n_pairs,
             "seeds": list(self.seeds),
-            "baseline": [_plain(pair.baseline) for pair in self.pairs],
-            "values": [_plain(pair.treatment) for pair in self.pairs],
-            "differences": [_plain(difference) for difference in self.differences],
+            "baseline": [plain_number(pair.baseline) for pair in self.pairs],
+            "values": [plain_number(pair.treatment) for pair in self.pairs],
+            "differences": [plain_number(difference) for difference in self.differences],
             "baseline_status": [pair.baseline_status for pair in self.pairs],
             "treatment_status": [pair.treatment_status for pair in self.pairs],
-            "mean": _plain(self.mean),
-            "sd": _plain(self.sd),
-            "correlation": _plain(self.correlation),
-            "se_seed": _plain(self.se_seed),
-            "se_doc": _plain(self.se_doc),
+            "mean": plain_number(self.mean),
+            "sd": plain_number(self.sd),
+            "correlation": plain_number(self.correlation),
+            "se_seed": plain_number(self.se_seed),
+            "se_doc": plain_number(self.se_doc),
             "coverage": self.coverage,
             "interval": _plain_range(self.interval),
             "equivalence_interval": _plain_range(self.equivalence_interval),
             "wider_interval": _plain_range(self.wider_interval),
             "wider_equivalence_interval": _plain_range(self.wider_equivalence_interval),
-            "sign_flip_p": _plain(self.sign_flip_p),
+            "sign_flip_p": plain_number(self.sign_flip_p),
             "dominating_seed": self.dominating_seed,
-            "dominating_share": _plain(self.dominating_share),
+            "dominating_share": plain_number(self.dominating_share),
             "outlook": self.outlook.to_json() if self.outlook else None,
             **(
                 {"contrast": self.contrast.to_json(), "diverged": [list(pair.diverged) for pair in self.pairs]}
@@ -334,7 +226,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 def _stop(pairs: Sequence[Pair], rule: Rule, metric: Metric) -> tuple[int, bool]:
     """Pairs up to the stopping look, and whether it ended undecided on the numbers."""
-    differences = _orient(metric) * np.array([[pair.difference for pair in pairs]], dtype=float)
+    differences = orient(metric) * np.array([[pair.difference for pair in pairs]], dtype=float)
     endings, stops = replay(differences, rule)
     return int(stops[0]), endings[0] in (Ending.EXHAUSTED, Ending.UNLIKELY)
 
@@ -418,22 +310,62 @@ def _check_order(treatment: str, pairs: Sequence[Pair], rule: Rule) -> None:
         raise JudgementError(f"{treatment!r}: pair {place + 1} must have seed {wanted}; seed {seed} {what}")
 
 
-def _orient(metric: Metric) -> float:
-    return 1.0 if metric.better == "lower" else -1.0
-
-
 def _around(mean: float, half: Any) -> tuple[float, float] | None:
     half = float(half)
     return (mean - half, mean + half) if math.isfinite(half) else None
 
 
-def _is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
-
-
-def _plain(value: float | None) -> float | None:
-    return float(value) if _is_finite(value) else None
-
-
 def _plain_range(ends: tuple[float, float] | None) -> list[float] | None:
     return [float(end) for end in ends] if ends is not None else None
+
+
+_LEVELS = ("a_sign", "a_equiv")  # a rule's JSON tells them, and they follow from its fields
+
+
+def read_comparison(data: Mapping[str, Any]) -> Comparison:
+    """The comparison that ``Comparison.to_json`` wrote, without the losses of single documents."""
+    columns = ("seeds", "baseline", "values", "baseline_status", "treatment_status")
+    rows = zip(*(data[name] for name in columns), strict=True)
+    diverged = data.get("diverged") or [()] * len(data["seeds"])
+    given: dict[str, Any] = {
+        **{f.name: data[f.name] for f in fields(Comparison) if f.name in data},
+        "metric": Metric(**data["metric"]),
+        "rule": Rule(**{name: value for name, value in data["rule"].items() if name not in _LEVELS}),
+        "pairs": tuple(
+            Pair(seed, baseline, treatment, before, after, diverged=tuple(arms))
+            for (seed, baseline, treatment, before, after), arms in zip(rows, diverged, strict=True)
+        ),
+        "outlook": Outlook(**data["outlook"]) if data["outlook"] else None,
+        "contrast": Contrast.from_json(data["contrast"]) if data.get("contrast") else None,
+    }
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Comparison(**given)
+
+
+def comparison_html(comparison: Mapping[str, Any]) -> str:
+    """A comparison as ``Comparison.to_json`` tells it: every pair, then the mean, the interval and the margin."""
+    metric, name = comparison["metric"], comparison["treatment"]
+    decimals = _decimals(comparison["sd"])
+
+    def write(value: float | None, status: str = "done", sign: str = "") -> str:
+        return "diverged" if status != "done" else "" if value is None else f"{value:{sign}.{decimals}f}"
+
+    columns = ("seeds", "baseline", "baseline_status", "values", "treatment_status", "differences")
+    rows = [
+        [str(seed), write(before, one), write(after, other), write(difference, sign="+")]
+        for seed, before, one, after, other, difference in zip(*(comparison[key] for key in columns), strict=True)
+    ]
+    rows.append(["mean", "", "", write(comparison["mean"], sign="+")])
+    if comparison["interval"]:
+        low, high = comparison["interval"]
+        rows.append([f"interval ({comparison['coverage']})", "", "", f"{low:+.{decimals}f} to {high:+.{decimals}f}"])
+    rows.append(["margin", "", "", f"±{comparison['rule']['margin']:.4g}"])
+    title = f"{name}: {metric['key']}, {metric['unit']}; {metric['better']} is better"
+    sides = ("weights below 0", "weights above 0") if "contrast" in comparison else ("baseline", name)
+    header = ("seed", *sides, "difference")
+    return block(paragraph(title, bold=True), table(header, rows, numbers=True))
+
+
+def _decimals(sd: float | None) -> int:
+    """Two significant digits of the sd; four decimals without one."""
+    return min(12, max(0, 1 - math.floor(math.log10(float(f"{sd:.2g}"))))) if sd else 4

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from paribus.design.streams import derive
+from paribus.design.study import MOST_SEEDS
 from paribus.judgement.looks import Ending, replay
 from paribus.judgement.rules import Rule
-from paribus.streams import derive
-from paribus.study import MOST_SEEDS
 
 WANTED_CHANCE = 0.8
 _EXPERIMENTS = 2_000  # the standard error of a simulated chance is below .011

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from paribus.design.streams import derive
 from paribus.errors import JudgementError
 from paribus.judgement.looks import Ending, replay
 from paribus.judgement.planning import WANTED_CHANCE
 from paribus.judgement.rules import Rule
-from paribus.streams import derive
 
 CONFIDENCE = 0.90
 """Of the intervals around standard deviations."""

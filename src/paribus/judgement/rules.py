@@ -6,9 +6,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from paribus.design.study import MOST_SEEDS, Study
 from paribus.errors import StudyError
 from paribus.judgement.boundaries import Boundaries, find_boundaries
-from paribus.study import MOST_SEEDS, Study
 
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _NUMERALS = (*_WORDS.split(), "seventeen", "eighteen", "nineteen", "twenty")

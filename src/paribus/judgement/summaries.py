@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paribus.records import Record, loss_curve
+from paribus.store.records import Record, loss_curve
 
 
 def summarize_arm(records: Sequence[Record]) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
+from paribus.design.markup import Markup, block, paragraph, verdict_sentences
+from paribus.design.study import BASELINE, MOST_SEEDS
 from paribus.errors import JudgementError
 from paribus.judgement.comparison import Comparison
-from paribus.judgement.documents import name_knob
+from paribus.judgement.document_noise import name_knob
 from paribus.judgement.looks import Ending, half_widths, look, replay
 from paribus.judgement.sentences import (
     choose_decimals,
@@ -22,9 +25,7 @@ from paribus.judgement.sentences import (
     state_verdict,
     write_range,
 )
-from paribus.markup import verdict_html
-from paribus.records import Finding
-from paribus.study import BASELINE, MOST_SEEDS
+from paribus.store.records import Finding
 
 KINDS = ("better", "worse", "equivalent", "undecided", "invalid")
 
@@ -337,3 +338,9 @@ def _count_divergences(comparison: Comparison) -> tuple[int, int]:
 def _count_by_arm(comparison: Comparison) -> str:
     diverged = [arm for pair in comparison.pairs for arm in pair.diverged]
     return ", ".join(f"{arm} in {diverged.count(arm)}" for arm in dict.fromkeys(diverged))
+
+
+def verdict_html(verdict: Mapping[str, Any]) -> str:
+    """A verdict as ``Verdict.to_json`` tells it: its kind, its sentence, and what stands against it."""
+    doubts = (paragraph(Markup(f"<b>doubt</b> {escape(doubt)}")) for doubt in verdict["doubts"])
+    return block(verdict_sentences(verdict), *doubts)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec
 from paribus.errors import SpecError
 from paribus.nn.contract import build, here, require_positive
 from paribus.nn.init import Linear, reset_children
 from paribus.nn.position import NoPosition, Position
 from paribus.nn.precision import at_least_float32
-from paribus.specs import Spec
 
 SLOT = "mixer"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec, spec
 from paribus.nn.attention import Attention
 from paribus.nn.contract import build
 from paribus.nn.init import reset_children
 from paribus.nn.mlp import MLP
 from paribus.nn.norm import LayerNorm
-from paribus.specs import Spec, spec
 
 SLOT = "block"
 

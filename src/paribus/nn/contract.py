@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec
+from paribus.design.streams import derive
 from paribus.errors import MissingArgument, SpecError
-from paribus.specs import Spec
-from paribus.streams import derive
 
 SLOTS = ("norm", "position", "mixer", "mlp", "router", "block", "head", "model")
 ROLES = ("embedding", "head", "norm", "matrix", "vector")

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec
 from paribus.nn.contract import require_positive
 from paribus.nn.init import reset_children
 from paribus.nn.mlp import Activation, build_activation, gated_width, relu, silu
-from paribus.specs import Spec
 
 
 class ExpertLinear(nn.Module):

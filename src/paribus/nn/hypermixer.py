@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from paribus.design.specs import Spec, spec
 from paribus.errors import SpecError
 from paribus.nn.attention import split_width
 from paribus.nn.contract import build, here
@@ -19,7 +20,6 @@ from paribus.nn.mlp import gelu
 from paribus.nn.norm import RMSNorm
 from paribus.nn.position import NoPosition, Position, Sinusoidal
 from paribus.nn.precision import at_least_float32, without_autocast
-from paribus.specs import Spec, spec
 
 SLOT = "mixer"
 

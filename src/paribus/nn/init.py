@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
+from paribus.design.streams import derive
 from paribus.nn.contract import stream
 
 
@@ -43,3 +45,13 @@ def reset_children(part: nn.Module) -> None:
                 reset()
             elif isinstance(child, nn.ModuleList | nn.ModuleDict):
                 reset_children(child)
+
+
+@torch.no_grad()
+def nudge(model: nn.Module, seed: int) -> None:
+    """Move every weight of ``model`` to the next number its type can hold, up or down at random; zeros stay."""
+    generator = torch.Generator().manual_seed(derive(seed, "nudge"))
+    for p in model.parameters():
+        up = torch.rand(p.shape, generator=generator) < 0.5
+        towards = torch.where(up, torch.inf, -torch.inf).to(p.dtype)
+        p.copy_(torch.where(p == 0, p, torch.nextafter(p, towards)))

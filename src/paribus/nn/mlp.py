@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec, spec
 from paribus.nn.contract import build, require_positive
 from paribus.nn.init import Linear, reset_children
-from paribus.specs import Spec, spec
 
 SLOT = "mlp"
 

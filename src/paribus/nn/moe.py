@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec, spec
 from paribus.errors import PartError, SpecError
 from paribus.nn.contract import build, here
 from paribus.nn.experts import Experts
 from paribus.nn.init import reset_children
 from paribus.nn.router import Routing, TopK, count_per_expert
-from paribus.specs import Spec, spec
 
 SLOT = "mlp"
 

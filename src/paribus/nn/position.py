@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec
 from paribus.errors import SpecError
 from paribus.nn.contract import build, here
 from paribus.nn.init import Embedding, reset_children
-from paribus.specs import Spec
 
 SLOT = "position"
 

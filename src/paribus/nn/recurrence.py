@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec, spec
 from paribus.errors import SpecError
 from paribus.nn.attention import split_width
 from paribus.nn.contract import TokenIds, build, here, require_positive
@@ -18,7 +19,6 @@ from paribus.nn.norm import LayerNorm, NoNorm
 from paribus.nn.position import NoPosition
 from paribus.nn.precision import at_least_float32
 from paribus.nn.transformer import Transformer, embed_tokens, read_out
-from paribus.specs import Spec, spec
 
 SLOT = "model"
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec, spec
 from paribus.errors import SpecError
 from paribus.nn.attention import split_width
 from paribus.nn.contract import TokenIds, build, here, require_positive
 from paribus.nn.init import Embedding, reset_children
 from paribus.nn.norm import LayerNorm
 from paribus.nn.position import NoPosition
-from paribus.specs import Spec, spec
 
 SLOT = "model"
 

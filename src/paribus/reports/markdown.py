@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from paribus.reports.content import MARKS, Page, Reason, Table, Treatment, name_severity
-from paribus.reports.contrasts import Claim, Contrasts
+from paribus.reports.contrasts_section import Claim, Contrasts
+from paribus.reports.page import MARKS, Page, Reason, Table, Treatment, name_severity
 from paribus.reports.pictures import Picture
 
 

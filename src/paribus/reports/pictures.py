@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.reports.numbers import choose_decimals, choose_scale, is_known, write_range, write_signed
-from paribus.reports.vocabulary import find_word, name_metric
+from paribus.reports.formatting import choose_decimals, choose_scale, is_known, write_range, write_signed
+from paribus.reports.metric_names import find_word, name_metric
 
 _LONGEST_NAME = 32
 _APART = (

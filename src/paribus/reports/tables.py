@@ -6,21 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.metrics import OF_CURVE
-from paribus.reports.differences import describe_value, is_spec
-from paribus.reports.numbers import (
-    MISSING,
-    choose_scale,
-    is_known,
-    write_count,
-    write_number,
-    write_row,
-)
-from paribus.reports.vocabulary import FLOPS, GROUPS, TARGETS, WORDS, Word, find_word
-from paribus.study import BASELINE
+from paribus.design.metrics import OF_CURVE
+from paribus.design.study import BASELINE
+from paribus.reports.edits import describe_value, is_spec
+from paribus.reports.formatting import MISSING, choose_scale, is_known, write_count, write_number, write_row
+from paribus.reports.metric_names import FLOPS, GROUPS, TARGETS, WORDS, Word, find_word
 
 _TRANSFORMER = "paribus.nn.transformer:Transformer"
-_TEXT = "paribus.data.corpora:Text"
+_TEXT = "paribus.data.text:Text"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from paribus.errors import StoreError
-from paribus.records import write_bytes
+from paribus.store.files import write_bytes
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

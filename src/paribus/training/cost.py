@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from paribus.training.loop import gather_auxiliary
 from paribus.training.objective import cross_entropy, model_loss
+from paribus.training.step import gather_auxiliary
 
 
 def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, float]:
@@ -77,3 +79,29 @@ class _FlopCounter(TorchDispatchMode):
         if formula := flop_registry.get(func.overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
+
+
+class PeakMemory:
+    """Largest memory from here to ``read()``: of the GPU where there is one, else of this process."""
+
+    def __init__(self, device: str):
+        self.device = device
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is that of the process so far
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def read(self) -> int:
+        if self.device == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated()
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    return int(line.split()[1]) * 1024
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.design.specs import Spec
 from paribus.errors import TrainingError
-from paribus.specs import Spec
 
 ROLES_WITH_DECAY = ("embedding", "head", "matrix")
 _STACKED = 2**24  # numbers that Muon stacks: a stack of all experts and its intermediates would be the peak of memory

@@ -93,3 +93,6 @@ def _phase(step: int, steps: int, warmup: float) -> tuple[float, float]:
 def _check(warmup: float, floor: float) -> None:
     if not 0 <= warmup < 1 or not 0 <= floor <= 1:
         raise TrainingError(f"need 0 <= warmup < 1 and 0 <= floor <= 1, got warmup {warmup} and floor {floor}")
+
+
+LEFT_OVER = 0.15  # of the peak learning rate, at the end of a schedule that decays

@@ -6,8 +6,8 @@ from stopped_clock import Clock, leave_times
 from torch import nn
 
 import paribus as pb
-from paribus.bench import prepare_corpus
 from paribus.execution.timing import make_step
+from paribus.lab.workspace import prepare_corpus
 from paribus.nn.contract import build_model
 
 CLOCK = Clock()

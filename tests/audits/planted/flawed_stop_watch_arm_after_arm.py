@@ -6,7 +6,8 @@ from pathlib import Path
 from ground import BASELINE, make_study
 
 from paribus.judgement import TIME_MARGIN, Rule, judge_times
-from paribus.records import Store, write_json
+from paribus.store.files import write_json
+from paribus.store.store import Store
 
 study = make_study(BASELINE, null=("idea",), rate_probe=())
 

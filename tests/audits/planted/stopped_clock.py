@@ -4,7 +4,8 @@ import random
 
 from paribus.execution.timing import Instruments, time_steps
 from paribus.judgement import TIME_MARGIN, Rule
-from paribus.records import Store, write_json
+from paribus.store.files import write_json
+from paribus.store.store import Store
 
 
 class Clock:

@@ -1,0 +1,10 @@
+from .after.busy_machine import audit_times as audit_times
+from .after.record_audit import audit_records as audit_records
+from .after.sensitivity import audit_trials as audit_trials
+from .before.design_audit import audit_arms as audit_arms
+from .before.design_audit import audit_design as audit_design
+from .before.training_recipe import find_odd_schedules as find_odd_schedules
+from .catalogue import CHECKS as CHECKS
+from .context import Check as Check
+from .instruments.costs import ArmFacts as ArmFacts
+from .instruments.costs import measure_arms as measure_arms

@@ -1,0 +1,81 @@
+"""Whether times can be compared: a quiet machine, no start-up in them, equal code at equal speed. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paribus.design.study import BASELINE
+from paribus.design.wording import write_count
+from paribus.store.records import Finding
+
+START_UP = 5.0  # times a later step: what the first step may take
+
+
+def audit_times(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
+    """What speaks against the times that ``measure_times`` took: reasons to doubt a speed, none to doubt a verdict.
+
+    ``study`` is ``Study.to_json()`` as it was registered.
+    """
+    if measured["busy"]:
+        yield _busy(measured)
+    yield from _start_up(measured["arms"])
+    yield from _unequal_equals(study, measured)
+
+
+def _busy(measured: Mapping[str, Any]) -> Finding:
+    rejected, reference = measured["rejected_rounds"], measured["reference"]
+    total = measured["rounds"] + sum(rejected.values())
+    return Finding(
+        check="timing",
+        severity="doubt",
+        message=f"the machine was busy while the arms were timed, so no speed is claimed: {sum(rejected.values())} of "
+        f"{write_count(total, 'round')} were rejected, and a fixed computation took up to {reference['spread']:.2f} of "
+        "its usual time",
+        evidence={
+            "rejected": dict(rejected),
+            "rounds": total,
+            "reference_spread": reference["spread"],
+            "cpu_share": {name: arm["cpu_share"] for name, arm in measured["arms"].items()},
+            "load_average": measured["load_average"],
+        },
+        remedy="end what else runs on this machine, let it cool, and time again",
+    )
+
+
+def _start_up(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """One note on the arm whose first step stands out most."""
+    ratios = {name: arm["first_step_seconds"] / arm["step_seconds"] for name, arm in arms.items()}
+    name = max(ratios, key=lambda arm: ratios[arm])
+    if ratios[name] > START_UP:
+        first, later = arms[name]["first_step_seconds"], arms[name]["step_seconds"]
+        yield Finding(
+            check="timing",
+            severity="note",
+            message=f"the first step of {name!r} took {first:.2g} s, {ratios[name]:.0f} times a later one ({later:.2g} "
+            "s): a clock that starts with the first run charges this to whichever arm comes first",
+            arm=name,
+            evidence={
+                "first_over_later": ratios,
+                "first_step_seconds": {arm: arms[arm]["first_step_seconds"] for arm in arms},
+            },
+            remedy="leave the first steps out of every time; the blocks of --timing do",
+        )
+
+
+def _unequal_equals(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
+    """Arms that are the baseline over again, in model and recipe, and were timed faster or slower."""
+    baseline = study["arms"][BASELINE]
+    for name, row in measured["treatments"].items():
+        same = all(study["arms"][name][part] == baseline[part] for part in ("model", "training"))
+        if same and row["kind"] in ("faster", "slower"):
+            low, high = row["interval"]
+            yield Finding(
+                check="timing",
+                severity="doubt",
+                message=f"{name!r} runs the same code as the baseline and was timed {row['kind']}: {row['ratio']:.3f} "
+                f"of its time (interval {low:.3f} to {high:.3f}); no ratio of these times can be trusted below that",
+                arm=name,
+                evidence={"ratio": row["ratio"], "interval": [low, high], "rounds": row["rounds"]},
+                remedy="look for what differs between the blocks: memory, caches, other load; time again",
+            )

@@ -1,0 +1,173 @@
+"""Are all runs there, and did each go to the end of its schedule? No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from paribus.design.study import BASELINE
+from paribus.design.wording import write_count
+from paribus.store.records import Finding, Record
+from paribus.training.schedule import LEFT_OVER, Constant, Cosine, Linear, WarmupStableDecay
+
+ASTRAY = 0.05  # of the peak, between the last learning rate and what the schedule says
+
+_SCHEDULES = {f"{cls.__module__}:{cls.__name__}": cls for cls in (Constant, Cosine, Linear, WarmupStableDecay)}
+
+
+def find_gaps(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+    """Failed and diverged runs, runs without their partner, and seeds that are left out."""
+    for arm in study["arms"]:
+        runs = records.get(arm, {})
+        yield from _failures(arm, runs)
+        yield from _divergences(arm, runs)
+        if arm != BASELINE:
+            yield from _missing_seeds(arm, runs, records.get(BASELINE, {}), study["first_seed"])
+
+
+def find_unfinished_schedules(
+    study: Mapping[str, Any],
+    records: Mapping[str, Mapping[int, Record]],
+    read_steps: Callable[[str], list[dict[str, Any]]],
+) -> Iterator[Finding]:
+    """Runs with fewer steps than planned, or whose last learning rate is not where the schedule ends."""
+    for arm, plan in study["arms"].items():
+        recipe = plan["training"]
+        planned = recipe["tokens"] // recipe["batch_tokens"]
+        schedule = _schedule(recipe.get("schedule"))
+        short, rates = {}, {}
+        for seed, record in _done(records.get(arm, {})):
+            lines = read_steps(record.digest)
+            if len(lines) != planned:
+                short[seed] = len(lines)
+            elif peak := max(line["learning_rate"] for line in lines):
+                rates[seed] = lines[-1]["learning_rate"] / peak
+        if short:
+            yield _too_few_steps(arm, short, planned)
+        if rates:
+            yield from _last_rate(arm, rates, schedule, planned)
+
+
+def _failures(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
+    failed = {seed: _first_line(record.error) for seed, record in sorted(runs.items()) if record.status == "failed"}
+    if failed:
+        seed, why = next(iter(failed.items()))
+        yield Finding(
+            check="seeds",
+            severity="invalid",
+            message=f"{len(failed)} of {write_count(len(runs), 'run')} of {arm!r} failed; seed {seed}: {why}",
+            arm=arm,
+            evidence={"failed": {str(seed): why for seed, why in failed.items()}, "runs": len(runs)},
+            remedy="mend the cause and run again; a failed run is done anew, the others are kept",
+        )
+
+
+def _divergences(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
+    diverged = [seed for seed, record in sorted(runs.items()) if record.status == "diverged"]
+    if diverged:
+        yield Finding(
+            check="seeds",
+            severity="note",
+            message=f"{len(diverged)} of {write_count(len(runs), 'run')} of {arm!r} diverged ({_listed(diverged)})",
+            arm=arm,
+            evidence={"diverged": diverged, "runs": len(runs)},
+            remedy="a diverged run is a result; at a lower learning rate it would be another study",
+        )
+
+
+def _missing_seeds(
+    arm: str, runs: Mapping[int, Record], baseline: Mapping[int, Record], first_seed: int
+) -> Iterator[Finding]:
+    if not runs:
+        yield Finding(
+            check="seeds",
+            severity="note",
+            message=f"{arm!r} has 0 runs yet",
+            arm=arm,
+            evidence={"runs": 0},
+            remedy="run the study",
+        )
+        return
+    ended = [seed for seed, record in sorted(runs.items()) if record.status != "failed"]  # the others are told above
+    missing = [seed for seed in range(first_seed, max(ended, default=first_seed)) if seed not in runs]
+    alone = [seed for seed in ended if seed not in baseline]
+    strange = [seed for seed in ended if seed < first_seed]
+    if missing or alone or strange:
+        parts = [
+            f"{len(missing)} left out before the last ({_listed(missing)})" if missing else "",
+            f"{len(alone)} without a baseline run ({_listed(alone)})" if alone else "",
+            f"{len(strange)} before the first seed {first_seed} ({_listed(strange)})" if strange else "",
+        ]
+        yield Finding(
+            check="seeds",
+            severity="invalid",
+            message=f"the pairs of {arm!r} are not the first ones: {', '.join(filter(None, parts))}",
+            arm=arm,
+            evidence={"missing": missing, "without_baseline": alone, "before_first": strange},
+            remedy="run the missing seeds; a verdict on chosen seeds has no error rate",
+        )
+
+
+def _too_few_steps(arm: str, short: dict[int, int], planned: int) -> Finding:
+    seed, steps = next(iter(short.items()))
+    return Finding(
+        check="schedule",
+        severity="doubt",
+        message=f"{write_count(len(short), 'run')} of {arm!r} did not take the {write_count(planned, 'step')} planned; "
+        f"seed {seed} took {steps}",
+        arm=arm,
+        evidence={"planned": planned, "steps": {str(seed): count for seed, count in short.items()}},
+        remedy="delete the folders of these runs and run again",
+    )
+
+
+def _last_rate(arm: str, rates: dict[int, float], schedule: Any, planned: int) -> Iterator[Finding]:
+    """``rates``: seed to last over largest learning rate of runs that took all their steps."""
+    worst_seed = max(rates, key=lambda seed: rates[seed])
+    last = rates[worst_seed]
+    evidence = {"last_over_peak": {str(seed): rate for seed, rate in rates.items()}}
+    if schedule is not None:
+        factors = [schedule(step, planned) for step in range(planned)]
+        said = factors[-1] / max(factors)
+        astray = {seed: rate for seed, rate in rates.items() if abs(rate - said) > ASTRAY}
+        if astray:
+            seed, rate = next(iter(astray.items()))
+            yield Finding(
+                check="schedule",
+                severity="doubt",
+                message=f"seed {seed} of {arm!r} ends at {rate:.2f} of its peak learning rate, "
+                f"its schedule ends at {said:.2f}",
+                arm=arm,
+                evidence={**evidence, "schedule_says": said},
+                remedy="count the schedule in optimizer steps, and run again",
+            )
+        return  # where it ends is told by "planned schedule"
+    if last > LEFT_OVER:
+        yield Finding(
+            check="schedule",
+            severity="note",
+            message=f"{arm!r} ends at {last:.2f} of its peak learning rate (seed {worst_seed})",
+            arm=arm,
+            evidence=evidence,
+            remedy="decay to zero, or to a tenth: much of the loss falls in the decay",
+        )
+
+
+def _schedule(data: Mapping[str, Any] | None) -> Any:
+    """The schedule of a recipe's JSON; None for a class of the user's, which is not imported."""
+    if data is None:
+        return Cosine()
+    cls = _SCHEDULES.get(data["class"])
+    return cls(**data["arguments"]) if cls else None
+
+
+def _done(runs: Mapping[int, Record]) -> Iterator[tuple[int, Record]]:
+    return ((seed, record) for seed, record in sorted(runs.items()) if record.status == "done")
+
+
+def _first_line(error: str | None) -> str:
+    return (error or "no reason given").strip().splitlines()[0]
+
+
+def _listed(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

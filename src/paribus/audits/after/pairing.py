@@ -1,0 +1,148 @@
+"""Do the two runs of a pair share what a pair must share? No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paribus.design.specs import lies_under
+from paribus.design.study import BASELINE
+from paribus.design.wording import list_some, write_count
+from paribus.store.records import Finding, Record
+
+_RECIPE_OF_BATCHES = ("tokens", "batch_tokens", "seq_len")
+
+
+def find_unpaired(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+    """Pairs whose two runs differ in initial weights, batches, scored tokens, packages, device or code."""
+    baseline = records.get(BASELINE, {})
+    for arm in study["arms"]:
+        if arm == BASELINE:
+            continue
+        pairs = {
+            seed: (baseline[seed].pairing, record.pairing)
+            for seed, record in sorted(records.get(arm, {}).items())
+            if record.status == "done" and seed in baseline and baseline[seed].status == "done"
+        }
+        if pairs:
+            yield from _weights(
+                arm, pairs, changed_sites(study["arms"][BASELINE]["model"], study["arms"][arm]["model"])
+            )
+            yield from _batches(arm, pairs, study)
+            yield from _held_out(arm, pairs)
+            yield from _environment(arm, pairs)
+
+
+Pairs = dict[int, tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Seed to the ``pairing`` blocks of the baseline's and the treatment's record."""
+
+
+def changed_sites(before: Any, after: Any, path: str = "") -> set[str]:
+    """Paths of the sites at which the JSON of two specs differs; "" is the model itself.
+
+    A default that only one of them spells out counts as a change: their classes are not imported to know better.
+    """
+    if _is_spec(before) and _is_spec(after) and before["class"] == after["class"]:
+        left, right = before["arguments"], after["arguments"]
+        names = sorted(left.keys() | right.keys())
+        found = {name: changed_sites(left.get(name), right.get(name), _join(path, name)) for name in names}
+        # An argument is no site: what changed is the part that takes it.
+        plain = {_join(path, n) for n in names if not _holds_spec(left.get(n)) and not _holds_spec(right.get(n))}
+        return {path if site in plain else site for sites in found.values() for site in sites}
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        items = enumerate(zip(before, after, strict=True))
+        return {site for index, pair in items for site in changed_sites(*pair, _join(path, str(index)))}
+    return set() if before == after else {path}
+
+
+def _weights(arm: str, pairs: Pairs, changed: set[str]) -> Iterator[Finding]:
+    shared, differing = 0, {}
+    for seed, (one, other) in pairs.items():
+        left, right = one.get("initial_weights", {}), other.get("initial_weights", {})
+        names = [n for n in left if n in right and not any(lies_under(n, site) for site in changed)]
+        shared = max(shared, len(names))
+        if unequal := [name for name in names if left[name] != right[name]]:
+            differing[seed] = unequal
+    if differing:
+        seed, names = max(differing.items(), key=lambda item: len(item[1]))
+        yield Finding(
+            check="initial weights",
+            severity="doubt",
+            message=f"{len(names)} of {write_count(shared, 'tensor')} that {arm!r} shares with the baseline start "
+            f"differently (seed {seed}): {list_some(names)}",
+            arm=arm,
+            site=names[0].rpartition(".")[0] or "model",
+            evidence={"shared": shared, "differing": len(names), "seeds": list(differing), "tensors": names},
+            remedy="draw weights in reset_parameters(), from torch's default generator, by path and shape alone",
+        )
+
+
+def _batches(arm: str, pairs: Pairs, study: Mapping[str, Any]) -> Iterator[Finding]:
+    seeds = _unequal(pairs, "batches")
+    if not seeds:
+        return
+    one, other = (study["arms"][name]["training"] for name in (BASELINE, arm))
+    if reasons := [name for name in _RECIPE_OF_BATCHES if one[name] != other[name]]:
+        yield Finding(
+            check="batches",
+            severity="note",
+            message=f"{arm!r} and the baseline cannot see the same {write_count(len(pairs), 'sequence')} of batches: "
+            f"their recipes differ in {', '.join(reasons)}",
+            arm=arm,
+            evidence={"seeds": seeds, "recipe": reasons},
+            remedy="pairs are looser than they could be; expect a wider interval",
+        )
+        return
+    yield Finding(
+        check="batches",
+        severity="invalid",
+        message=f"in {len(seeds)} of {write_count(len(pairs), 'pair')} {arm!r} was trained on other batches than the "
+        "baseline",
+        arm=arm,
+        evidence={"seeds": seeds, "pairs": len(pairs)},
+        remedy="delete the folders of these runs and run again",
+    )
+
+
+def _held_out(arm: str, pairs: Pairs) -> Iterator[Finding]:
+    if seeds := _unequal(pairs, "evaluation"):
+        yield Finding(
+            check="held-out tokens",
+            severity="invalid",
+            message=f"in {len(seeds)} of {write_count(len(pairs), 'pair')} {arm!r} was scored on other tokens than the "
+            "baseline",
+            arm=arm,
+            evidence={"seeds": seeds, "pairs": len(pairs)},
+            remedy="score all arms on the same windows: same corpus, same seq_len",
+        )
+
+
+def _environment(arm: str, pairs: Pairs) -> Iterator[Finding]:
+    for key in ("packages", "device", "code"):
+        if seeds := _unequal(pairs, key):
+            one, other = pairs[seeds[0]]
+            yield Finding(
+                check="environment",
+                severity="doubt",
+                message=f"in {len(seeds)} of {write_count(len(pairs), 'pair')} {arm!r} ran with other {key} than the "
+                f"baseline: {other.get(key)} against {one.get(key)}",
+                arm=arm,
+                evidence={"seeds": seeds, "pairs": len(pairs), "baseline": one.get(key), "treatment": other.get(key)},
+                remedy="run both members of a pair in one environment",
+            )
+
+
+def _unequal(pairs: Pairs, key: str) -> list[int]:
+    return [seed for seed, (one, other) in pairs.items() if one.get(key) != other.get(key)]
+
+
+def _is_spec(data: Any) -> bool:
+    return isinstance(data, dict) and "class" in data and "arguments" in data
+
+
+def _holds_spec(data: Any) -> bool:
+    return _is_spec(data) or (isinstance(data, list) and any(map(_holds_spec, data)))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

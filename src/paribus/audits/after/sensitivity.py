@@ -1,0 +1,314 @@
+"""What the runs beside the pairs say: would the verdict turn at another rate, size, or by rounding? No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from paribus.design.contrasts import Contrast
+from paribus.design.study import BASELINE
+from paribus.judgement import Comparison, decide
+from paribus.store.records import Finding, Record
+
+EXPLAINS = 0.5  # of a difference, that the size of the arm alone would make
+
+Rows = Sequence[Mapping[str, Any]]
+"""Trials as ``paribus.trials.read_trials`` gives them."""
+
+
+def audit_trials(
+    registration: Mapping[str, Any],
+    comparisons: Mapping[str, Comparison],
+    records: Mapping[str, Mapping[int, Record]],
+    trials: Mapping[str, Rows],
+    null: Mapping[str, Any] | None,
+    design: Sequence[Finding] = (),
+) -> tuple[Finding, ...]:
+    """Everything that the runs beside the pairs, and those of the tuning, say about the comparisons.
+
+    Args:
+        design: what was found before training; it says which arms are the baseline's function.
+        records: the runs that are judged, by arm and seed.
+        trials: rows by what they are for; ``null`` the calibration made of those with nudged weights.
+    """
+    study = registration["study"]
+    findings = [*find_rate_dependence(study, comparisons, trials.get("rates", ()))]
+    if tuning := registration.get("tuning"):
+        findings += find_tuning_flaws(tuning)
+    if widths := trials.get("widths"):
+        seeds = {row["seed"] for row in widths}
+        base = [_row(record, study) for seed, record in records[BASELINE].items() if seed in seeds]
+        findings += find_size_explanations(study, comparisons, _sizes(records), widths, base)
+    if null:
+        findings += find_noise_floor(study, null)
+        same = {f.arm for f in design if f.check == "same function" and f.evidence["other"] == BASELINE}
+        alike = [name for name in comparisons if name in {*study["null"], *same}]
+        findings += filter(None, (explain_by_rounding(comparisons[name], null) for name in alike))
+    return tuple(findings)
+
+
+def find_rate_dependence(
+    study: Mapping[str, Any], comparisons: Mapping[str, Comparison], rates: Rows
+) -> Iterator[Finding]:
+    """Whether the one pair at each other learning rate agrees with the verdict, as far as one pair can tell."""
+    values = {(row["arm"], row["factor"]): row for row in rates}
+    for name in study["primary"]:
+        comparison = comparisons[name]
+        verdict = decide(comparison)
+        if verdict is None or verdict.kind in ("undecided", "invalid"):
+            continue  # nothing that could turn
+        pairs = {
+            factor: (values[BASELINE, factor], values[name, factor])
+            for factor in study.get("rate_probe", ())  # a registration from before there was a probe
+            if (BASELINE, factor) in values and (name, factor) in values
+        }
+        if pairs:
+            yield _rate_finding(study, comparison, verdict.kind, pairs)
+
+
+def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
+    """A best value at the edge of what was tried; else what was tried and what was chosen."""
+    stopped = f"; beyond it a trial failed: {tuning['stopped_by']}" if tuning["stopped_by"] else ""
+    n_trials = max(len(arm["curve"]) for arm in tuning["arms"].values())
+    for name, arm in tuning["arms"].items():
+        if arm["edges"]:
+            said = ", ".join(f"{key} {arm['best'][key]:.3g}" for key in arm["edges"])
+            tried = ", ".join(
+                f"{key} from {tuning['over'][key][0]:.3g} to {tuning['over'][key][-1]:.3g}" for key in arm["edges"]
+            )
+            yield Finding(
+                check="tuning",
+                severity="doubt",
+                message=f"the best of the {len(arm['curve'])} trials of {name!r} lies at the edge of what was tried: "
+                f"{said} ({tried}){stopped}",
+                arm=name,
+                evidence={"best": arm["best"], "edges": arm["edges"], "over": tuning["over"]},
+                remedy="widen the values in Tuning(over=...), for all arms",
+            )
+    said = "; ".join(
+        f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in arm['best'].items())}"
+        for name, arm in tuning["arms"].items()
+    )
+    yield Finding(
+        check="tuning",
+        severity="note",
+        message=f"each of the {len(tuning['arms'])} arms was tuned with {n_trials} trials on seed"
+        f"{'s' * (len(tuning['run_seeds']) > 1)} {', '.join(map(str, tuning['run_seeds']))}; chosen was {said}",
+        evidence={"trials": n_trials, "seeds": tuning["run_seeds"]},
+    )
+
+
+def find_size_explanations(
+    study: Mapping[str, Any], comparisons: Mapping[str, Comparison], arms: Mapping[str, float], widths: Rows, base: Rows
+) -> Iterator[Finding]:
+    """How much of each difference the number of parameters alone would make, by the baseline's own width.
+
+    The response is a straight line of the metric over log parameters, fitted to the wider and narrower baselines
+    after the mean of each seed is taken out; ``base`` are the baseline's own runs on the same seeds, ``arms`` the
+    parameters of every arm.
+    """
+    fitted = _fit_response([*widths, *base])
+    if fitted is None:
+        return
+    slope, error = fitted
+    for name, comparison in comparisons.items():
+        if comparison.mean is None or name not in arms:
+            continue
+        if arms[name] == arms[BASELINE]:
+            yield Finding(
+                check="size response",
+                severity="note",
+                message=f"{name!r} has as many parameters as the baseline, {arms[name]:,.0f}: their number explains "
+                f"nothing of its difference of {comparison.mean:+.2g} {study['metric']['unit']}",
+                arm=name,
+                evidence={"parameters": arms[name], "difference": comparison.mean},
+            )
+            continue
+        gap = math.log(arms[name] / arms[BASELINE])
+        expected, blur = slope * gap, abs(error * gap)
+        share = expected / comparison.mean if comparison.mean else math.inf
+        decided = decide(comparison) if comparison.primary else None
+        carried = decided is not None and decided.kind in ("better", "worse")
+        yield Finding(
+            check="size response",
+            severity="doubt" if carried and share > EXPLAINS else "note",
+            message=f"{name!r} has {arms[name] / arms[BASELINE] - 1:+.1%} parameters, which would move the baseline by "
+            f"{expected:+.2g} (standard error {blur:.1g}); the difference is {comparison.mean:+.2g} "
+            f"{study['metric']['unit']}",
+            arm=name,
+            evidence={
+                "slope_per_log_parameter": slope,
+                "standard_error": error,
+                "expected": expected,
+                "difference": comparison.mean,
+                "share_explained": share,
+                "doubt_above": EXPLAINS,
+            },
+            remedy='ask at equal size: Arm(model, match="parameters", width=...)',
+        )
+
+
+def find_noise_floor(study: Mapping[str, Any], null: Mapping[str, Any]) -> Iterator[Finding]:
+    """A margin that rounding alone crosses: what the baseline's copies with nudged weights differ by.
+
+    Where contrasts alone get verdicts, what rounding moves the noisiest of them by.
+    """
+    noises = [Contrast.from_json(contrast).noise for contrast in study.get("contrasts", {}).values()]
+    scale, what = (max(noises), "contrast") if noises and not study["primary"] else (1.0, "pair")
+    floor, margin = scale * null["floor_sd"], study["margin"]
+    if floor and margin < 2 * floor:
+        yield Finding(
+            check="noise floor",
+            severity="doubt",
+            message=f"the margin {margin:.3g} is {margin / floor:.2g} times the sd that rounding alone gives a "
+            f"{what} ({floor:.2g} {study['metric']['unit']} over {null['n_seeds']} pairs)",
+            evidence={"margin": margin, "floor_sd": floor, "pairs": null["n_seeds"], "doubt_below": 2.0},
+            remedy="a difference that small cannot be acted on: choose a margin worth acting on, or quieter runs",
+        )
+
+
+def explain_by_rounding(comparison: Comparison, null: Mapping[str, Any]) -> Finding | None:
+    """For an arm that is the baseline's function: whether its pairs scatter no more than rounding makes them."""
+    if comparison.sd is None or not null["floor_sd"]:
+        return None
+    ratio = comparison.sd / null["floor_sd"]
+    return Finding(
+        check="same function",
+        severity="note",
+        message=f"{comparison.treatment!r} computes the baseline's function, or nearly; its pairs have {ratio:.2g} "
+        f"times the sd that rounding alone makes ({comparison.sd:.2g} against {null['floor_sd']:.2g})",
+        arm=comparison.treatment,
+        evidence={"sd": comparison.sd, "floor_sd": null["floor_sd"], "ratio": ratio},
+    )
+
+
+def _row(record: Record, study: Mapping[str, Any]) -> dict[str, Any]:
+    """A run of the pairs, in the form of a trial."""
+    key = study["metric"]["key"]
+    return {
+        "seed": record.seed,
+        "status": record.status,
+        "value": record.metrics.get(key),
+        "parameters": record.metrics.get("parameters"),
+    }
+
+
+def _sizes(records: Mapping[str, Mapping[int, Record]]) -> dict[str, float]:
+    """Parameters of the arms that have a finished run."""
+    done = {arm: next((r for r in runs.values() if r.status == "done"), None) for arm, runs in records.items()}
+    return {arm: record.metrics["parameters"] for arm, record in done.items() if record}
+
+
+def _rate_finding(
+    study: Mapping[str, Any],
+    comparison: Comparison,
+    kind: str,
+    pairs: Mapping[float, tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> Finding:
+    name, unit, better = comparison.treatment, study["metric"]["unit"], study["metric"]["better"]
+    sign = 1 if better == "lower" else -1
+    assert comparison.mean is not None
+    differences, broken = {}, []
+    blur = _one_pair_blur(comparison)
+    for factor, (before, after) in pairs.items():
+        if any(row["status"] != "done" for row in (before, after)):
+            broken.append(
+                f"at {factor:g} x a run {next(r['status'] for r in (before, after) if r['status'] != 'done')}"
+            )
+            continue
+        differences[f"{factor:g} x"] = after["value"] - before["value"]
+    if differences:
+        differences["each arm's best of these rates"] = _difference_at_best(comparison, pairs, sign)
+    turned = [
+        where
+        for where, difference in differences.items()
+        if _turns(kind, sign * difference, sign * comparison.mean, blur, study["margin"])
+    ]
+    shown = [f"{difference:+.3g} at {where}" for where, difference in differences.items()] + broken
+    said = "the verdict may turn with the rate" if turned else "none turns the verdict, which one pair cannot rule out"
+    crossed = _crossed(comparison, differences, study["margin"])
+    if crossed and not turned:
+        side, claim = ("outside", "stays in") if kind == "equivalent" else ("within", "exceeds")
+        said += (
+            f"; at {' and '.join(crossed)} it lies {side} the margin of {study['margin']:.3g} that the verdict {claim}"
+        )
+    return Finding(
+        check="learning rate",
+        severity="doubt" if turned else "note",
+        message=f"{name!r} was compared at the shared learning rate alone ({comparison.mean:+.3g} {unit}); single "
+        f"pairs give {', '.join(shown)}, where chance alone moves a pair by up to {blur:.2g}: {said}",
+        arm=name,
+        evidence={
+            "verdict": kind,
+            "difference": comparison.mean,
+            "noise_of_one_pair": blur,
+            "differences": differences,
+            "turned_at": turned,
+            "other_side_of_the_margin_at": crossed,
+        },
+        remedy="tune every arm with equal effort: Study(tuning=paribus.Tuning())",
+    )
+
+
+def _crossed(comparison: Comparison, differences: Mapping[str, float], margin: float) -> list[str]:
+    """Where a pair lies on another side of the margin than the verdict says, by chance or not."""
+    verdict = decide(comparison)
+    assert verdict and comparison.mean is not None  # the runs at other rates come after the verdict
+    if verdict.kind == "equivalent":
+        return [where for where, difference in differences.items() if abs(difference) > margin]
+    if verdict.qualifier != "by more than the margin":
+        return []
+    direction = math.copysign(1.0, comparison.mean)
+    return [where for where, difference in differences.items() if direction * difference <= margin]
+
+
+def _one_pair_blur(comparison: Comparison) -> float:
+    """How far one more pair may lie from the mean of the others, with 95 % chance."""
+    from scipy.stats import t
+
+    n = comparison.n_pairs
+    assert comparison.sd is not None
+    return float(t.ppf(0.975, n - 1) * comparison.sd * math.sqrt(1 + 1 / n))
+
+
+def _turns(kind: str, difference: float, mean: float, blur: float, margin: float) -> bool:
+    """Whether a pair at another rate speaks against the verdict, beyond the noise of one pair; lower is better here."""
+    if abs(difference - mean) <= blur:
+        return False
+    return {"better": difference >= 0, "worse": difference <= 0}.get(kind, abs(difference) > margin)
+
+
+def _difference_at_best(
+    comparison: Comparison, pairs: Mapping[float, tuple[Mapping[str, Any], Mapping[str, Any]]], sign: int
+) -> float:
+    """Each arm at the best of the rates it was tried with, the shared one included; all on one seed."""
+    shared = comparison.pairs[0]
+    tried = [pair for pair in pairs.values() if all(row["status"] == "done" for row in pair)]
+    assert shared.baseline is not None and shared.treatment is not None  # a verdict stands on finite pairs
+    best = [
+        min([sign * own, *(sign * pair[place]["value"] for pair in tried)])
+        for place, own in enumerate((shared.baseline, shared.treatment))
+    ]
+    return sign * (best[1] - best[0])
+
+
+def _fit_response(rows: Rows) -> tuple[float, float] | None:
+    """Slope of the metric over log parameters within seeds, and its standard error; None where too few runs ended."""
+    done = [row for row in rows if row["status"] == "done"]
+    by_seed: dict[int, list[Mapping[str, Any]]] = {}
+    for row in done:
+        by_seed.setdefault(row["seed"], []).append(row)
+    x, y = [], []
+    for group in by_seed.values():
+        sizes, values = [math.log(row["parameters"]) for row in group], [row["value"] for row in group]
+        x += [size - fmean(sizes) for size in sizes]
+        y += [value - fmean(values) for value in values]
+    spread = sum(size * size for size in x)
+    freedom = len(done) - len(by_seed) - 1
+    if spread == 0 or freedom < 1:
+        return None
+    slope = sum(a * b for a, b in zip(x, y, strict=True)) / spread
+    residual = sum((b - slope * a) ** 2 for a, b in zip(x, y, strict=True))
+    return slope, math.sqrt(residual / freedom / spread)

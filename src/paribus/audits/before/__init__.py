@@ -1,0 +1,1 @@
+"""Checks of the design, before anything is trained."""

@@ -1,0 +1,119 @@
+"""What differs between the baseline and a treatment, and whether the study said so. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from paribus.audits.before.factors import find_joined_factors
+from paribus.design.differences import Difference, compare_specs
+from paribus.design.specs import Spec, describe
+from paribus.design.study import Study
+from paribus.design.wording import list_some, write_count
+from paribus.store.records import Finding
+
+
+def find_differences(study: Study) -> Iterator[Finding]:
+    """Treatments that change nothing, not all, several things, or something the study does not declare."""
+    for arm in study.treatments:
+        difference = compare_specs(study, arm)
+        if not difference.changes:
+            if arm not in study.null:
+                yield _nothing_changed(arm)
+            continue
+        if difference.model and len(difference.sites) < difference.n_alike:
+            yield _some_sites(difference)
+        yield from find_joined_factors(study, arm)
+        yield from _moved_along(study, difference)
+        yield from _undeclared(study, difference)
+
+
+def _nothing_changed(arm: str) -> Finding:
+    return Finding(
+        check="sites changed",
+        severity="invalid",
+        message=f"{arm!r} has 0 sites changed: its model and its recipe are the baseline's",
+        arm=arm,
+        evidence={"sites_changed": 0},
+        remedy=f"change something, or declare it: Study(null=({arm!r},))",
+    )
+
+
+def _some_sites(difference: Difference) -> Finding:
+    n, m = len(difference.sites), difference.n_alike
+    return Finding(
+        check="sites changed",
+        severity="note",
+        message=f"{difference.arm!r} changes {n} of {write_count(m, 'site')} of this kind: "
+        f"{list_some(difference.sites)}",
+        arm=difference.arm,
+        site=difference.sites[0] if n == 1 else None,
+        evidence={"sites_changed": n, "sites_alike": m, "sites": list(difference.sites)},
+        remedy='if all of them were meant, replace by a pattern that matches all, such as "*norm"',
+    )
+
+
+def _moved_along(study: Study, difference: Difference) -> Iterator[Finding]:
+    """Numbers that change because a class does: arguments of one name whose values differ, such as eps.
+
+    Not a width that was solved for: what it makes equal is told elsewhere.
+    """
+    solved = study.treatments[difference.arm].width
+    found: dict[str, dict[str, list[str]]] = {}
+    for change in difference.model:
+        if not (isinstance(change.before, Spec) and isinstance(change.after, Spec)):
+            continue
+        before, after = change.before.resolved(), change.after.resolved()
+        for name in before.keys() & after.keys():
+            pair = before[name], after[name]
+            if solved and fnmatchcase(f"{change.path}.{name}", solved):
+                continue
+            if pair[0] != pair[1] and not any(isinstance(value, Spec | tuple) for value in pair):
+                said = f"from {describe(pair[0])} to {describe(pair[1])}"
+                found.setdefault(name, {}).setdefault(said, []).append(change.path)
+    for name, moves in sorted(found.items()):
+        moved = [f"{said} at {write_count(len(sites), 'site')}" for said, sites in moves.items()]
+        yield Finding(
+            check="several differences",
+            severity="note",
+            message=f"{difference.arm!r} also changes {name} {list_some(moved)}",
+            arm=difference.arm,
+            evidence={"argument": name, "sites": {said: len(sites) for said, sites in moves.items()}},
+            remedy=f"write the baseline's {name} into the new spec, unless the change is meant",
+        )
+
+
+def _undeclared(study: Study, difference: Difference) -> Iterator[Finding]:
+    """An arm without an entry in ``changes`` may differ anywhere in its model, and nowhere in its recipe."""
+    patterns = study.changes.get(difference.arm)
+    free = () if patterns is None else difference.model
+    stray = [c for c in (*free, *difference.recipe) if not is_declared(c.path, patterns or ())]
+    if stray:
+        allowed = ", ".join(map(repr, patterns)) if patterns else "the model alone" if patterns is None else "nothing"
+        yield Finding(
+            check="undeclared difference",
+            severity="doubt",
+            message=f"{difference.arm!r} differs in {write_count(len(stray), 'undeclared place')}: {list_some(stray)}",
+            arm=difference.arm,
+            site=stray[0].path,
+            evidence={"undeclared": [str(change) for change in stray], "declared": list(patterns or ())},
+            remedy=f"make them equal, or name them in changes[{difference.arm!r}]; it allows {allowed}",
+        )
+    for pattern in patterns or ():
+        if not any(is_declared(change.path, (pattern,)) for change in difference.changes):
+            yield Finding(
+                check="undeclared difference",
+                severity="note",
+                message=f"{difference.arm!r} declares a change at {pattern!r}, and 0 changes are there",
+                arm=difference.arm,
+                site=pattern,
+                evidence={"pattern": pattern, "matches": 0},
+                remedy="remove the pattern, or make the change",
+            )
+
+
+def is_declared(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern allows ``path``: it matches the path, or something above it."""
+    keys = path.split(".")
+    above = [".".join(keys[: end + 1]) for end in range(len(keys))]
+    return any(fnmatchcase(part, pattern) for pattern in patterns for part in above)

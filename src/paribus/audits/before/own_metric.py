@@ -1,0 +1,92 @@
+"""Can a metric of the user's own be measured, and on the same tokens in every arm? Asked before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from paribus.design.metrics import Metric
+from paribus.design.wording import write_count
+from paribus.errors import StudyError
+from paribus.store.records import Finding
+from paribus.training.evaluation import IGNORED, measure_tokens
+
+_TOY = (2, 7)  # windows and tokens
+_CONFIDENT = 10.0  # added to a logit
+_LARGEST = 2**23  # logits at once
+_SEED = 0
+
+
+def require_measure(metric: Metric, vocab_size: int) -> None:
+    """Raise StudyError unless the measure of ``metric`` takes toy logits and targets; nothing to do without one."""
+    if metric.measure is None:
+        return
+    targets = torch.randint(vocab_size, _TOY, generator=torch.Generator().manual_seed(_SEED))
+    targets[-1, -1] = IGNORED
+    _try(metric, targets, vocab_size)
+
+
+def find_shifting_tokens(metric: Metric, targets: np.ndarray, vocab_size: int) -> Iterator[Finding]:
+    """A metric of the user's own that counts other tokens where the logits are others: arms would not share them.
+
+    ``targets`` are those that every run scores, (W, T). Raises StudyError where none of them counts, and see
+    ``require_measure``.
+    """
+    if metric.measure is None:
+        return
+    n_windows = max(1, _LARGEST // (targets.shape[1] * vocab_size))
+    for rows in torch.from_numpy(targets).split(n_windows):
+        tried = _try(metric, rows, vocab_size)
+        counted = [~values.isnan() for values in tried]
+        if any(tokens.any() for tokens in counted):
+            break
+    else:
+        n = write_count(int((targets != IGNORED).sum()), "held-out token")
+        raise StudyError(f"metric {metric.key!r} counts none of the {n}: all its values are NaN")
+    numbers = [int(tokens.sum()) for tokens in counted]
+    if not all(tokens.equal(counted[0]) for tokens in counted):
+        yield Finding(
+            check="counted tokens",
+            severity="doubt",
+            message=f"the metric {metric.key!r} counts other tokens where the predictions are others: of "
+            f"{rows.numel():,} held-out tokens {numbers[0]:,} with random ones, {numbers[1]:,} with right ones and "
+            f"{numbers[2]:,} with wrong ones, so that the arms are averaged over tokens of their own choice",
+            evidence={"tokens": rows.numel(), "random": numbers[0], "right": numbers[1], "wrong": numbers[2]},
+            remedy="let the targets alone decide which tokens count",
+        )
+
+
+def _try(metric: Metric, targets: Tensor, vocab_size: int) -> list[Tensor]:
+    """The values on random, on right and on wrong predictions, (W, T) each.
+
+    Raises StudyError for values that differ the second time, and for values that no prediction changes.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    random = torch.randn(*targets.shape, vocab_size, generator=generator)
+    answers = targets.clamp(min=0)
+    predicted = [
+        random,
+        random + _CONFIDENT * F.one_hot(answers, vocab_size),
+        random + _CONFIDENT * F.one_hot((answers + 1) % vocab_size, vocab_size),
+    ]
+    values, again = ([_measure(metric, logits.clone(), targets) for logits in predicted] for _ in range(2))
+    if not all(map(_equal, values, again)):
+        raise StudyError(f"metric {metric.key!r} gives other values the second time, on the same logits and targets")
+    if not values[0].isnan().all() and all(_equal(values[0], other) for other in values[1:]):
+        raise StudyError(f"metric {metric.key!r} does not depend on the logits: every arm would have the same value")
+    return values
+
+
+def _measure(metric: Metric, logits: Tensor, targets: Tensor) -> Tensor:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)  # as a run seeds every evaluation
+        assert callable(metric.measure)  # a name alone comes from a registration, which is not audited
+        return measure_tokens(metric.key, metric.measure, logits, targets)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)

@@ -1,0 +1,187 @@
+"""Held-out text that stands in the training text or made the vocabulary, and text that the tokens do not hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paribus.data.corpus import Corpus
+from paribus.data.overlap import NGRAM_BYTES, measure_overlap, measure_repetition, measure_vocabulary, measure_windows
+from paribus.design.metrics import VAL_BITS_PER_BYTE, VAL_LOSS
+from paribus.design.study import Study
+from paribus.errors import DataError
+from paribus.store.records import Finding
+
+NEAR = 0.05
+"""Share of documents that look like altered copies of one training document each."""
+
+HIGH, HOPELESS = 0.15, 0.50
+"""Shares of the held-out passages of 50 bytes. Split by document, the Python standard library has 0.02 to 0.05:
+licences, boilerplate and idioms."""
+
+RARE = 0.01
+"""Share of documents, or of distinct ids, that is too small to matter."""
+
+FEW_IDS, USED, OFTEN = 5, 0.99, 0.05
+"""Ids too few to count; share of the vocabulary that is used, where it was made of all text; share of the tokens."""
+
+
+def find_leaked_text(study: Study, corpus: Corpus) -> Iterator[Finding]:
+    """Documents on both sides, and passages that the scored side shares with the training side.
+
+    In data of a user's own the training documents may hold much of each other: pictures have empty grounds, music has
+    rests. There the excess over that counts; a Text keeps to the plain share.
+    """
+    side = study.training.evaluation_side
+    overlap = measure_overlap(corpus)
+    found = overlap["sides"][side]
+    yield from _copied_documents(corpus, side, overlap)
+    repetition = measure_repetition(corpus, side, overlap["n"]) if corpus.is_own else None
+    passages = _shared_passages(corpus, side, overlap, repetition)
+    yield passages
+    if passages.severity == "invalid":
+        return
+    if repetition:
+        yield from _near_copies(side, found, repetition)
+    yield from _overlapping_windows(corpus, side, found)
+
+
+def _shared_passages(
+    corpus: Corpus, side: str, overlap: Mapping[str, Any], repetition: Mapping[str, Any] | None
+) -> Finding:
+    found, n_tokens = overlap["sides"][side], overlap["n"]
+    length = f"{NGRAM_BYTES} bytes" if not corpus.is_own else f"{n_tokens} tokens"
+    excess, evidence, compared = found["shared_share"], {**found, "passage_tokens": n_tokens}, ""
+    if repetition:
+        by_chance = repetition["by_chance"]
+        excess = max(0.0, found["shared_share"] - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
+        evidence |= {"train_shared_share": repetition["train_shared_share"], "excess": excess}
+        if repetition["train_shared_share"] > HIGH:
+            compared = f"; of those of a training document {repetition['train_shared_share']:.1%} stand in another one"
+    severity = "invalid" if excess > HOPELESS else "doubt" if excess > HIGH else "note"
+    said = f"{found['shared_share']:.1%} of the {side} passages of {length} stand in the training text too{compared}"
+    return Finding(
+        check="train/validation overlap",
+        severity=severity,
+        message=said
+        if found["ngrams"]
+        else f"0 of the {side} documents are as long as a passage of {length}: passages were not compared",
+        evidence={**evidence, "doubt_above": HIGH, "invalid_above": HOPELESS},
+        remedy="" if severity == "note" else "split by document, near duplicates on one side; never split windows",
+    )
+
+
+def _copied_documents(corpus: Corpus, side: str, overlap: Mapping[str, Any]) -> Iterator[Finding]:
+    """Short documents of a user's own data may repeat by chance: as often as they do among the training documents."""
+    found, repeats = overlap["sides"][side], overlap["train_repeats"]
+    n, copies = found["documents"], found["duplicate_documents"]
+    if not copies:
+        return
+    severity = "invalid"
+    if corpus.is_own:
+        by_chance = repeats + 3 * math.sqrt(repeats * (1 - repeats) / n)
+        long, short = found["long_duplicates"] / n, (copies - found["long_duplicates"]) / n
+        excess = max(long, short - by_chance if short > by_chance else 0)
+        severity = "invalid" if excess > RARE else "doubt" if excess > 0 else "note"
+    chance = f"; as many as chance makes, with {repeats:.0%} of the training documents twice"
+    yield Finding(
+        check="train/validation overlap",
+        severity=severity,
+        message=f"{copies} of the {n} {side} documents stand among the training documents too, token for token"
+        + (chance if severity == "note" else ""),
+        evidence={**found, "train_repeats": repeats, "passage_tokens": overlap["n"]},
+        remedy="" if severity == "note" else "split by document, with equal documents on one side",
+    )
+
+
+def _near_copies(side: str, found: Mapping[str, Any], repetition: Mapping[str, Any]) -> Iterator[Finding]:
+    """Documents that are mostly one training document: altered copies. Text keeps them on one side."""
+    n = repetition["documents"]
+    near = repetition["near_copies"] - min(found["long_duplicates"], repetition["near_copies"])
+    if near > RARE * n:
+        severity = "doubt" if near > NEAR * n else "note"
+        yield Finding(
+            check="train/validation overlap",
+            severity=severity,
+            message=f"{near} of the {n} {side} documents looked at have more than half of their passages from "
+            "one training document each, without being copies",
+            evidence={**found, **repetition, "doubt_above": NEAR},
+            remedy="put near duplicates on one side",
+        )
+
+
+def _overlapping_windows(corpus: Corpus, side: str, overlap: Mapping[str, Any]) -> Iterator[Finding]:
+    found = measure_windows(corpus, side)
+    share = found["continuing"] / max(1, found["documents"])
+    if share > HIGH:
+        yield Finding(
+            check="train/validation overlap",
+            severity="invalid" if share > HOPELESS else "doubt",
+            message=f"{share:.0%} of the {side} documents begin with what a training document ends with, "
+            f"{found['length']} tokens or more: windows that overlap in one text",
+            evidence={
+                "shared_share": overlap["shared_share"],
+                **found,
+                "share": share,
+                "doubt_above": HIGH,
+                "invalid_above": HOPELESS,
+            },
+            remedy="split the text before it is cut into windows",
+        )
+
+
+def find_foreign_vocabulary(study: Study, corpus: Corpus) -> Iterator[Finding]:
+    """A vocabulary that was made with the scored text, or nobody knows with what."""
+    if corpus.manifest["tokenizer"].get("kind") == "pretrained":
+        yield Finding(
+            check="vocabulary",
+            severity="note",
+            message=f"the ready-made tokenizer of {corpus.vocab_size:,} tokens may have been made of the scored text: "
+            "nothing is known of that, and it is the same for all arms",
+            evidence={"vocab_size": corpus.vocab_size},
+        )
+    if not corpus.is_own:
+        return
+    side = study.training.evaluation_side
+    found = measure_vocabulary(corpus, side)
+    if not found["unseen_ids"]:
+        return
+    many = found["unseen_share"] > RARE and found["unseen_ids"] >= FEW_IDS
+    made_of_all = many and found["used_share"] >= USED
+    other_kind = many and found["unseen_tokens_share"] > OFTEN
+    what = "a vocabulary made from all text" if made_of_all else "sides of different kinds"
+    said = f": {what}" if made_of_all or other_kind else ""
+    yield Finding(
+        check="vocabulary",
+        severity="doubt" if said else "note",
+        message=f"{found['unseen_ids']} of the {found['ids']} ids on the {side} side never occur in training, "
+        f"{found['unseen_tokens_share']:.1%} of its tokens{said}",
+        evidence={**found, "doubt_above": RARE, "of_ids": FEW_IDS, "used_above": USED, "tokens_above": OFTEN},
+        remedy="make the vocabulary of the training documents alone, with one id for all else" if said else "",
+    )
+
+
+def require_bytes(study: Study, corpus: Corpus) -> None:
+    """Raise DataError where a study is judged on bits per byte and the bytes of the scored text are not known."""
+    if study.metric.key != VAL_BITS_PER_BYTE.key or not corpus.is_own:
+        return
+    if corpus.side(study.training.evaluation_side).n_bytes is None:
+        raise DataError(
+            f"{corpus.title} has no decode(ids) -> str, so the bytes of its text are not known and there are no bits "
+            f"per byte to judge on; give it one, or judge on {VAL_LOSS.key!r}"
+        )
+
+
+def find_lost_text(corpus: Corpus) -> Iterator[Finding]:
+    """A tokenizer whose tokens do not give back every held-out document, as measured when the corpus was prepared."""
+    share = corpus.manifest["tokenizer"].get("round_trip", 1.0)  # a data set of tokens has no text to give back
+    if share < 1:
+        yield Finding(
+            check="tokenizer loses text",
+            severity="doubt",
+            message=f"decoding gives back only {share:.1%} of the validation documents: the tokens do not hold all of "
+            "the text, and bits per byte count bytes that no model was asked for",
+            evidence={"round_trip": share},
+            remedy="take a tokenizer that keeps every character, such as spec(Bytes) or spec(BPE)",
+        )

@@ -1,0 +1,206 @@
+"""What a person sees at the terminal: progress while a study runs, and the answers as text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from paribus.design.contrasts import Contrast
+from paribus.design.study import BASELINE
+from paribus.lab.progress import TERMINAL_WIDTH, progress_text
+from paribus.reports.edits import list_edits
+from paribus.reports.metric_names import SHARED
+
+if TYPE_CHECKING:
+    from paribus.lab.trying.examination import Examination
+    from paribus.nn.conformance.suite import Check
+
+
+def wrap_sentences(text: str, width: int) -> str:
+    """``text`` with its long lines folded between words; a row of a table, which has runs of spaces, stays as it is."""
+    lines = []
+    for line in text.splitlines():
+        is_row = "  " in line.strip()
+        folded = textwrap.wrap(line, width - 1, break_long_words=False, break_on_hyphens=False)
+        lines += [line] if is_row or len(line) < width else folded
+    return "\n".join(lines)
+
+
+def result_text(result: Any) -> str:
+    """A ``lab.Result``: the question, a sentence per contrast and treatment, findings, and where the report is."""
+    report = result.report
+    lines = [report["question"], "", *_contrast_sentences(report)]
+    for name, row in sorted(report["treatments"].items(), key=lambda item: not item[1]["primary"]):
+        lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
+    lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
+    if timing := report.get("timing"):
+        rows = timing["measured"]["treatments"].items()
+        lines += [f"time per step of {name}: {row['kind']}{_ratio_text(row)}" for name, row in rows]
+    severities = [finding["severity"] for finding in report["findings"]]
+    lines.append("findings: " + ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note")))
+    return "\n".join([*lines, f"report: {result.page}"])
+
+
+def _contrast_sentences(report: Mapping[str, Any]) -> list[str]:
+    """Main effects first; the file holds them by name."""
+    rows = report.get("contrasts", {}).values()
+    ordered = sorted(rows, key=lambda row: len(Contrast.from_json(row["comparison"]["contrast"]).factors))
+    return [row["verdict"]["sentence"] for row in ordered]
+
+
+def _ratio_text(row: Mapping[str, Any]) -> str:
+    if row["ratio"] is None or row["interval"] is None:
+        return ""
+    low, high = row["interval"]
+    return f", {row['ratio']:.3f} of the baseline's ({low:.3f} to {high:.3f})"
+
+
+def null_text(calibrated: Any) -> str:
+    """A ``Calibration``: the noise of the baseline, what this budget can settle in it, and counted false verdicts."""
+    null, unit = calibrated.data["null"], calibrated.data["metric"]["unit"]
+    lines = [
+        f"the baseline over {null['n_seeds']} seeds: sd {_with_interval(null, 'seed_sd')} {unit}",
+        f"with weights nudged by rounding, paired: sd {_with_interval(null, 'floor_sd')} {unit}",
+        "",
+        f"what up to {null['n_max']} pairs settle at the margin {null['margin']:.3g} {unit}, by simulation:",
+    ]
+    for name, sd in null["sds"].items():
+        lines.append(f"  paired sd {sd:.2g}: {SHARED[name]}")
+        table = [[f"    true gain {row['gain']:.3g}", *_likeliest(row)] for row in null["powers"][name]]
+        lines += [*_columns(table), f"    smallest margin that is settled: {null['smallest_margins'][name]:.2g}"]
+    lines += ["", *(line for sentence in null["sentences"] for line in textwrap.wrap(sentence, TERMINAL_WIDTH))]
+    for name, noise in calibrated.data.get("contrasts", {}).items():
+        lines += textwrap.wrap(
+            f"All this is of a pair. Where arms share no noise, the contrast {name!r} has {noise:.2g} times its sd.",
+            TERMINAL_WIDTH,
+        )
+    if calibrated.data["tunes"]:
+        lines += textwrap.wrap(
+            "The study tunes: this is the noise at the recipe of its file, not of what is chosen.", TERMINAL_WIDTH
+        )
+    if small := calibrated.data.get("small_nulls"):
+        lines += [
+            "",
+            f"small A/A comparisons, {small['pairs_each']} pairs of {small['tokens']:,} tokens each, at margin 0:",
+        ]
+        lines += [_count_text(words, small[key]) for key, words in _NULLS.items()]
+    return "\n".join([*lines, f"written to {calibrated.file}"])
+
+
+_NULLS = {"nudged_copies": "with its nudged copy", "other_seeds": "with itself on other seeds"}
+
+
+def _count_text(words: str, counted: Mapping[str, Any]) -> str:
+    n, allowed = counted["nulls"], counted["allowed"]
+    return f"  {words}: {counted['false_at_zero']} of {n} called better or worse (by chance up to {allowed})"
+
+
+def _with_interval(null: Mapping[str, Any], key: str) -> str:
+    low, high = null[f"{key}_interval"]
+    return f"{null[key]:.2g} (90 %: {low:.2g} to {high:.2g})"
+
+
+def _likeliest(row: Mapping[str, float]) -> list[str]:
+    kind = max(("better", "equivalent", "undecided"), key=row.__getitem__)
+    return [kind, f"{row[kind]:.0%}", f"after {row['pairs']:.1f} pairs"]
+
+
+def check_text(checked: Any) -> str:
+    """A ``lab.Checked``: the arms side by side, what differs, what the plan costs, and the findings."""
+    study, arms = checked.study, [facts.to_json() for facts in checked.arms.values()]
+    table = [["arm", "parameters", "active", "of norms", "FLOPs/token", "training", "sites changed"]]
+    for arm in arms:
+        sites = f"{arm['sites_changed']} of {arm['sites_alike']}" if arm["sites_alike"] else "-"
+        counts = [f"{arm[key]:,.0f}" for key in ("parameters", "active_parameters", "norm_parameters")]
+        flops = [f"{arm[key]:,.0f}" for key in ("forward_flops_per_token", "training_flops_per_token")]
+        table.append([arm["arm"], *counts, *flops, sites])
+    lines = [study.question, "", *_columns(table)]
+    described = study.to_json()["arms"]
+    for name in study.treatments:
+        for edit in list_edits(described[BASELINE], described[name]):
+            lines.append(f"  {name}: {', '.join(edit.places)}: {edit.before} -> {edit.after}")
+    data, plan = "not read", checked.plan
+    if checked.data:
+        sides = checked.data["sides"]
+        data = f"{checked.data['title']}, {sides['train']['tokens']:,} training tokens, "
+        data += f"{sides['validation']['documents']:,} held-out documents"
+    lines += [
+        "",
+        f"data: {data}",
+        f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
+        f"{plan['training_flops']:.2g} FLOPs",
+        *_beside_lines(plan),
+        f"margin: {study.margin} {study.metric.unit}",
+        *([f"contrasts that get a verdict: {', '.join(study.contrasts)}"] if study.contrasts else []),
+        "",
+        *_findings_lines([finding.to_json() for finding in checked.findings], ("invalid", "doubt", "note")),
+    ]
+    return "\n".join(lines if checked.findings else [*lines, "no findings"])
+
+
+def _beside_lines(plan: Mapping[str, float]) -> list[str]:
+    said = {
+        "tuning_runs": "to tune the arms, more where the grid grows",
+        "rate_probe_runs": "at other learning rates, where a verdict could turn",
+        "width_runs": "of the baseline at other widths",
+    }
+    parts = [f"{plan[key]} {words}" for key, words in said.items() if plan[key]]
+    return [f"beside the pairs: {'; '.join(parts)}"] if parts else []
+
+
+def status_text(state: Mapping[str, Any]) -> str:
+    """A ``lab.status``: per study the runs of every arm and the treatments so far."""
+    if not state["studies"]:
+        beside = f"; runs of a tuning or of --null that are finished: {state['finished_runs']}"
+        return f"{state['store']} holds no registered study yet" + (beside if state["finished_runs"] else "")
+    lines = []
+    for name, study in state["studies"].items():
+        lines += [f"{name}: {study['question']}"]
+        table = [["  arm", "done", "diverged", "failed", "unfinished"]]
+        for arm, runs in study["runs"].items():
+            table.append([f"  {arm}", *(str(len(runs[kind])) for kind in table[0][1:])])
+        lines += _columns(table)
+        lines += [f"  {row['treatment']}: {progress_text(row)}" for row in study["treatments"]] + [""]
+    return "\n".join(lines).rstrip()
+
+
+def _findings_lines(findings: Sequence[Mapping[str, Any]], severities: Sequence[str]) -> list[str]:
+    lines = []
+    for severity in severities:
+        for finding in (f for f in findings if f["severity"] == severity):
+            place = ", ".join(part for part in (finding["arm"], finding["site"]) if part)
+            where = f" [{place}]" if place else ""
+            remedy = f" Remedy: {finding['remedy']}." if finding["remedy"] and severity != "note" else ""
+            lines.append(f"{severity}: {finding['check']}{where}: {finding['message']}.{remedy}")
+    return lines
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Left-aligned first column, the others right-aligned."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def examination_text(examination: Examination, passed: bool = True) -> str:
+    """What the class is, and every check with its numbers, or those alone that failed."""
+    what = examination.slot or examination.idea.kind
+    lines = textwrap.wrap(f"{examination.idea.name} {examination.why}: {what}.", TERMINAL_WIDTH)
+    if examination.others:
+        others = ", ".join(examination.others)
+        lines += textwrap.wrap(f"It also runs as {others}; --slot chooses another.", TERMINAL_WIDTH)
+    checks = [line for check in examination.checks if passed or not check.passed for line in _check_lines(check)]
+    lines += ["", *checks, ""] if checks else []
+    n, failed = len(examination.checks), len(examination.failed)
+    return "\n".join([*lines, f"{examination.idea.name} as {what}: {n - failed} of {n} checks passed"])
+
+
+def _check_lines(check: Check) -> list[str]:
+    head = f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: "
+    return textwrap.wrap(head + check.detail, TERMINAL_WIDTH, subsequent_indent=" " * 6)

@@ -1,0 +1,8 @@
+from .corpus import Corpus as Corpus
+from .held_out import Evaluation as Evaluation
+from .overlap import measure_overlap as measure_overlap
+from .preparation import prepare as prepare
+from .text import Text as Text
+from .tokenizer import BPE as BPE
+from .tokenizer import Bytes as Bytes
+from .tokenizer import Pretrained as Pretrained

@@ -1,0 +1,1 @@
+"""What a researcher writes: specs, arms, recipes, studies. Standard library and attrs alone."""

@@ -1,0 +1,298 @@
+"""A spec: a class and its arguments, as frozen data.
+
+A spec can be compared, edited by path, hashed, written to JSON and, in :mod:`paribus.nn`, built.
+Paths follow the arguments: ``blocks.0.mlp.d_ff`` is the argument ``d_ff`` of the spec ``mlp`` in the
+first entry of ``blocks``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+from paribus.errors import SpecError
+
+_SCALARS = (type(None), bool, int, float, str)
+
+
+def spec(cls: type, /, **arguments: Any) -> Spec:
+    """Return the spec of ``cls`` with ``arguments``, checked against the real signature.
+
+    Raises SpecError for an argument the class does not take (with the nearest name it does take)
+    and for a value that is not None, a bool, int, float, str, class, function, Spec, or a list or
+    tuple of these.
+    """
+    if not isinstance(cls, type):
+        raise SpecError(f"spec() takes a class, got {cls!r}")
+    parameters = _parameters(cls)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in arguments:
+        if name not in parameters and not open_ended:
+            raise SpecError(f"{cls.__name__} takes no argument {name!r}; {_nearest(name, parameters)}")
+    frozen = tuple((name, _freeze(value, f"{cls.__name__}.{name}")) for name, value in sorted(arguments.items()))
+    return Spec(cls, frozen)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between two specs: the path and what stands there before and after."""
+
+    path: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        before, after = self.before, self.after
+        if isinstance(before, tuple) and isinstance(after, tuple) and len(before) != len(after):
+            return f"{self.path or 'model'}: {len(before)} -> {len(after)} entries"
+        return f"{self.path or 'model'}: {describe(before)} -> {describe(after)}"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A class and the arguments that were given for it, in name order."""
+
+    cls: type
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    def __getitem__(self, path: str) -> Any:
+        """The value at ``path``; a default counts. Raises SpecError where nothing stands."""
+        node: Any = self
+        for key in path.split("."):
+            if isinstance(node, Spec) and key in (values := node.resolved()):
+                node = values[key]
+            elif isinstance(node, tuple) and key.isdigit() and int(key) < len(node):
+                node = node[int(key)]
+            else:
+                raise SpecError(f"no {path!r} in {self.cls.__name__}; {_nearest(path, self.paths())}")
+        return node
+
+    def resolved(self) -> dict[str, Any]:
+        """All arguments by name: those given, then the signature's defaults."""
+        values = dict(self.arguments)
+        for name, parameter in _parameters(self.cls).items():
+            if name not in values and parameter.default is not parameter.empty:
+                try:
+                    values[name] = _freeze(parameter.default, name)
+                except SpecError:
+                    continue  # a default that is no data, such as a dtype, cannot differ between arms
+        return dict(sorted(values.items()))
+
+    def sites(self) -> dict[str, Spec]:
+        """Every spec below this one, by path, parents first."""
+        return {path: node for path, node in self._walk() if isinstance(node, Spec) and path}
+
+    def paths(self) -> list[str]:
+        """Every path at which a value stands, defaults included."""
+        return [path for path, _ in self._walk() if path]
+
+    def replace(self, pattern: str, value: Any) -> Spec:
+        """Return this spec with ``value`` at every path that matches ``pattern``.
+
+        ``*`` matches any text, dots included: ``"*norm"`` is every argument whose name ends in
+        "norm", at any depth. A Spec as value replaces specs; it fills an argument that is None only
+        where the pattern spells the argument's name in full (``"*.mixer.qk_norm"``).
+        Raises SpecError when nothing matches, or when the class at a site takes no such argument.
+        """
+        value = _freeze(value, pattern)
+        if isinstance(value, type):
+            for path, node in self._walk():
+                if path and isinstance(node, Spec) and fnmatchcase(path, pattern):
+                    raise SpecError(
+                        f"a spec stands at {path!r}, and {value.__name__} is a class; write spec({value.__name__})"
+                    )
+        matched = [path for path, node in self._walk() if path and self._is_target(path, node, pattern, value)]
+        if not matched:
+            kind = list(self.sites()) if isinstance(value, Spec) else self.paths()
+            raise SpecError(f"pattern {pattern!r} matches no site of {self.cls.__name__}; {_nearest(pattern, kind)}")
+        edited = self
+        for path in matched:
+            # An edit above this path may have removed what stood here.
+            if not any(path.startswith(other + ".") for other in matched):
+                edited = _put(edited, path.split("."), value)
+        return edited
+
+    def diff(self, other: Spec) -> tuple[Change, ...]:
+        """The differences from this spec to ``other``, outermost first; defaults count as given."""
+        return tuple(_diff("", self, other))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the class names and all arguments, defaults included."""
+        return hashlib.sha256(json.dumps(_plain(self, resolve=True), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"class": "module:Name", "arguments": {...}}``, ready for ``json.dumps``."""
+        return _plain(self, resolve=False)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Spec:
+        """The spec that ``to_json`` wrote. Imports the classes' modules; raises SpecError if it cannot."""
+        value = _revive(data)
+        if not isinstance(value, Spec):
+            raise SpecError(f"expected the JSON of a spec, got {str(data)[:80]}")
+        return value
+
+    def __str__(self) -> str:
+        return describe(self)
+
+    def _walk(self) -> Iterator[tuple[str, Any]]:
+        stack: list[tuple[str, Any]] = [("", self)]
+        while stack:
+            path, node = stack.pop()
+            yield path, node
+            children: list[tuple[str, Any]] = []
+            if isinstance(node, Spec):
+                children = list(node.resolved().items())
+            elif isinstance(node, tuple):
+                children = [(str(index), item) for index, item in enumerate(node)]
+            stack.extend((f"{path}.{key}" if path else key, child) for key, child in reversed(children))
+
+    def _is_target(self, path: str, node: Any, pattern: str, value: Any) -> bool:
+        if not fnmatchcase(path, pattern):
+            return False
+        spelled_out = not set("*?[") & set(pattern.rsplit(".", 1)[-1])
+        if isinstance(value, Spec):
+            return isinstance(node, Spec) or (node is None and spelled_out)
+        return spelled_out or not isinstance(node, Spec | tuple)
+
+
+def reference(thing: Any) -> str:
+    """``module:qualified.name`` of a class or function. Raises SpecError for a local one."""
+    module, name = thing.__module__, thing.__qualname__
+    if module is None:
+        raise SpecError(f"{name!r} belongs to no module, so it cannot be named; wrap it in a function of your own")
+    if "<" in name:
+        raise SpecError(f"{name!r} has no name at the top level of its module; write it there as a class or with def")
+    return f"{module}:{name}"
+
+
+def describe(value: Any) -> str:
+    """A spec or value in one short line, as one would write it."""
+    if isinstance(value, Spec):
+        inner = ", ".join(f"{name}={describe(item)}" for name, item in value.arguments)
+        return f"{value.cls.__name__}({inner})"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(describe(item) for item in value) + ")"
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def shorten(value: Any) -> str:
+    """``describe`` in at most 80 characters, for messages."""
+    text = describe(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@lru_cache(maxsize=1024)
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    try:
+        signature = inspect.signature(cls)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{cls.__name__} has no readable signature: {error}") from None
+    return {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_POSITIONAL}
+
+
+def _freeze(value: Any, where: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(f"{where} is {value}; an argument must be finite")
+    if isinstance(value, (*_SCALARS, Spec)):
+        return value
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        reference(value)
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(item, f"{where}.{index}") for index, item in enumerate(value))
+    raise SpecError(
+        f"{where} is a {type(value).__name__}; a spec holds None, bool, int, float, str, classes, functions, "
+        "specs, and lists or tuples of these"
+    )
+
+
+def _plain(value: Any, resolve: bool) -> Any:
+    if isinstance(value, Spec):
+        arguments = value.resolved() if resolve else dict(value.arguments)
+        return {"class": reference(value.cls), "arguments": {k: _plain(v, resolve) for k, v in arguments.items()}}
+    if isinstance(value, tuple):
+        return [_plain(item, resolve) for item in value]
+    if isinstance(value, _SCALARS):
+        return value
+    return {"reference": reference(value)}
+
+
+def _revive(data: Any) -> Any:
+    if isinstance(data, list):
+        return tuple(_revive(item) for item in data)
+    if not isinstance(data, dict):
+        return data
+    if "reference" in data:
+        return resolve(data["reference"])
+    try:
+        return spec(resolve(data["class"]), **{name: _revive(item) for name, item in data["arguments"].items()})
+    except KeyError as error:
+        raise SpecError(f"the JSON of a spec lacks {error}: {str(data)[:80]}") from None
+
+
+def resolve(name: str) -> Any:
+    """What ``reference`` named; its module is imported. Raises SpecError where it is not there."""
+    module, _, qualified = name.partition(":")
+    try:
+        thing: Any = sys.modules.get(module) or importlib.import_module(module)
+        for attribute in qualified.split("."):
+            thing = getattr(thing, attribute)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"cannot find {name!r}: {error}") from None
+    return thing
+
+
+def _put(node: Any, keys: list[str], value: Any) -> Any:
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, tuple):
+        return tuple(_put(item, rest, value) if str(index) == key else item for index, item in enumerate(node))
+    arguments = dict(node.arguments)
+    return spec(node.cls, **{**arguments, key: _put(node.resolved().get(key), rest, value)})
+
+
+def _diff(path: str, before: Any, after: Any) -> Iterator[Change]:
+    if isinstance(before, Spec) and isinstance(after, Spec) and before.cls is after.cls:
+        left, right = before.resolved(), after.resolved()
+        for key in sorted(left.keys() | right.keys()):
+            yield from _diff(f"{path}.{key}" if path else key, left.get(key), right.get(key))
+    elif isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after):
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from _diff(f"{path}.{index}" if path else str(index), *pair)
+    elif type(before) is not type(after) or before != after:
+        yield Change(path, before, after)
+
+
+def _nearest(name: str, candidates: Any) -> str:
+    candidates = list(candidates)
+    if close := difflib.get_close_matches(name, candidates, n=1, cutoff=0.5):
+        return f"did you mean {close[0]!r}?"
+    shown = ", ".join(candidates[:8]) + (", ..." if len(candidates) > 8 else "")
+    return f"there is {shown}" if candidates else "it takes none"
+
+
+def site_of(path: str, spec: Spec) -> str:
+    """The innermost site of ``spec`` at or above ``path``; "" is the model itself."""
+    sites = spec.sites()
+    while path and path not in sites:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def lies_under(path: str, site: str) -> bool:
+    """Whether ``path`` is ``site`` or below it; all is below "", the model."""
+    return not site or path == site or path.startswith(f"{site}.")

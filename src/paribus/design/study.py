@@ -1,0 +1,358 @@
+"""What a researcher writes: the question, the arms, the training recipe, the metric and the margin."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from paribus.design.contrasts import read_contrasts
+from paribus.design.fields import known_fields
+from paribus.design.markup import block, lines, paragraph, table
+from paribus.design.metrics import VAL_LOSS, Metric, require_metric
+from paribus.design.recipe import Training, require_count, require_number
+from paribus.design.specs import Change, Spec, describe, shorten
+from paribus.design.tuning import Tuning, learning_rates, set_hyperparameters
+from paribus.errors import SpecError, StudyError
+
+BASELINE = "baseline"
+
+MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
+
+_NOWHERE = -1  # a width that no model has
+
+_RATE_PROBE = (0.5, 2.0)
+
+MATCHES = {
+    "parameters": "parameters",
+    "active_parameters": "active_parameters",
+    "flops": "training_flops_per_token",
+}
+"""What a treatment can be made equal to the baseline in, and the number of every record that says it."""
+
+
+@known_fields
+@dataclass(frozen=True)
+class Arm:
+    """A model under study and, where it differs from the study's, the recipe that trains it.
+
+    Args:
+        match: one of ``MATCHES``: make the treatment equal to the baseline in it by the ``width`` that does.
+        width: path pattern of the argument that is solved for, such as ``"*.mlp.d_ff"``; all it matches become equal.
+        multiple_of: the width is a multiple of this.
+
+    Raises StudyError for a ``match`` without a ``width``, or the other way round.
+    """
+
+    model: Spec
+    training: Training = None  # type: ignore[assignment]  # filled in by Study.arms
+    match: str | None = None
+    width: str | None = None
+    multiple_of: int = 1
+
+    def __post_init__(self) -> None:
+        if self.match is not None and self.match not in MATCHES:
+            close = difflib.get_close_matches(str(self.match), MATCHES, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(MATCHES)}"
+            raise StudyError(f"no treatment can be matched in {self.match!r}; {hint}")
+        if not isinstance(self.width, str | None):
+            raise StudyError(f'width is a path pattern such as "*.mlp.d_ff", got {self.width!r}')
+        if (self.match is None) != (self.width is None):
+            raise StudyError(
+                "a treatment that is to be matched says in what and by which width: "
+                f'Arm(model, match="parameters", width="*.mlp.d_ff"), got match={self.match!r} and width={self.width!r}'
+            )
+        require_count("multiple_of", self.multiple_of)
+
+    def replace(self, **changes: Any) -> Arm:
+        """This arm with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def matching(self) -> dict[str, Any] | None:
+        """What was asked of ``match``, as plain values."""
+        if self.match is None:
+            return None
+        return {"match": self.match, "width": self.width, "multiple_of": self.multiple_of}
+
+
+@known_fields
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One question, answered by pairs of runs.
+
+    Args:
+        treatments: name to a model Spec, or to an Arm where the recipe differs.
+        data: spec of a corpus, such as ``spec(paribus.data.Text, source="stdlib")``.
+        margin: the smallest difference in ``metric`` worth acting on.
+        min_seeds, max_seeds: a verdict falls after at least and at most so many pairs.
+        primary: treatments that share the error rate; the others get intervals, no verdict. None: all, and none in a
+            study with ``contrasts``.
+        changes: per treatment the path patterns that may differ from the baseline; a path of the
+            recipe starts with ``training.``. Anything else that differs is a finding.
+        null: treatments that are meant to be the same function as the baseline.
+        alpha: family error rate over all looks, all primary treatments and all contrasts.
+        give_up: stop a treatment whose chance of a verdict by ``max_seeds`` falls below this.
+        boundary: "group-sequential", or "anytime" for an open-ended confidence sequence.
+        first_seed: the seeds are ``first_seed, first_seed + 1, ...``.
+        tuning: give every arm the same number of trials first, and compare each at its own best.
+        rate_probe: without ``tuning``, what the learning rates are multiplied by for one more pair each, which tells
+            whether the verdict would turn at another rate. Empty: no such pair. None: half and double, and no such
+            pair in a study of contrasts without a primary treatment, since contrasts cannot be probed so.
+        width_response: a width of the baseline by path pattern, such as ``"*.mlp.d_ff"``: two more baselines, one
+            narrower and one wider, tell how much of a difference the number of parameters alone would make.
+        contrasts: name to weights by arm that sum to zero, the positive ones to 1; each gets a verdict on its weighted
+            sum over arms, and shares the error rate. ``paribus.factorial`` makes them.
+
+    Raises StudyError for a study that makes no sense.
+    """
+
+    question: str
+    baseline: Spec
+    treatments: Mapping[str, Any]  # a Spec or an Arm; read, an Arm
+    data: Spec
+    training: Training
+    margin: float
+    metric: Metric = VAL_LOSS
+    min_seeds: int = 3
+    max_seeds: int = 10
+    primary: tuple[str, ...] = None  # type: ignore[assignment]  # filled in: read, it is never None
+    changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    null: tuple[str, ...] = ()
+    alpha: float = 0.05
+    give_up: float = 0.10
+    boundary: str = "group-sequential"
+    first_seed: int = 0
+    tuning: Tuning | None = None
+    rate_probe: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
+    width_response: str | None = None
+    contrasts: Mapping[str, Any] = field(default_factory=dict)  # arms to weights, or a Contrast; read, a Contrast
+    _filled_in: tuple[str, ...] = field(init=False, repr=False, compare=False)  # the fields that were None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.question, str) or not self.question.strip():
+            raise StudyError(f"question is a sentence such as 'Is it better?', got {shorten(self.question)}")
+        if not isinstance(self.baseline, Spec):
+            raise StudyError(f"baseline must be a Spec, got {shorten(self.baseline)}")
+        for name in ("treatments", "changes"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise StudyError(f"{name} must be a dict from a treatment's name, got {shorten(getattr(self, name))}")
+        for name, value in {"primary": self.primary, "null": self.null, **self.changes}.items():
+            if isinstance(value, str):
+                raise StudyError(f"{name!r} must be a tuple of strings; write ({value!r},)")
+        if not isinstance(self.data, Spec):
+            raise StudyError(
+                f"data must be a spec, got {shorten(self.data)}; write spec(paribus.data.Text, source=...)"
+            )
+        if not isinstance(self.training, Training):
+            raise StudyError(f"training must be a Training, got {shorten(self.training)}")
+        arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in self.treatments.items()}
+        if not arms:
+            raise StudyError("a study needs at least one treatment")
+        for name, arm in arms.items():
+            if not isinstance(name, str):
+                raise StudyError(f"a treatment's name is a str, got {name!r}; write {str(name)!r}")
+            if not name.strip() or name == BASELINE or not name.isprintable():
+                raise StudyError(f"a treatment cannot be called {name!r}")
+            if not isinstance(arm.model, Spec):
+                raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {shorten(arm.model)}")
+            if not isinstance(arm.training, Training | None):
+                raise StudyError(f"the recipe of treatment {name!r} must be a Training, got {shorten(arm.training)}")
+        freeze = object.__setattr__
+        freeze(self, "treatments", MappingProxyType(arms))
+        freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
+        freeze(self, "contrasts", read_contrasts(self.contrasts, (BASELINE, *arms)))
+        everyone = () if self.contrasts else tuple(arms)
+        freeze(self, "_filled_in", tuple(name for name in ("primary", "rate_probe") if getattr(self, name) is None))
+        freeze(self, "primary", everyone if self.primary is None else tuple(self.primary))
+        if twice := [name for name in self.primary if self.primary.count(name) > 1]:
+            raise StudyError(f"primary names {twice[0]!r} twice: {self.primary!r}")
+        if self.rate_probe is None:
+            freeze(self, "rate_probe", _RATE_PROBE if self.primary else ())
+        freeze(self, "null", tuple(self.null))
+        require_metric(self.metric)
+        for name, arm in self.arms.items():
+            for scored in ("seq_len", "evaluation_tokens", "curve_tokens", "evaluation_side"):
+                here, there = getattr(arm.training, scored), getattr(self.training, scored)
+                if here != there:
+                    raise StudyError(
+                        f"treatment {name!r} has {scored} {here!r}, the baseline {there!r}: "
+                        "the arms would be scored on different tokens"
+                    )
+        if not self.primary and not self.contrasts:
+            raise StudyError("primary is empty: name at least one treatment that is to get a verdict")
+        for place in ("primary", "changes", "null"):
+            for name in getattr(self, place):
+                if name not in arms:
+                    close = difflib.get_close_matches(name, arms, n=1)
+                    hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
+                    raise StudyError(f"{place} names no treatment {name!r}; {hint}")
+        for name in ("margin", "alpha", "give_up"):
+            require_number(name, getattr(self, name))
+        if not (math.isfinite(self.margin) and self.margin >= 0):
+            raise StudyError(f"margin must be finite and not negative, got {self.margin!r} {self.metric.unit}")
+        require_count("min_seeds", self.min_seeds)
+        require_count("max_seeds", self.max_seeds)
+        require_count("first_seed", self.first_seed, least=0)
+        if not 2 <= self.min_seeds <= self.max_seeds <= MOST_SEEDS:
+            raise StudyError(
+                f"need 2 <= min_seeds <= max_seeds <= {MOST_SEEDS}, got {self.min_seeds} and {self.max_seeds}"
+            )
+        if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
+            raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
+        if self.boundary not in ("group-sequential", "anytime"):
+            raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
+        self._check_trials()
+
+    def _check_trials(self) -> None:
+        if not isinstance(self.tuning, Tuning | None):
+            raise StudyError(f"tuning must be a Tuning, got {shorten(self.tuning)}; write tuning=paribus.Tuning()")
+        if self.tuning:
+            verdict = range(self.first_seed, self.first_seed + self.max_seeds)
+            if shared := sorted(set(self.tuning.run_seeds) & set(verdict)):
+                raise StudyError(
+                    f"tuning runs on seed {shared[0]}, which is one of the verdict's ({verdict.start} to "
+                    f"{verdict.stop - 1}): what was chosen on a seed cannot be judged on it; set Tuning(first_seed=...)"
+                )
+            for arm, point in itertools.product(self.arms.values(), self.tuning.points):
+                set_hyperparameters(arm.training, point)
+        factors = self.rate_probe
+        numbers = isinstance(factors, tuple) and all(isinstance(f, int | float) and f > 0 and f != 1 for f in factors)
+        if not numbers:
+            raise StudyError(f"rate_probe is a tuple of positive factors other than 1, such as (0.5, 2), got {factors}")
+        if factors and not self.primary:
+            raise StudyError(
+                f"rate_probe {factors} has nothing to probe: contrasts are not, and no treatment is primary; "
+                "tuning=paribus.Tuning() tries every arm at several rates"
+            )
+        if self.width_response is not None:
+            self._check_width()
+
+    def _check_width(self) -> None:
+        pattern = self.width_response
+        if not isinstance(pattern, str):
+            raise StudyError(f'width_response is a path pattern such as "*.mlp.d_ff", got {pattern!r}')
+        try:
+            widths = self.response_widths
+        except SpecError as error:
+            raise StudyError(f"width_response: {error}") from None
+        if len(widths) != 1 or not all(isinstance(w, int) and not isinstance(w, bool) and w > 1 for w in widths):
+            raise StudyError(
+                f"width_response {pattern!r} is to name one width, a whole number above 1; "
+                f"{', '.join(map(describe, widths))} stands there"
+            )
+
+    @property
+    def response_widths(self) -> list[Any]:
+        """What stands at ``width_response`` in the baseline, each value once."""
+        marked = self.baseline.replace(self.width_response or "", _NOWHERE)
+        return list(dict.fromkeys(change.before for change in self.baseline.diff(marked)))
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """All arms by name, the baseline first, each with its recipe filled in."""
+        arms = {BASELINE: Arm(self.baseline), **self.treatments}
+        return {name: arm.replace(training=arm.training or self.training) for name, arm in arms.items()}
+
+    def diff(self, treatment: str) -> tuple[Change, ...]:
+        """What differs between the baseline and ``treatment``: model sites first, then the recipe."""
+        arm = self.arms[treatment]
+        return self.baseline.diff(arm.model) + self.training.diff(arm.training)
+
+    def replace(self, **changes: Any) -> Study:
+        """This study with some fields changed; a new registration.
+
+        What nobody wrote of ``primary`` and ``rate_probe`` is filled in anew.
+        """
+        return dataclasses.replace(self, **{**dict.fromkeys(self._filled_in), **changes})
+
+    def _repr_html_(self) -> str:
+
+        return study_html(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that defines the study, as plain values; what a registration holds."""
+        return {
+            "question": self.question,
+            "arms": {
+                name: {
+                    "model": arm.model.to_json(),
+                    "training": arm.training.to_json(),
+                    **({"matching": arm.matching} if arm.match else {}),
+                }
+                for name, arm in self.arms.items()
+            },
+            "data": self.data.to_json(),
+            "metric": self.metric.to_json(),
+            "margin": self.margin,
+            "min_seeds": self.min_seeds,
+            "max_seeds": self.max_seeds,
+            "primary": list(self.primary),
+            "changes": {name: list(paths) for name, paths in self.changes.items()},
+            "null": list(self.null),
+            "alpha": self.alpha,
+            "give_up": self.give_up,
+            "boundary": self.boundary,
+            "first_seed": self.first_seed,
+            "tuning": self.tuning and self.tuning.to_json(),
+            "rate_probe": list(self.rate_probe),
+            "width_response": self.width_response,
+            **({"contrasts": {name: c.to_json() for name, c in self.contrasts.items()}} if self.contrasts else {}),
+        }
+
+
+_SHOWN_SITES = 3
+
+_LONGEST_VALUE = 60
+
+
+def study_html(study: Study) -> str:
+    """The question, the arms with the sites they change, the recipe, the data and the margin."""
+    recipe, metric = study.training, study.metric
+    parts = len(study.baseline.sites())
+    rows: list[list[str]] = [["baseline", f"{study.baseline.cls.__name__} of {parts} parts", ""]]
+    for name in study.treatments:
+        role = "gets a verdict" if name in study.primary else "is described"
+        rows.append([name, lines(_describe_changes(study.diff(name))), role])
+    told = {
+        "recipe": f"{recipe.trained_tokens:,} tokens in {recipe.steps:,} steps, windows of {recipe.seq_len}, "
+        f"{describe(recipe.optimizer)}, {recipe.precision}",
+        "data": describe(study.data),
+        "margin": f"±{study.margin:g} {metric.unit} of {metric.key}, {metric.better} is better",
+        "pairs": f"{study.min_seeds} to {study.max_seeds}",
+        **({"contrasts": ", ".join(study.contrasts)} if study.contrasts else {}),
+    }
+    return block(
+        paragraph(study.question, bold=True),
+        table(("arm", "differs from the baseline in", ""), rows),
+        table((), [[name, text] for name, text in told.items()]),
+    )
+
+
+def _describe_changes(changes: Iterable[Change]) -> list[str]:
+    """A line per edit: where, at how many sites, from what to what."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        groups.setdefault((_short(change.before), _short(change.after)), []).append(change.path or "model")
+    lines = []
+    for (before, after), paths in groups.items():
+        more = len(paths) - _SHOWN_SITES
+        shown = ", ".join(paths[:_SHOWN_SITES]) + (f" and {more} more" if more > 0 else "")
+        shown = f"{len(paths)} sites ({shown})" if len(paths) > 1 else shown
+        lines.append(f"{shown}: {before} \N{RIGHTWARDS ARROW} {after}")
+    return lines or ["nothing"]
+
+
+def _short(value: Any) -> str:
+    text = describe(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def arms_without_rates(arms: Mapping[str, Arm]) -> list[str]:
+    """The arms whose optimizer has no learning rate that could be multiplied."""
+    return [name for name, arm in arms.items() if not learning_rates(arm.training.optimizer)]

@@ -1,0 +1,70 @@
+"""What a worker is sent to do one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.design.study import Arm
+from paribus.experiment.plan import Plan, Run
+from paribus.store.events import Observe
+from paribus.store.store import Store
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is sent: everything about a run, as plain values.
+
+    Args:
+        digest: identity of the run.
+        model, training, data: JSON of the arm's specs and recipe.
+        identity: what ``digest`` is over; written to ``run.json``.
+        study_file: file that defines the user's own classes, imported before the specs are read.
+        nudged: move every initial weight by one unit in the last place, up or down.
+        keeps_weights: leave the trained weights in the run's folder; no part of the identity.
+        metric: JSON of the user's own metric, which every evaluation measures; None without.
+    """
+
+    digest: str
+    seed: int
+    model: dict[str, Any]
+    training: dict[str, Any]
+    data: dict[str, Any]
+    identity: dict[str, Any]
+    store: str
+    device: str
+    study_file: str | None = None
+    nudged: bool = False
+    keeps_weights: bool = False
+    metric: dict[str, Any] | None = None
+
+
+NextJob = Callable[[], Job | None]
+
+Wanted = Callable[[str], bool]
+Execute = Callable[[Callable[[], Job | None], Observe, Callable[[str], bool]], None]
+"""An executor: asks for jobs, tells what happens, asks whether a run is still wanted."""
+
+
+def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | None) -> Job:
+    """What a worker is sent to do ``run``, a run of ``arm``.
+
+    Of the study's own runs those of the first seed keep their weights; a run beside the pairs keeps none.
+    """
+    own = [plan.run(name, plan.study.first_seed).digest for name in plan.study.arms]
+    return Job(
+        digest=run.digest,
+        seed=run.seed,
+        model=arm.model.to_json(),
+        training=arm.training.to_json(),
+        data=plan.study.data.to_json(),
+        identity=run.identity,
+        store=str(store.folder.resolve()),
+        device=plan.environment.device,
+        study_file=str(study_file.resolve()) if study_file else None,
+        nudged=run.identity.get("nudged", False),
+        keeps_weights=run.digest in own,
+        metric=plan.study.metric.to_json() if plan.study.metric.measure else None,
+    )

@@ -1,0 +1,1 @@
+"""The verbs: what `paribus` does, a file each."""

@@ -1,0 +1,109 @@
+"""`paribus check`: audits a study before it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.design.study import Study, arms_without_rates
+from paribus.errors import HubUnreachable, SpecError
+from paribus.experiment.plan import WIDTHS
+from paribus.lab.request import read_request
+from paribus.store.files import FORMAT
+from paribus.store.records import Finding
+
+
+def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None) -> Checked:
+    """Audit a study before it trains, on this machine. Trains nothing and writes nothing but the prepared corpus.
+
+    A study whose data cannot be fetched from the hub here is audited without them, which is a finding, if its tokenizer
+    says its ``vocab_size``.
+    """
+    from paribus.audits import audit_arms, audit_design, measure_arms
+    from paribus.lab.matching import solve_widths
+    from paribus.lab.workspace import prepare_corpus
+
+    asked = read_request(study, scale, data)
+    unread: tuple[Finding, ...] = ()
+    try:
+        corpus, _ = prepare_corpus(asked.study)
+        vocab_size, manifest = corpus.vocab_size, corpus.manifest
+    except HubUnreachable as error:
+        if not (vocab_size := _declared_vocabulary(asked.study)):
+            raise
+        corpus, manifest, unread = None, {}, (_unread(error, vocab_size),)
+    solved = solve_widths(asked.study, vocab_size)
+    facts = measure_arms(solved, vocab_size)
+    found = audit_design(solved, corpus, facts) if corpus else audit_arms(solved, vocab_size, facts)
+    return Checked(asked.name, solved, manifest, facts, (*asked.findings, *unread, *found))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What ``check`` found: sizes and costs of the arms, and findings."""
+
+    name: str
+    study: Study
+    data: Mapping[str, Any]
+    arms: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_invalid(self) -> bool:
+        return any(finding.severity == "invalid" for finding in self.findings)
+
+    @property
+    def plan(self) -> dict[str, float]:
+        """What the study costs at most: pairs, runs, training tokens and floating-point operations.
+
+        Runs beside the pairs are counted apart: of the tuning (before its grid grows), at other rates, at other widths.
+        """
+        per_seed = {name: arm.training.trained_tokens for name, arm in self.study.arms.items()}
+        flops = sum(tokens * self.arms[name].flops["training_flops_per_token"] for name, tokens in per_seed.items())
+        pairs = self.study.max_seeds
+        tokens = pairs * sum(per_seed.values())
+        tuning = self.study.tuning
+        return {
+            "pairs": pairs,
+            "runs": pairs * len(per_seed),
+            "tokens": tokens,
+            "training_flops": pairs * flops,
+            "tuning_runs": len(tuning.points) * tuning.seeds * len(per_seed) if tuning else 0,
+            "rate_probe_runs": 0
+            if tuning or arms_without_rates(self.study.arms)
+            else len(self.study.rate_probe) * (1 + len(self.study.primary)),
+            "width_runs": len(WIDTHS) * self.study.min_seeds if self.study.width_response else 0,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "question": self.study.question,
+            "plan": self.plan,
+            "margin": self.study.margin,
+            "metric": self.study.metric.to_json(),
+            "arms": {name: facts.to_json() for name, facts in self.arms.items()},
+            "findings": [finding.to_json() for finding in self.findings],
+            "data": dict(self.data),
+        }
+
+
+def _unread(error: Exception, vocab_size: int) -> Finding:
+    return Finding(
+        check="corpus",
+        severity="doubt",
+        message=f"the corpus was not read, and nothing is known of its split; sizes hold for {vocab_size:,} tokens. "
+        f"{error}",
+        evidence={"vocab_size": vocab_size},
+        remedy="check again where the hub can be reached, or name another corpus with --data",
+    )
+
+
+def _declared_vocabulary(study: Study) -> int | None:
+    try:
+        return study.data["tokenizer.vocab_size"]
+    except SpecError:
+        return None

@@ -1,0 +1,9 @@
+from .evaluation import evaluate as evaluate
+from .generation import generate as generate
+from .generation import measure_decoding as measure_decoding
+from .loop import train as train
+from .optim import MuonAdamW as MuonAdamW
+from .schedule import Constant as Constant
+from .schedule import Cosine as Cosine
+from .schedule import Linear as Linear
+from .schedule import WarmupStableDecay as WarmupStableDecay
