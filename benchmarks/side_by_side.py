@@ -40,7 +40,7 @@ SECOND_STUDY = '''
 import paribus as pb
 from torch import nn
 
-from paribus.study_files import read_study
+from paribus.design.study_files import read_study
 
 
 class GainlessNorm(nn.Module):

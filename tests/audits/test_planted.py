@@ -11,6 +11,7 @@ from paribus import reports
 from paribus.audits import CHECKS
 from paribus.design.study_files import read_study
 from paribus.errors import ParibusError
+from paribus.lab import checking
 from paribus.lab import running as lab
 
 torch.set_num_threads(1)
@@ -56,7 +57,7 @@ def findings_of(file, store):
 def audit(file, store):
     """Findings of a planted study, as plain values; it is trained only where its flaw shows in no other way."""
     if all(_WHEN[told["check"]] == "before" for told in told_of(file)) and not is_spoilt(file):
-        return [finding.to_json() for finding in lab.check(file).findings]
+        return [finding.to_json() for finding in checking.check(file).findings]
     return findings_of(file, store)
 
 

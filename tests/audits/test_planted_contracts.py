@@ -44,7 +44,7 @@ def test_parts_of_paribus_are_not_tried_again(corpus, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("tried")
 
-    monkeypatch.setattr("paribus.audits.conformance.check_part", refuse)
+    monkeypatch.setattr("paribus.audits.before.part_conformance.check_part", refuse)
     assert of("conformance", audit_specs(make_study(arm=BASELINE.replace("*norm", spec(RMSNorm))), corpus)) == []
     with pytest.raises(PartError, match="AssertionError: tried"):
         audit_specs(make_study(arm=BASELINE.replace("*norm", spec(nn.RMSNorm))), corpus)

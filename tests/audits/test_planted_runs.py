@@ -332,7 +332,7 @@ def test_records_are_audited_without_torch_and_without_the_users_classes():
     code = """
 import json, sys
 from paribus.audits import CHECKS, audit_records
-from paribus.records import Record
+from paribus.store.records import Record
 data = json.load(sys.stdin)
 records = {arm: {int(seed): Record.from_json(r) for seed, r in runs.items()} for arm, runs in data["records"].items()}
 found = audit_records(data["study"], records, data["steps"])

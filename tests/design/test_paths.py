@@ -18,7 +18,9 @@ def test_a_longer_name_does_not_lie_under_a_shorter_one():
 
 
 def test_paths_and_wording_do_without_torch():
-    modules = ", ".join(f"paribus.audits.{name}" for name in ("health", "pairing", "completion", "difference"))
+    modules = ", ".join(
+        f"paribus.audits.after.{name}" for name in ("trained_parts", "pairing", "completeness", "integrity")
+    )
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

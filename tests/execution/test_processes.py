@@ -27,7 +27,8 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_endless_wait(tmp_pa
 
 def test_workers_leave_when_the_process_that_feeds_them_is_killed(tmp_path):
     code = (
-        "import time\nfrom paribus.execution.local import LocalWorkers, local_slots\n"
+        "import time\nfrom paribus.execution.devices import local_slots\n"
+        "from paribus.execution.processes import LocalWorkers\n"
         "with LocalWorkers(local_slots('cpu', 9, count=1)) as workers:\n"
         "    print(workers.processes[0].pid, flush=True)\n    time.sleep(60)"
     )

@@ -18,6 +18,7 @@ from paribus.errors import StoreError, StudyError
 from paribus.experiment.null import read_null
 from paribus.experiment.plan import Environment, plan, plan_trials
 from paribus.experiment.registering import register
+from paribus.lab import checking
 from paribus.lab import running as lab
 from paribus.lab.calibrating import _shortened, calibrate
 from paribus.nn import LayerNorm, RMSNorm, llama
@@ -172,5 +173,5 @@ def test_a_plan_counts_no_runs_at_other_rates_where_an_optimizer_has_no_rate():
     toy = make_toy()
     costs = {name: SimpleNamespace(flops={"training_flops_per_token": 1.0}) for name in toy.arms}
     bare = toy.replace(training=toy.training.replace(optimizer=spec(HasNoRate)))
-    assert lab.Checked("toy", toy, {}, costs, ()).plan["rate_probe_runs"] == 4
-    assert lab.Checked("toy", bare, {}, costs, ()).plan["rate_probe_runs"] == 0
+    assert checking.Checked("toy", toy, {}, costs, ()).plan["rate_probe_runs"] == 4
+    assert checking.Checked("toy", bare, {}, costs, ()).plan["rate_probe_runs"] == 0

@@ -5,7 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from test_campaign import Bench
+from test_scheduler import Bench
 
 import paribus as pb
 from paribus.audits.after.sensitivity import find_noise_floor

@@ -66,7 +66,7 @@ print(json.dumps({
 }))
 """
 EDITED = """
-from paribus.runs import Environment, plan
+from paribus.experiment.plan import Environment, plan
 
 here = Environment("data", "cpu", "2")
 before = [run.digest for run in plan(study, here)]
@@ -151,5 +151,6 @@ def test_without_a_kernel_lines_are_printed_and_a_function_is_used_as_it_is(caps
 
 
 def test_neither_ipython_nor_pandas_is_imported_before_it_is_asked_for():
-    code = "import paribus.notebook, paribus.result, sys; print({'IPython', 'pandas', 'torch'} & set(sys.modules))"
+    code = "import paribus.lab.notebook, paribus.reports.result, sys\n"
+    code += "print({'IPython', 'pandas', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -10,7 +10,7 @@ from paribus.reports.page import compose_page
 
 @pytest.fixture(autouse=True)
 def quick_figures(monkeypatch):
-    monkeypatch.setattr("paribus.reports.html.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
+    monkeypatch.setattr("paribus.reports.html_page.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
 
 
 def page_of(**beside):

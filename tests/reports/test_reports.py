@@ -28,7 +28,7 @@ def judged():
 @pytest.fixture(autouse=True)
 def quick_figures(monkeypatch):
     """Drawing takes most of the time and is tested in test_figures.py: here a figure is a stub."""
-    monkeypatch.setattr("paribus.reports.html.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
+    monkeypatch.setattr("paribus.reports.html_page.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
     monkeypatch.setattr("paribus.reports.figures.draw_picture", lambda picture, kind: picture.name.encode())
 
 
@@ -237,7 +237,7 @@ def test_defaults_of_the_own_classes_are_named_and_a_head_unties(judged):
     data = json.loads(json.dumps(judged["better"]))
     model = data["study"]["arms"]["baseline"]["model"]
     model["class"] = "paribus.nn.transformer:Transformer"
-    data["study"]["data"]["class"] = "paribus.data.corpora:Text"
+    data["study"]["data"]["class"] = "paribus.data.text:Text"
     rows = dict(compose_page(data).trained.rows)
     assert rows["tokenizer"] == "default"
     assert rows["head"] == "tied to the embedding" and rows["position"] == "default"

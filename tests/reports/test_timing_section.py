@@ -41,7 +41,7 @@ SLOWER = row("slower", 1.0314, [1.0212, 1.0414])
 
 @pytest.fixture(autouse=True)
 def quick_figures(monkeypatch):
-    monkeypatch.setattr("paribus.reports.html.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
+    monkeypatch.setattr("paribus.reports.html_page.inline_svg", lambda picture: f"<svg>{picture.name}</svg>")
 
 
 def page_of(timing, names=("ScaleNorm",)):

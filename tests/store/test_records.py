@@ -163,7 +163,7 @@ def test_a_truncated_line_is_refused_by_number(tmp_path):
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
     store = Store.create(tmp_path)
-    code = f"import sys; from paribus.records import Store\nwith Store.open({str(tmp_path)!r}).lock(): sys.exit(7)"
+    code = f"import sys; from paribus.store.store import Store\nwith Store.open({str(tmp_path)!r}).lock(): sys.exit(7)"
 
     def other():
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -177,7 +177,7 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
 
 def test_a_lock_dies_with_its_holder(tmp_path):
     path = str(tmp_path / "l")
-    code = f"import os, pathlib, paribus.records as r\nwith r.held(pathlib.Path({path!r})): os._exit(9)"
+    code = f"import os, pathlib, paribus.store.files as r\nwith r.held(pathlib.Path({path!r})): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     with held(tmp_path / "l") as free:
         assert free

@@ -10,6 +10,7 @@ from paribus.audits.instruments.costs import measure_flops, measure_parameters
 from paribus.data import BPE, Pretrained
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import HubUnreachable
+from paribus.lab import checking
 from paribus.lab import running as lab
 from paribus.lab.matching import solve_widths
 from paribus.lab.request import read_request
@@ -144,7 +145,7 @@ def test_check_needs_no_corpus_where_the_hub_cannot_be_reached(monkeypatch, tmp_
         raise HubUnreachable(f"{what}: no answer")
 
     monkeypatch.setattr("paribus.data.hub.knock", refuse)
-    checked = lab.check("rmsnorm", scale="paper")
+    checked = checking.check("rmsnorm", scale="paper")
     (unread,) = [f for f in checked.findings if f.check == "corpus"]
     assert unread.severity == "doubt" and "sizes hold for 49,152 tokens" in unread.message
     assert checked.to_json()["arms"]["baseline"]["parameters"] == 25_960_192

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paribus.design.markup import block, paragraph, verdict_sentences
+from paribus.design.markup import block, paragraph, table, verdict_sentences
 from paribus.design.metrics import MEASURED
 from paribus.errors import ParibusError
 from paribus.judgement import Verdict
@@ -97,8 +97,8 @@ def result_html(report: Mapping[str, Any], page: str) -> str:
         blocks.append(verdict_sentences(verdict) if verdict else paragraph(f"{name}: {rows[name]['description']}"))
     found = [f for severity in ("invalid", "doubt") for f in report["findings"] if f["severity"] == severity]
     if found:
-        table = [[f["severity"], f["check"], f["arm"] or "", f["message"]] for f in found]
-        blocks.append(table(("finding", "check", "arm", ""), table))
+        rows_found = [[f["severity"], f["check"], f["arm"] or "", f["message"]] for f in found]
+        blocks.append(table(("finding", "check", "arm", ""), rows_found))
     failed = [[run["arm"], str(run["seed"]), (run["error"] or "").split("\n")[0]] for run in report["failed_runs"]]
     blocks += [table(("failed run", "seed", ""), failed)] if failed else []
     return block(*blocks, paragraph(f"report: {page}"))

@@ -14,7 +14,7 @@ import torch
 import paribus as pb
 from paribus.design.study_files import read_study
 from paribus.errors import PartError, StoreError, StudyError
-from paribus.experiment.comparisons import _digest, read_registration
+from paribus.experiment.comparisons import digest_content, read_registration
 from paribus.lab import running as lab
 from paribus.lab.sampling.drawing import END, _decoder
 from paribus.nn.contract import build_model
@@ -238,13 +238,13 @@ def forge(copied, change):
     """Change the registration of a store so that it is consistent in itself."""
     file = copied / "store" / "studies" / "writers" / "registration.json"
     registration = change(json.loads(file.read_text()))
-    registration["digest"] = _digest({key: value for key, value in registration.items() if key != "digest"})
+    registration["digest"] = digest_content({key: value for key, value in registration.items() if key != "digest"})
     file.write_text(json.dumps(registration))
 
 
 def test_no_command_is_run_because_a_store_names_it(copied):
     data = {
-        "class": "paribus.execution.local:subprocess.Popen",
+        "class": "paribus.execution.processes:subprocess.Popen",
         "arguments": {"args": ["touch", str(copied / "ran")]},
     }
     forge(copied, lambda registration: {**registration, "study": {**registration["study"], "data": data}})
