@@ -6,10 +6,11 @@ import pytest
 from paribus.design.metrics import VAL_LOSS, Metric
 from paribus.design.specs import spec
 from paribus.errors import JudgementError
-from paribus.experiment.comparisons import read_registration
-from paribus.experiment.plan import Environment, plan, plan_trials
+from paribus.experiment.extra_runs import plan_extra_runs
+from paribus.experiment.plan import Environment, plan
 from paribus.experiment.registering import register
-from paribus.experiment.scheduler import Campaign
+from paribus.experiment.scheduler import Scheduler
+from paribus.experiment.stored_evidence import forget_failures, read_evidence, read_registration
 from paribus.lab.judging import judge
 from paribus.store.records import Finding, Record, read_findings
 from paribus.store.store import Store
@@ -17,23 +18,24 @@ from toy_study import RECIPE, Part, make_study
 
 
 class Bench:
-    """A campaign over a store whose records are written by hand instead of trained."""
+    """A scheduler over a store whose records are written by hand instead of trained."""
 
     def __init__(self, folder, study, findings=()):
         self.store = Store.create(folder)
         self.plan = plan(study, Environment("data", "cpu", "2.13.0"))
         data = {"title": "t", "digest": "d"}
-        self.registration = register(self.store, "toy", self.plan, data, "evaluation", findings)
+        self.registration, _ = register(self.store, "toy", self.plan, data, "evaluation", findings)
         self.events = []
-        self.campaign = Campaign(self.store, self.plan, self.registration, None, findings, self.events.append)
+        evidence = forget_failures(self.store, read_evidence(self.store, self.registration.name))
+        self.scheduler = Scheduler(self.store, self.plan, evidence, None, self.events.append)
         self.losses = {}
 
     def name(self, digest):
-        run = self.campaign.runs[digest][0]
+        run = self.scheduler.runs[digest][0]
         return run.arm, run.seed
 
     def take(self):
-        job = self.campaign.next_job()
+        job = self.scheduler.next_job()
         return job and self.name(job.digest)
 
     def finish(self, arm, seed, loss=None, status="done"):
@@ -45,7 +47,7 @@ class Bench:
         self.store.write_record(record)
         line = {"step": 10, "loss": 1.0, "learning_rate": 0.0, "gradient_norm": 1.0, "clipped": False}
         (folder / "steps.jsonl").write_text(json.dumps(line) + "\n")
-        self.campaign.observe({"event": "finished", "digest": digest, "status": status})
+        self.scheduler.observe({"event": "finished", "digest": digest, "status": status})
 
 
 def test_runs_come_pair_by_pair_and_no_run_is_handed_out_twice(tmp_path):
@@ -63,8 +65,8 @@ def test_a_verdict_ends_the_campaign_and_the_runs_ahead_of_it(tmp_path):
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
     assert bench.events[-1]["rows"][0]["verdict"] == "better"
     assert bench.take() is None
-    assert not bench.campaign.wanted(bench.plan.run("baseline", 3).digest)
-    assert not bench.campaign.wanted(bench.plan.run("wide", 3).digest)
+    assert not bench.scheduler.wanted(bench.plan.run("baseline", 3).digest)
+    assert not bench.scheduler.wanted(bench.plan.run("wide", 3).digest)
 
 
 @pytest.mark.parametrize("order", range(5))
@@ -125,7 +127,7 @@ def test_a_null_arm_that_is_the_baseline_shares_its_runs_and_starts_none_twice(t
     for seed in range(3):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
     assert {row["treatment"]: row["verdict"] for row in bench.events[-1]["rows"]}["same"] == "equivalent"
-    assert bench.campaign.wanted(bench.plan.run("baseline", 3).digest)
+    assert bench.scheduler.wanted(bench.plan.run("baseline", 3).digest)
 
 
 def test_a_descriptive_treatment_runs_as_long_as_a_primary_one(tmp_path):
@@ -210,7 +212,7 @@ def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, see
 def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
     first = plan(make_study(), Environment("data", "cpu", "2.13.0"))
     store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
-    register(store, "toy", first, data, "evaluation", trials=plan_trials(first))
+    register(store, "toy", first, data, "evaluation", extra_runs=plan_extra_runs(first))
     faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
     again = register(
         store, "fast", plan(make_study(question="Fast?", training=faster), first.environment), data, "evaluation"
@@ -233,7 +235,7 @@ OWN = Metric("first", "1", measure=first), Metric("second", "1", measure=second)
 def test_a_pair_that_was_probed_on_another_metric_is_no_first_look(before, after, tmp_path):
     store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
     probed = plan(make_study(metric=before), Environment("data", "cpu", "2.13.0"))
-    register(store, "toy", probed, data, "evaluation", trials=plan_trials(probed))
+    register(store, "toy", probed, data, "evaluation", extra_runs=plan_extra_runs(probed))
     faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
     later = plan(make_study(question="Fast?", training=faster, metric=after), probed.environment)
     assert register(store, "fast", later, data, "evaluation")["judged_before"] == ["toy"]
@@ -242,7 +244,7 @@ def test_a_pair_that_was_probed_on_another_metric_is_no_first_look(before, after
 def test_without_a_metric_of_ones_own_a_trial_is_registered_as_ever():
     for metric, more in ((VAL_LOSS, set()), (OWN[0], {"unmeasured"})):
         made = plan(make_study(metric=metric), Environment("data", "cpu", "2.13.0"))
-        assert plan_trials(made)["rates"][0].to_json().keys() == {"seed", "digest", "arm", "factor"} | more
+        assert plan_extra_runs(made)["rates"][0].to_json().keys() == {"seed", "digest", "arm", "factor"} | more
 
 
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,6 +83,11 @@ class Rule:
     def to_json(self) -> dict[str, Any]:
         """Every field by name, and the levels a_sign and a_equiv (null for the anytime boundary)."""
         return asdict(self) | {"a_sign": self.boundaries.a_sign, "a_equiv": self.boundaries.a_equiv}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Rule:
+        """The rule that ``to_json`` wrote; its levels follow from its fields."""
+        return Rule(**{name: value for name, value in data.items() if name not in ("a_sign", "a_equiv")})
 
 
 def describe_method(rule: Rule, sharing: str = "primary treatments") -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from paribus.design.study import BASELINE, Study
 from paribus.errors import StudyError
-from paribus.experiment.null import read_small_nulls
-from paribus.experiment.plan import Plan, Trial, plan, plan_trials
+from paribus.experiment.extra_runs import ExtraRun, plan_extra_runs
+from paribus.experiment.plan import Plan, identify_run, plan
 from paribus.judgement import Rule
 from paribus.judgement.power import calibrate_null, count_false_verdicts
 from paribus.lab.request import read_request
@@ -85,8 +85,6 @@ def calibrate(
         if comparisons:
             bench.tell(f"{comparisons} small A/A comparisons")
             found["small_nulls"] = {**_run_small_nulls(bench, comparisons), "of": of}
-        elif counted := read_small_nulls(file, of):
-            found["small_nulls"] = counted
         write_json(file, found)
     return Calibration(asked.name, found, file)
 
@@ -99,8 +97,8 @@ def _run_small_nulls(bench: Bench, comparisons: int) -> dict[str, Any]:
     first = study.first_seed + NULL_SEEDS
     pairs = [
         [
-            Trial(made.trial("baseline, short", arm, seed), arm),
-            Trial(made.trial("baseline, short, nudged", arm, seed, nudged=True), arm),
+            ExtraRun(identify_run(made, "baseline, short", arm, seed), arm),
+            ExtraRun(identify_run(made, "baseline, short, nudged", arm, seed, nudged=True), arm),
         ]
         for seed in range(first, first + comparisons * n_max)
     ]
@@ -130,8 +128,8 @@ def _shortened(study: Study) -> Study:
 
 def _calibrate_floor(bench: Bench, made: Plan) -> dict[str, Any]:
     study = made.study
-    nudged = plan_trials(made)["null"]
-    plain = [Trial(made.run(BASELINE, trial.run.seed), trial.arm) for trial in nudged]
+    nudged = plan_extra_runs(made)["null"]
+    plain = [ExtraRun(made.run(BASELINE, trial.run.seed), trial.arm) for trial in nudged]
     pairs = [trial for pair in zip(plain, nudged, strict=True) for trial in pair]
     records = bench.run(pairs, made)
     own, moved = ([_value(study, records[trial.run.digest]) for trial in side] for side in (plain, nudged))

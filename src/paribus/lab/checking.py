@@ -9,7 +9,7 @@ from typing import Any
 
 from paribus.design.study import Study, arms_without_rates
 from paribus.errors import HubUnreachable, SpecError
-from paribus.experiment.plan import WIDTHS
+from paribus.experiment.extra_runs import WIDTHS
 from paribus.lab.request import read_request
 from paribus.store.files import FORMAT
 from paribus.store.records import Finding

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paribus.design.study import BASELINE, Study
-from paribus.experiment.plan import is_asked_for, plan, plan_trials
+from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
+from paribus.experiment.plan import plan
 from paribus.experiment.registering import register
-from paribus.experiment.scheduler import Campaign
-from paribus.lab.judging import TIMES, judge, without_extra_rates
+from paribus.experiment.scheduler import Scheduler
+from paribus.experiment.stored_evidence import TIMES, forget_failures, read_evidence
+from paribus.lab.judging import audit_evidence, judge, write_judged
 from paribus.lab.request import read_request
 from paribus.reports.result import Result
 from paribus.store.events import Observe
@@ -49,7 +51,6 @@ def run(
     from paribus.experiment.tuner import tune
     from paribus.lab.notebook import watch
     from paribus.lab.workspace import set_up
-    from paribus.reports import FORMS, write_report
 
     asked = read_request(study, scale, data, max_seeds, confirm)
     with watch(observe) as told, set_up(asked, store, executor, device, devices, told) as bench:
@@ -64,32 +65,27 @@ def run(
             best, tuned = tune(made, partial(bench.run, plan=made))
             made = plan(best, bench.environment)
             findings += [found for found in find_odd_schedules(best) if found not in findings]
-        trials = plan_trials(made)
+        extra_runs = plan_extra_runs(made)
         source = {"title": bench.corpus.title, "digest": bench.corpus.digest}
-        registration = register(
-            bench.store, asked.name, made, source, bench.evaluation_digest, findings, trials=trials, tuning=tuned
+        registration, _ = register(
+            bench.store, asked.name, made, source, bench.evaluation_digest, findings, extra_runs, tuned
         )
         bench.tell("training")
-        campaign = Campaign(bench.store, made, registration, asked.file, findings, told)
-        bench.execute(campaign.next_job, campaign.observe, campaign.wanted)
-        judged = judge(store, registration["name"])
-        rows = {**judged["treatments"], **judged.get("contrasts", {})}
-        verdicts = {name: row["verdict"]["kind"] for name, row in rows.items() if row["verdict"]}
-        unprobed = without_extra_rates(judged["study"])
-        beside = [
-            t for kind in ("rates", "widths") for t in trials[kind] if is_asked_for(kind, t.about, verdicts, unprobed)
-        ]
-        if beside and judged["complete"]:
+        evidence = forget_failures(bench.store, read_evidence(bench.store, registration.name))
+        scheduler = Scheduler(bench.store, made, evidence, asked.file, told)
+        bench.execute(scheduler.next_job, scheduler.observe, scheduler.wanted)
+        evidence = scheduler.evidence
+        judged = audit_evidence(evidence, bench.store)
+        if due := due_extra_runs(extra_runs, judged):
             bench.tell("would the verdict turn? runs at other learning rates and widths")
-            bench.run(beside, made)
-            judged = judge(store, registration["name"])
-        folder = bench.store.study_folder(registration["name"])
-        paths = {form: write_report(judged, folder, form) for form in FORMS}
+            for record in bench.run(due, made).values():
+                evidence = evidence.add(record)
+            judged = audit_evidence(evidence, bench.store)
         if timing:
-            _time_arms(bench, made.study, folder)
-            judged = judge(store, registration["name"])
-            paths = {form: write_report(judged, folder, form) for form in FORMS}
-    return Result(judged["name"], read_json(paths["json"]), paths["html"])
+            _time_arms(bench, made.study, bench.store.study_folder(registration.name))
+            judged = judge(store, registration.name)
+        paths = write_judged(judged, bench.store)
+    return Result(registration.name, read_json(paths["json"]), paths["html"])
 
 
 def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:

@@ -15,7 +15,7 @@ from paribus.design.streams import derive
 from paribus.design.study import BASELINE, Study
 from paribus.design.study_files import read_study
 from paribus.errors import DataError, PartError, StoreError, StudyError
-from paribus.experiment.comparisons import read_registration
+from paribus.experiment.stored_evidence import read_registration
 from paribus.lab.sampling.samples import TOLERANCES, ArmSamples, DecodingCheck, Passage, Samples
 from paribus.lab.sampling.weights import TrainedArm, find_trained
 from paribus.store.store import DEFAULT_STORE, Store
@@ -65,7 +65,7 @@ def sample(
 
     _require_numbers(n_tokens, temperature, seed)
     place = Store.open(store)
-    registration = read_registration(place, name or _only_study(place))
+    registration = read_registration(place, name or _only_study(place)).to_json()
     chosen = _choose_arms(registration, arms)
     given = list(read_study(study).scales.values()) if isinstance(study, str | Path) else [study] if study else []
     trained = find_trained(place, registration, chosen, given)
