@@ -24,7 +24,7 @@ class Bench:
         self.store = Store.create(folder)
         self.plan = plan(study, Environment("data", "cpu", "2.13.0"))
         data = {"title": "t", "digest": "d"}
-        self.registration, _ = register(self.store, "toy", self.plan, data, "evaluation", findings)
+        self.registration = register(self.store, "toy", self.plan, data, "evaluation", findings)
         self.events = []
         evidence = forget_failures(self.store, read_evidence(self.store, self.registration.name))
         self.scheduler = Scheduler(self.store, self.plan, evidence, None, self.events.append)
@@ -84,7 +84,7 @@ def test_runs_that_finish_in_any_order_and_beyond_the_verdict_change_nothing(tmp
     names.remove(("wide", 4))  # a baseline run ahead without its partner
     for arm, seed in names:
         shuffled.finish(arm, seed, losses[arm, seed])
-    assert judge(tmp_path / "plain", "toy") == judge(tmp_path / "shuffled", "toy")
+    assert judge(tmp_path / "plain", "toy").to_json() == judge(tmp_path / "shuffled", "toy").to_json()
 
 
 def test_a_finding_that_invalidates_the_design_leaves_nothing_to_run(tmp_path):
@@ -99,7 +99,7 @@ def test_a_failed_treatment_stops_and_the_others_go_on(tmp_path):
     bench.finish("baseline", 0, 3.0)
     bench.finish("wide", 0, status="failed")
     assert {bench.take()[0] for _ in range(6)} == {"baseline", "wider"}
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert judged["failed_runs"] == [{"arm": "wide", "seed": 0, "error": None}]
     invalid = [finding["message"] for finding in judged["findings"] if finding["severity"] == "invalid"]
     assert len(invalid) == 1  # that it failed, and not that its partner is missing
@@ -114,7 +114,7 @@ def test_a_failure_ahead_of_the_pairs_does_not_stop_those_before_it(tmp_path):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
         bench.finish("wide", seed, 3.0 + 0.1 * seed + (-1) ** seed)
     assert bench.events[-1]["rows"][0]["verdict"] is None
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert [run["seed"] for run in judged["failed_runs"]] == [3]
     assert judged["treatments"]["wide"]["verdict"]["kind"] == "invalid"
 
@@ -149,7 +149,7 @@ def test_a_descriptive_treatment_is_described_on_the_pairs_of_the_primary_ones_a
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
     for seed in range(3):
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert judged["treatments"]["aside"]["comparison"]["seeds"] == [0, 1, 2]
     assert judged["treatments"]["aside"]["verdict"] is None
     assert judged["arms"]["baseline"]["seeds"] == [0, 1, 2]
@@ -171,7 +171,7 @@ def test_the_same_study_is_the_same_registration(tmp_path):
 def test_judging_the_same_runs_again_is_a_second_attempt_and_a_doubt(tmp_path, changes):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", **changes)
-    assert (again["name"], again["attempt"], again["judged_before"]) == ("toy-2", 2, ["toy"])
+    assert (again.name, again.attempt, again.judged_before) == ("toy-2", 2, ("toy",))
     found = read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json")
     assert [(f.check, f.severity) for f in found] == [("repeated look", "doubt")]
 
@@ -180,15 +180,15 @@ def test_runs_that_were_judged_and_are_now_described_are_no_doubt(tmp_path):
     register_in(tmp_path / "s")  # treats with "wide"
     arms = {"wide": spec(Part, width=2), "wider": spec(Part, width=3)}
     again = register_in(tmp_path / "s", question="Something else?", treatments=arms, primary=("wider",))
-    assert (again["attempt"], again["judged_before"]) == (1, [])
+    assert (again.attempt, again.judged_before) == (1, ())
     judged = register_in(tmp_path / "s", question="Something else?", treatments=arms)
-    assert judged["judged_before"] == ["toy", "toy-2"]
+    assert judged.judged_before == ("toy", "toy-2")
 
 
 def test_one_treatment_against_two_baselines_is_two_comparisons(tmp_path):
     register_in(tmp_path / "s")
     other = register_in(tmp_path / "s", question="Something else?", baseline=spec(Part, width=9))
-    assert (other["attempt"], other["judged_before"]) == (1, [])
+    assert (other.attempt, other.judged_before) == (1, ())
 
 
 def _tuned(plan, seeds):
@@ -197,7 +197,7 @@ def _tuned(plan, seeds):
     return {"arms": {arm: {"curve": curve} for arm, curve in curves.items()}}
 
 
-@pytest.mark.parametrize(("seeds", "seen"), [((3,), ["toy"]), ((99,), [])])
+@pytest.mark.parametrize(("seeds", "seen"), [((3,), ("toy",)), ((99,), ())])
 def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, seen, tmp_path):
     bench = Bench(tmp_path / "s", make_study(question="Another?", first_seed=50))
     later = plan(make_study(), bench.plan.environment)
@@ -206,7 +206,7 @@ def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, see
     (folder / "registration.json").unlink()
     register(bench.store, "toy", bench.plan, data, "evaluation", tuning=_tuned(later, seeds))
     again = register(bench.store, "later", later, data, "evaluation")
-    assert (again["attempt"], again["judged_before"]) == (1 + len(seen), seen)
+    assert (again.attempt, again.judged_before) == (1 + len(seen), seen)
 
 
 def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
@@ -217,7 +217,7 @@ def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
     again = register(
         store, "fast", plan(make_study(question="Fast?", training=faster), first.environment), data, "evaluation"
     )
-    assert again["judged_before"] == ["toy"]
+    assert again.judged_before == ("toy",)
 
 
 def first(logits, targets):
@@ -238,19 +238,21 @@ def test_a_pair_that_was_probed_on_another_metric_is_no_first_look(before, after
     register(store, "toy", probed, data, "evaluation", extra_runs=plan_extra_runs(probed))
     faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
     later = plan(make_study(question="Fast?", training=faster, metric=after), probed.environment)
-    assert register(store, "fast", later, data, "evaluation")["judged_before"] == ["toy"]
+    assert register(store, "fast", later, data, "evaluation").judged_before == ("toy",)
 
 
 def test_without_a_metric_of_ones_own_a_trial_is_registered_as_ever():
     for metric, more in ((VAL_LOSS, set()), (OWN[0], {"unmeasured"})):
         made = plan(make_study(metric=metric), Environment("data", "cpu", "2.13.0"))
-        assert plan_extra_runs(made)["rates"][0].to_json().keys() == {"seed", "digest", "arm", "factor"} | more
+        assert (
+            plan_extra_runs(made)["rates"][0].registered.to_json().keys() == {"seed", "digest", "arm", "factor"} | more
+        )
 
 
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", first_seed=100)
-    assert (again["attempt"], again["judged_before"]) == (2, [])
+    assert (again.attempt, again.judged_before) == (2, ())
     assert read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json") == []
 
 
@@ -268,5 +270,6 @@ def test_what_an_earlier_call_saw_fail_is_tried_again(tmp_path):
     bench = Bench(tmp_path / "s", make_study())
     bench.finish("baseline", 0, 3.0)
     bench.finish("wide", 0, status="failed")
-    again = Campaign(bench.store, bench.plan, bench.registration, None, [], lambda event: None)
+    evidence = forget_failures(bench.store, read_evidence(bench.store, "toy"))
+    again = Scheduler(bench.store, bench.plan, evidence, None, lambda event: None)
     assert bench.name(again.next_job().digest) == ("wide", 0)

@@ -28,26 +28,24 @@ def register(
     findings: Sequence[Finding] = (),
     extra_runs: Mapping[str, Sequence[ExtraRun]] | None = None,
     tuning: Mapping[str, Any] | None = None,
-) -> tuple[Registration, tuple[Finding, ...]]:
+) -> Registration:
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
     same evaluation documents that ask the same question or saw the same pairs of runs as a primary treatment has, in a
     comparison, in extra runs or a tuning; ``judged_before`` names the latter. ``extra_runs`` are those that may be
-    made, ``tuning`` what was tried before the recipes were chosen.
-
-    Returns it with the ``findings`` of the design, which are written beside it, and one more where runs were seen
-    before.
+    made, ``tuning`` what was tried before the recipes were chosen. ``findings`` of the design are written beside it,
+    with one more where runs were seen before.
     """
     planned = _describe(plan, data, evaluation_digest, extra_runs or {}, tuning)
     others = [read_registration(store, other) for other in store.study_names()]
     registration = next((other for other in others if other.fixes_the_same(planned)), None)
     registration = registration or _count_attempt(planned, name, others)
-    findings = (*findings, *_repeated_looks(registration.judged_before))
+    findings = [*findings, *_repeated_looks(registration.judged_before)]
     folder = store.study_folder(registration.name)
     write_json(folder / "findings.json", [finding.to_json() for finding in findings])
     write_json(folder / "registration.json", {"format": FORMAT, **registration.to_json()})
-    return registration, findings
+    return registration
 
 
 def _describe(

@@ -1,11 +1,10 @@
 """From records to verdicts: boundaries, comparisons, verdicts. numpy and scipy; no torch.
 
-The flow: ``Rule.of_study(study)``; after every finished pair ``compare`` (or ``compare_all``) and ``decide``, which
-returns None until the pairs suffice; ``suspend`` where no more pairs come.
+The flow: ``gather`` the evidence of a registered study, ``add`` each run that finishes, ``decide_all`` judges it.
 """
 
 from paribus.judgement.boundaries import Boundaries, anytime_bound, crossing_probability, find_boundaries
-from paribus.judgement.comparison import Comparison, compare, compare_all, sign_flip_p
+from paribus.judgement.comparison import Comparison, compare, sign_flip_p
 from paribus.judgement.document_noise import estimate_document_error
 from paribus.judgement.evidence import Evidence, gather
 from paribus.judgement.judged import Judged, decide_all
@@ -49,7 +48,6 @@ __all__ = [
     "anytime_bound",
     "calibrate_null",
     "compare",
-    "compare_all",
     "count_false_verdicts",
     "crossing_probability",
     "decide",

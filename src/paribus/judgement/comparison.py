@@ -8,9 +8,8 @@ where higher is better a positive one is. Only the judging itself works on orien
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -184,29 +183,6 @@ def compare(
     if undecided:
         numbers["outlook"] = plan_seeds(numbers["mean"], numbers["sd"], rule)
     return Comparison(treatment, metric, rule, primary, pairs, contrast=contrast, **numbers)
-
-
-def compare_all(
-    pairs: Mapping[str, Sequence[Pair]],
-    rule: Rule,
-    metric: Metric,
-    primary: Collection[str] | None = None,
-    contrasts: Mapping[str, Contrast] = MappingProxyType({}),
-) -> dict[str, Comparison]:
-    """Compare every treatment and contrast, in the order of ``pairs``. None: all are primary.
-
-    Each primary treatment is judged at alpha / K from first to last: one that is decided retires and its share
-    of alpha is not given to the others, since the family error could then exceed alpha.
-
-    Raises JudgementError where ``rule.n_primary`` is not the number of primary treatments, or one has no entry.
-    """
-    names = tuple(pairs) if primary is None else tuple(primary)
-    if len(set(names)) != rule.n_primary:
-        raise JudgementError(f"the rule shares alpha among {rule.n_primary} primary treatments, got {len(set(names))}")
-    for name in names:
-        if name not in pairs:
-            raise JudgementError(f"no pairs of the primary treatment {name!r}")
-    return {name: compare(name, own, rule, metric, name in names, contrasts.get(name)) for name, own in pairs.items()}
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:

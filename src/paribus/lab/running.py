@@ -67,7 +67,7 @@ def run(
             findings += [found for found in find_odd_schedules(best) if found not in findings]
         extra_runs = plan_extra_runs(made)
         source = {"title": bench.corpus.title, "digest": bench.corpus.digest}
-        registration, _ = register(
+        registration = register(
             bench.store, asked.name, made, source, bench.evaluation_digest, findings, extra_runs, tuned
         )
         bench.tell("training")
