@@ -7,8 +7,9 @@ import pytest
 
 from paribus.design.metrics import Metric
 from paribus.design.recipe import Training
-from paribus.design.specs import Change, spec
+from paribus.design.specs import spec
 from paribus.design.study import Arm, Study
+from paribus.design.trees import Change
 from paribus.design.tuning import Tuning
 from paribus.errors import StudyError
 from toy_study import RECIPE, Optimizer, Part, make_study

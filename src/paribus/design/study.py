@@ -16,7 +16,8 @@ from paribus.design.fields import known_fields
 from paribus.design.markup import block, lines, paragraph, table
 from paribus.design.metrics import VAL_LOSS, Metric, require_metric
 from paribus.design.recipe import Training, require_count, require_number
-from paribus.design.specs import Change, Spec, describe, shorten
+from paribus.design.specs import Spec
+from paribus.design.trees import Change, describe, shorten
 from paribus.design.tuning import Tuning, learning_rates, set_hyperparameters
 from paribus.errors import SpecError, StudyError
 

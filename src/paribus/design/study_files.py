@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 
 from paribus.design.plugins import STUDIES, Fault, Offer, import_offered, list_offers
-from paribus.design.specs import shorten
 from paribus.design.study import Study
 from paribus.design.tracebacks import BUILT_IN, own_traceback
+from paribus.design.trees import shorten
 from paribus.errors import StudyError
 
 DEFAULT_SCALE = "quick"
