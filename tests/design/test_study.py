@@ -123,8 +123,8 @@ def test_a_run_trains_on_whole_steps():
         (lambda: make_study(turning=None), "Study has no field 'turning'; did you mean 'tuning'?"),
         (lambda: make_study().replace(marign=1), "Study has no field 'marign'; did you mean 'margin'?"),
         (lambda: Tuning(ovre=1), "Tuning has no field 'ovre'; did you mean 'over'?"),
-        (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is tokens, batch_tokens"),
-        (lambda: Arm(spec(Part), recipe=RECIPE), "Arm has no field 'recipe'; there is model, training"),
+        (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is 'tokens', 'batch_tokens'"),
+        (lambda: Arm(spec(Part), recipe=RECIPE), "Arm has no field 'recipe'; there is 'model', 'training'"),
         (
             lambda: Metric("val_loss", "nats/token", beter="lower"),
             "Metric has no field 'beter'; did you mean 'better'?",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from paribus.design.recipe import Training, require_count, require_number
 from paribus.design.specs import Spec
 from paribus.design.trees import Change, describe, shorten
 from paribus.design.tuning import Tuning, learning_rates, set_hyperparameters
+from paribus.design.wording import suggest
 from paribus.errors import SpecError, StudyError
 
 BASELINE = "baseline"
@@ -58,9 +58,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         if self.match is not None and self.match not in MATCHES:
-            close = difflib.get_close_matches(str(self.match), MATCHES, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(MATCHES)}"
-            raise StudyError(f"no treatment can be matched in {self.match!r}; {hint}")
+            raise StudyError(f"no treatment can be matched in {self.match!r}; {suggest(self.match, MATCHES)}")
         if not isinstance(self.width, str | None):
             raise StudyError(f'width is a path pattern such as "*.mlp.d_ff", got {self.width!r}')
         if (self.match is None) != (self.width is None):
@@ -190,9 +188,7 @@ class Study:
         for place in ("primary", "changes", "null"):
             for name in getattr(self, place):
                 if name not in arms:
-                    close = difflib.get_close_matches(name, arms, n=1)
-                    hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
-                    raise StudyError(f"{place} names no treatment {name!r}; {hint}")
+                    raise StudyError(f"{place} names no treatment {name!r}; {suggest(name, arms)}")
         for name in ("margin", "alpha", "give_up"):
             require_number(name, getattr(self, name))
         if not (math.isfinite(self.margin) and self.margin >= 0):
