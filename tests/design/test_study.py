@@ -160,5 +160,5 @@ def test_what_nobody_wrote_is_filled_in_anew_in_a_changed_study():
     with pytest.raises(StudyError, match="primary names no treatment 'wide'"):
         make_study(primary=("wide",)).replace(treatments=others)
     contrasted = make_study().replace(contrasts={"c": {"wide": 1, "baseline": -1}})
-    assert (contrasted.primary, contrasted.rate_probe) == ((), ())
-    assert make_study(rate_probe=(0.1,)).replace(margin=0.2).rate_probe == (0.1,)
+    assert (contrasted.primary, contrasted.extra_rates) == ((), ())
+    assert make_study(extra_rates=(0.1,)).replace(margin=0.2).extra_rates == (0.1,)

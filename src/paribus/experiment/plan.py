@@ -128,7 +128,7 @@ class Trial:
 def plan_trials(plan: Plan) -> dict[str, tuple[Trial, ...]]:
     """The trials of a study, by what they are for; planned is not run.
 
-    ``rates``: one pair at each factor of ``rate_probe``. ``null``: the baseline with nudged weights.
+    ``rates``: one pair at each factor of ``extra_rates``. ``null``: the baseline with nudged weights.
     ``widths``: the baseline narrower and wider, where ``width_response`` asks for it.
     """
     return {
@@ -164,7 +164,7 @@ def _plan_rates(plan: Plan) -> list[Trial]:
     if study.tuning or arms_without_rates(study.arms):
         return []
     trials = []
-    for factor in study.rate_probe:
+    for factor in study.extra_rates:
         for name in (BASELINE, *study.primary):
             arm = study.arms[name]
             arm = arm.replace(training=set_hyperparameters(arm.training, {LEARNING_RATE: factor}))

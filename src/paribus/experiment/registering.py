@@ -33,7 +33,7 @@ def register(
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
     same evaluation documents that ask the same question or saw the same pairs of runs as a primary treatment has, in a
-    comparison, a rate probe or a tuning; ``judged_before`` names the latter. ``trials`` are the runs beside the pairs
+    comparison, at another rate or in a tuning; ``judged_before`` names the latter. ``trials`` are the runs beside the pairs
     that may be made, ``tuning`` what was tried before the recipes were chosen. ``findings`` of the design are written
     beside it, with one more where runs were seen before.
     """
@@ -108,7 +108,7 @@ def _repeated_looks(names: Sequence[str]) -> list[Finding]:
         Finding(
             check="repeated look",
             severity="doubt",
-            message=f"runs of this study were judged, tuned or probed before, in {', '.join(map(repr, names))}: "
+            message=f"runs of this study were judged, tuned or run at another rate before, in {', '.join(map(repr, names))}: "
             "the error rate holds for the first look at them",
             evidence={"judged_before": list(names)},
             remedy="`paribus run STUDY --confirm` judges fresh seeds on documents that were held back",

@@ -62,7 +62,7 @@ study = pb.Study(
         tokens=40 * 128, batch_tokens=128, seq_len=32, evaluations=1, evaluation_tokens=512,
         optimizer=pb.spec(torch.optim.AdamW, lr=0.01),
     ),
-    margin=1.0, min_seeds=2, max_seeds=2, rate_probe=(),
+    margin=1.0, min_seeds=2, max_seeds=2, extra_rates=(),
 )
 """
 

@@ -30,7 +30,7 @@ from paribus.audits.before.text_leaks import find_foreign_vocabulary, find_leake
 from paribus.audits.before.training_recipe import (
     find_mixed_metric,
     find_odd_schedules,
-    find_unprobed_rates,
+    find_missing_extra_rates,
     require_recipe,
     require_steps,
 )
@@ -87,7 +87,7 @@ def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> 
             *find_other_amounts(study),
             *_probe_arms(study, vocab_size, facts),
             *find_odd_schedules(study),
-            *find_unprobed_rates(study),
+            *find_missing_extra_rates(study),
         )
 
 
