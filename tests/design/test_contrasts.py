@@ -96,22 +96,22 @@ def test_without_contrasts_a_study_is_written_as_ever():
     written = make_study().to_json()
     assert "contrasts" not in written
     assert written["primary"] == ["wide"]
-    assert written["rate_probe"] == [0.5, 2.0]
+    assert written["extra_rates"] == [0.5, 2.0]
 
 
 def test_contrasts_take_the_error_rate_and_share_it_with_named_treatments():
     from paribus.judgement import Rule
 
     alone = make_study(contrasts={"c": AGAINST})
-    assert (alone.primary, alone.rate_probe, Rule.of_study(alone).n_primary) == ((), (), 1)
+    assert (alone.primary, alone.extra_rates, Rule.of_study(alone).n_primary) == ((), (), 1)
     both = make_study(contrasts={"c": AGAINST, "d": AGAINST}, primary=("wide",))
     assert Rule.of_study(both).error == pytest.approx(0.05 / 3)
-    assert both.rate_probe == (0.5, 2.0)
+    assert both.extra_rates == (0.5, 2.0)
 
 
-def test_a_rate_probe_that_nothing_would_use_is_refused():
+def test_extra_rates_that_nothing_would_use_are_refused():
     with pytest.raises(StudyError, match="has nothing to probe"):
-        make_study(contrasts={"c": AGAINST}, rate_probe=(0.5, 2.0))
+        make_study(contrasts={"c": AGAINST}, extra_rates=(0.5, 2.0))
 
 
 def test_a_contrast_survives_json_and_drops_its_zeros():

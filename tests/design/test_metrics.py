@@ -211,7 +211,7 @@ study = pb.Study(
     margin=5.0,
     min_seeds=2,
     max_seeds=2,
-    rate_probe=(),
+    extra_rates=(),
 )
 """
 MEASURES = """

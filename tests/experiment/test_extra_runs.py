@@ -27,7 +27,7 @@ def planned(**changes):
     return made, plan_extra_runs(made)
 
 
-def test_the_rate_probe_is_one_pair_at_half_and_double_the_rate_on_the_first_seed():
+def test_the_extra_rates_are_one_pair_at_half_and_double_the_rate_on_the_first_seed():
     made, trials = planned()
     rows = [(t.about["arm"], t.about["factor"], t.arm.training.optimizer["lr"], t.run.seed) for t in trials["rates"]]
     assert rows == [(BASELINE, 0.5, 0.05, 0), ("wide", 0.5, 0.05, 0), (BASELINE, 2.0, 0.2, 0), ("wide", 2.0, 0.2, 0)]
@@ -37,13 +37,13 @@ def test_the_rate_probe_is_one_pair_at_half_and_double_the_rate_on_the_first_see
 @pytest.mark.parametrize(
     "changes",
     [
-        {"rate_probe": ()},
+        {"extra_rates": ()},
         {"tuning": Tuning()},
         {"tuning": None, "training": RECIPE.replace(optimizer=spec(NoRate))},
     ],
     ids=["switched off", "tuned", "an optimizer without a rate"],
 )
-def test_there_is_no_rate_probe_where_it_has_nothing_to_say(changes):
+def test_there_are_no_extra_rates_where_they_have_nothing_to_say(changes):
     _, trials = planned(**changes)
     assert trials["rates"] == ()
 

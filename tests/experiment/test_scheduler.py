@@ -209,7 +209,7 @@ def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, see
     assert (again.attempt, again.judged_before) == (1 + len(seen), seen)
 
 
-def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
+def test_a_pair_that_was_run_at_another_rate_is_no_first_look(tmp_path):
     first = plan(make_study(), Environment("data", "cpu", "2.13.0"))
     store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
     register(store, "toy", first, data, "evaluation", extra_runs=plan_extra_runs(first))
@@ -232,7 +232,7 @@ OWN = Metric("first", "1", measure=first), Metric("second", "1", measure=second)
 
 
 @pytest.mark.parametrize(("before", "after"), [(OWN[0], VAL_LOSS), (VAL_LOSS, OWN[0]), OWN])
-def test_a_pair_that_was_probed_on_another_metric_is_no_first_look(before, after, tmp_path):
+def test_a_pair_that_was_run_at_another_rate_for_another_metric_is_no_first_look(before, after, tmp_path):
     store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
     probed = plan(make_study(metric=before), Environment("data", "cpu", "2.13.0"))
     register(store, "toy", probed, data, "evaluation", extra_runs=plan_extra_runs(probed))

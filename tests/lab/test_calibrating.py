@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from click.testing import CliRunner
+from paribus.experiment.null import read_null
 
 from paribus.cli.commands import commands
 from paribus.data import Bytes, Text
@@ -15,7 +16,6 @@ from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import BASELINE, Study
 from paribus.errors import StoreError, StudyError
-from paribus.experiment.null import read_null
 from paribus.experiment.plan import Environment, plan, plan_trials
 from paribus.experiment.registering import register
 from paribus.lab import checking
@@ -53,7 +53,7 @@ def study(home, tmp_path_factory):
         ),
         margin=0.05,
         max_seeds=3,
-        rate_probe=(),
+        extra_rates=(),
     )
 
 
@@ -173,5 +173,5 @@ def test_a_plan_counts_no_runs_at_other_rates_where_an_optimizer_has_no_rate():
     toy = make_toy()
     costs = {name: SimpleNamespace(flops={"training_flops_per_token": 1.0}) for name in toy.arms}
     bare = toy.replace(training=toy.training.replace(optimizer=spec(HasNoRate)))
-    assert checking.Checked("toy", toy, {}, costs, ()).plan["rate_probe_runs"] == 4
-    assert checking.Checked("toy", bare, {}, costs, ()).plan["rate_probe_runs"] == 0
+    assert checking.Checked("toy", toy, {}, costs, ()).plan["extra_rate_runs"] == 4
+    assert checking.Checked("toy", bare, {}, costs, ()).plan["extra_rate_runs"] == 0

@@ -101,14 +101,14 @@ def test_what_lies_in_the_store_is_enough_to_judge_and_to_tell_how_far_it_is(tmp
 def test_a_study_with_contrasts_is_another_registration_than_the_same_arms_in_pairs(tmp_path):
     bench = Bench(tmp_path / "s", make_factorial())
     finish(bench, 0, 0, 0, 0, 0)
-    plain = make_factorial().replace(contrasts={}, primary=("A", "B", "A + B"), rate_probe=())
+    plain = make_factorial().replace(contrasts={}, primary=("A", "B", "A + B"), extra_rates=())
     again = Bench(tmp_path / "s", plain)
     assert again.registration.name == "toy-2"
     assert again.registration.judged_before == ("toy",)
     assert again.registration.runs == bench.registration.runs
 
 
-def test_a_primary_treatment_beside_contrasts_is_judged_and_probed_alone(tmp_path):
+def test_a_primary_treatment_beside_contrasts_is_judged_and_run_at_other_rates_alone(tmp_path):
     study = make_factorial(primary=("A",))
     assert Rule.of_study(study).n_primary == 4
     bench = Bench(tmp_path / "s", study)

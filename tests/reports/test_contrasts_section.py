@@ -77,7 +77,7 @@ def test_markdown_and_html_hold_the_same_verdicts_and_escape_what_users_wrote():
     for text in (markdown, html):
         said = re.sub(r"<[^>]*>|\*\*", "", text)
         assert re.search("The main effect of norm is for the worse: validation loss higher by 0.(19|20)", said)
-        assert "Contrasts are not probed at other learning rates" in said
+        assert "Contrasts get no runs at other learning rates" in said
         assert "all three contrasts together" in said
         assert "<they>" not in text
     assert "## Effects" in markdown

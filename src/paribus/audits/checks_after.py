@@ -155,7 +155,7 @@ AFTER = (
         "after",
         ("note", "doubt"),
         "Without tuning: one pair more at half and at double the learning rate of each verdict "
-        "(`Study(rate_probe=...)`). A difference that speaks against the verdict by more than one pair scatters "
+        "(`Study(extra_rates=...)`). A difference that speaks against the verdict by more than one pair scatters "
         "(doubt); else the numbers (note).",
         "Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no "
         "argument `lr`. Treatments without a verdict, and contrasts.",

@@ -130,7 +130,7 @@ def check_text(checked: Any) -> str:
         f"data: {data}",
         f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
         f"{plan['training_flops']:.2g} FLOPs",
-        *_beside_lines(plan),
+        *_extra_run_lines(plan),
         f"margin: {study.margin} {study.metric.unit}",
         *([f"contrasts that get a verdict: {', '.join(study.contrasts)}"] if study.contrasts else []),
         "",
@@ -139,14 +139,14 @@ def check_text(checked: Any) -> str:
     return "\n".join(lines if checked.findings else [*lines, "no findings"])
 
 
-def _beside_lines(plan: Mapping[str, float]) -> list[str]:
+def _extra_run_lines(plan: Mapping[str, float]) -> list[str]:
     said = {
         "tuning_runs": "to tune the arms, more where the grid grows",
-        "rate_probe_runs": "at other learning rates, where a verdict could turn",
+        "extra_rate_runs": "at other learning rates, where a verdict could turn",
         "width_runs": "of the baseline at other widths",
     }
     parts = [f"{plan[key]} {words}" for key, words in said.items() if plan[key]]
-    return [f"beside the pairs: {'; '.join(parts)}"] if parts else []
+    return [f"extra runs: {'; '.join(parts)}"] if parts else []
 
 
 def status_text(state: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Collection, Iterable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from paribus.design.wording import suggest
 from paribus.errors import StudyError
 
 _ROUNDING = 2.0**-52  # of every weight: how far a sum may be off
@@ -82,9 +82,7 @@ def _read_contrast(name: Any, value: Any, arms: Collection[str]) -> Contrast:
         raise StudyError(f"contrast {name!r} must be a dict from an arm to its weight, got {contrast.weights!r}")
     for arm in contrast.weights:
         if arm not in arms:
-            close = difflib.get_close_matches(str(arm), arms, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
-            raise StudyError(f"contrast {name!r} names no arm {arm!r}; {hint}")
+            raise StudyError(f"contrast {name!r} names no arm {arm!r}; {suggest(arm, arms)}")
     weights = {arm: _read_weight(name, arm, weight) for arm, weight in contrast.weights.items()}
     used = {arm: weight for arm, weight in weights.items() if weight}
     _require_scale(name, used)

@@ -7,7 +7,6 @@ levels) and 6 (fractional factorial designs).
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.design.study import BASELINE, Arm, Study
 from paribus.design.tuning import set_hyperparameters
+from paribus.design.wording import suggest
 from paribus.errors import ParibusError, StudyError
 
 Effect = frozenset[str]
@@ -264,6 +264,4 @@ def _write(effect: Effect, names: Sequence[str]) -> str:
 
 def _require_known(name: Any, names: Sequence[str], where: str) -> None:
     if name not in names:
-        close = difflib.get_close_matches(str(name), names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, names))}"
-        raise StudyError(f"{where} names no factor {name!r}; {hint}")
+        raise StudyError(f"{where} names no factor {name!r}; {suggest(name, names)}")

@@ -42,7 +42,7 @@ class ExtraRun:
 def plan_extra_runs(plan: Plan) -> dict[str, tuple[ExtraRun, ...]]:
     """The extra runs of a study, by what they are for; planned is not run.
 
-    ``rates``: one pair at each factor of ``rate_probe``. ``null``: the baseline with perturbed initial weights.
+    ``rates``: one pair at each factor of ``extra_rates``. ``null``: the baseline with perturbed initial weights.
     ``widths``: the baseline narrower and wider, where ``width_response`` asks for it.
     """
     return {"rates": tuple(_plan_rates(plan)), "null": tuple(_plan_null(plan)), "widths": tuple(_plan_widths(plan))}
@@ -92,7 +92,7 @@ def _plan_rates(plan: Plan) -> list[ExtraRun]:
     if study.tuning or arms_without_rates(study.arms):
         return []
     extra_runs = []
-    for factor in study.rate_probe:
+    for factor in study.extra_rates:
         for name in (BASELINE, *study.primary):
             arm = study.arms[name]
             arm = arm.replace(training=set_hyperparameters(arm.training, {LEARNING_RATE: factor}))

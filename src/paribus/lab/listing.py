@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from paribus.design.study_files import built_in_studies, offered_studies, read_study
+from paribus.design.wording import suggest
 from paribus.errors import StudyError
 
 
@@ -30,9 +30,7 @@ def list_parts(slot: str | None = None) -> list[dict[str, Any]]:
     rows = [{**asdict(part), "error": None} for part in (*discover_parts(), *parts)]
     slots = sorted({row["slot"] for row in rows})
     if slot is not None and slot not in slots:
-        close = difflib.get_close_matches(slot, slots, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(slots)}"
-        raise StudyError(f"no slot {slot!r}; {hint}")
+        raise StudyError(f"no slot {slot!r}; {suggest(slot, slots)}")
     empty = dict.fromkeys(("slot", "formula", "source", "parity"), "")
     wrong = [
         {"name": f.offer.name, **empty, "module": f.offer.module, "package": f.offer.package, "error": str(f)}

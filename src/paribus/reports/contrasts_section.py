@@ -12,7 +12,7 @@ from paribus.reports.metric_names import name_metric
 from paribus.reports.pictures import Effects, decide_decimals, shorten
 from paribus.reports.tables import Table
 
-PROBED = "Contrasts are not probed at other learning rates; Study(tuning=...) gives every arm its own."
+NO_EXTRA_RATES = "Contrasts get no runs at other learning rates; Study(tuning=...) gives every arm its own."
 
 
 @dataclass(frozen=True)

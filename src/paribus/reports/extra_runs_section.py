@@ -1,4 +1,4 @@
-"""What runs beside the pairs showed: tuning, other learning rates, other widths, the baseline against itself."""
+"""What the extra runs showed: tuning, other learning rates, other widths, the baseline against itself."""
 
 from __future__ import annotations
 

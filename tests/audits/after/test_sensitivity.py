@@ -16,7 +16,7 @@ from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.judgement import Pair, Rule, compare, decide
 
 RULE = Rule(margin=0.03)
-STUDY = {"primary": ["idea"], "rate_probe": [0.5, 2.0], "margin": 0.03, "metric": {"unit": "nats", "better": "lower"}}
+STUDY = {"primary": ["idea"], "extra_rates": [0.5, 2.0], "margin": 0.03, "metric": {"unit": "nats", "better": "lower"}}
 
 
 def comparison(*differences, metric=VAL_LOSS, rule=RULE):

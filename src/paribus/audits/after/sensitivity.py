@@ -62,7 +62,7 @@ def find_rate_dependence(
             continue  # nothing that could turn
         pairs = {
             factor: (values[BASELINE, factor], values[name, factor])
-            for factor in study.get("rate_probe", ())  # a registration from before there was a probe
+            for factor in study.get("extra_rates", study.get("rate_probe", ()))  # "rate_probe": in older stores
             if (BASELINE, factor) in values and (name, factor) in values
         }
         if pairs:
