@@ -121,8 +121,8 @@ def _repeated_looks(names: Sequence[str]) -> list[Finding]:
         Finding(
             check="repeated look",
             severity="doubt",
-            message=f"runs of this study were judged, tuned or run at another rate before, in {', '.join(map(repr, names))}: "
-            "the error rate holds for the first look at them",
+            message="runs of this study were judged, tuned or run at another rate before, in "
+            f"{', '.join(map(repr, names))}: the error rate holds for the first look at them",
             evidence={"judged_before": list(names)},
             remedy="`paribus run STUDY --confirm` judges fresh seeds on documents that were held back",
         )
