@@ -74,8 +74,7 @@ def compare_records(registration: Mapping[str, Any], records: Records) -> dict[s
     treatment is described on as many pairs as the longest of these took, of the contrasts it is an arm of if it is.
     """
     study = registration["study"]
-    fields = {name: value for name, value in registration["rule"].items() if name not in ("a_sign", "a_equiv")}
-    rule, metric = Rule(**fields), Metric(**study["metric"])
+    rule, metric = Rule.from_json(registration["rule"]), Metric(**study["metric"])
     contrasts = {name: Contrast.from_json(contrast) for name, contrast in study.get("contrasts", {}).items()}
     contrasts = dict(sorted(contrasts.items(), key=lambda item: len(item[1].factors)))  # a file holds them by name
     members = {name: {BASELINE, *contrast.weights} for name, contrast in contrasts.items()}

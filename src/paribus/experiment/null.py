@@ -30,9 +30,9 @@ def read_null(store: Store, registration: Mapping[str, Any]) -> dict[str, Any] |
                 pairs.append([member.metrics[metric] for member in members])
     if len(pairs) < 3:
         return None
-    fields = {key: value for key, value in registration["rule"].items() if key not in ("a_sign", "a_equiv")}
     plain, nudged = zip(*pairs, strict=True)
-    found = calibrate_null(plain, nudged, Rule(**fields), registration["study"]["metric"]["unit"]).to_json()
+    rule, unit = Rule.from_json(registration["rule"]), registration["study"]["metric"]["unit"]
+    found = calibrate_null(plain, nudged, rule, unit).to_json()
     of = {"run": registration["runs"][BASELINE][0], "rule": registration["rule"]}
     files = sorted(store.folder.glob("nulls/*.json"))
     counted = next((counted for file in files if (counted := read_small_nulls(file, of))), None)

@@ -4,7 +4,7 @@ The flow: ``Rule.of_study(study)``; after every finished pair ``compare`` (or ``
 returns None until the pairs suffice; ``suspend`` where no more pairs come.
 """
 
-from paribus.judgement.boundaries import Boundaries, anytime_bound, crossing_probability, find_boundaries
+from paribus.judgement.boundaries import Boundaries, crossing_probability, find_boundaries
 from paribus.judgement.comparison import Comparison, compare, compare_all, sign_flip_p
 from paribus.judgement.document_noise import estimate_document_error
 from paribus.judgement.looks import Ending, half_widths, look, predict_verdict, replay
@@ -40,7 +40,6 @@ __all__ = [
     "SpeedVerdict",
     "Verdict",
     "allowed_false_verdicts",
-    "anytime_bound",
     "calibrate_null",
     "compare",
     "compare_all",
