@@ -39,7 +39,7 @@ from toy_study import RECIPE, Optimizer, Part, make_study
         ({"changes": {"narrow": ("*",)}}, "changes names no treatment 'narrow'"),
         ({"primary": ()}, "primary is empty"),
         ({"alpha": 0.0}, "0 < alpha"),
-        ({"boundary": "none"}, "got 'none'"),
+        ({"boundary": "group-sequential"}, "Study has no field 'boundary'"),
         ({"baseline": Part}, "baseline must be a Spec"),
         ({"metric": Metric("val_los", "nats")}, "did you mean 'val_loss'?"),
         ({"metric": Metric("parameters", "")}, "no study is judged on 'parameters'"),

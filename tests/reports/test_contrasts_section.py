@@ -107,19 +107,6 @@ def test_an_arm_that_diverged_is_named_in_the_row_of_its_seed():
     assert {claim.kind for claim in page.contrasts.claims} == {"undecided"}
 
 
-def test_a_fraction_says_what_its_effects_cannot_be_told_from():
-    factors = {"a": {"norm.eps": 1e-3}, "b": {"d_model": 128}, "c": {"training.clip": 2.0}}
-    study = pb.factorial(
-        question="?", baseline=BASELINE_MODEL, factors=factors, generators={"c": ("a", "b")}, training=RECIPE,
-        data=spec(Text, source="stdlib"), margin=0.02,
-    )  # fmt: skip
-    page = compose_page(judge({}, study=study))
-    assert page.contrasts.claims[0].name == "effect of a = -b:c"
-    assert "in this fraction together with -b:c" in page.contrasts.claims[0].lead
-    assert any("a cannot be told from -b:c" in note for note in page.contrasts.claims[0].notes)
-    assert any("regular fraction" in line for line in page.method)
-
-
 def test_the_terminal_tells_contrasts_before_arms_and_counts_their_seeds():
     judged = judge(ADDITIVE)
     lines = result_text(Result("scale", judged, "report.html")).splitlines()

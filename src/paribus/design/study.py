@@ -97,7 +97,6 @@ class Study:
         null: treatments that are meant to be the same function as the baseline.
         alpha: family error rate over all looks, all primary treatments and all contrasts.
         give_up: stop a treatment whose chance of a verdict by ``max_seeds`` falls below this.
-        boundary: "group-sequential", or "anytime" for an open-ended confidence sequence.
         first_seed: the seeds are ``first_seed, first_seed + 1, ...``.
         tuning: give every arm the same number of trials first, and compare each at its own best.
         extra_rates: without ``tuning``, what the learning rates are multiplied by for one extra pair each, which shows
@@ -125,7 +124,6 @@ class Study:
     null: tuple[str, ...] = ()
     alpha: float = 0.05
     give_up: float = 0.10
-    boundary: str = "group-sequential"
     first_seed: int = 0
     tuning: Tuning | None = None
     extra_rates: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
@@ -202,8 +200,6 @@ class Study:
             )
         if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
             raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
-        if self.boundary not in ("group-sequential", "anytime"):
-            raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
         self._check_trials()
 
     def _check_trials(self) -> None:
@@ -226,8 +222,8 @@ class Study:
             )
         if factors and not self.primary:
             raise StudyError(
-                f"extra_rates {factors} has nothing to run: no treatment is primary, and contrasts get no runs at other "
-                "rates; tuning=paribus.Tuning() tries every arm at several rates"
+                f"extra_rates {factors} has nothing to run: no treatment is primary, and contrasts get no runs at "
+                "other rates; tuning=paribus.Tuning() tries every arm at several rates"
             )
         if self.width_response is not None:
             self._check_width()
@@ -296,7 +292,6 @@ class Study:
             "null": list(self.null),
             "alpha": self.alpha,
             "give_up": self.give_up,
-            "boundary": self.boundary,
             "first_seed": self.first_seed,
             "tuning": self.tuning and self.tuning.to_json(),
             "extra_rates": list(self.extra_rates),

@@ -3,7 +3,7 @@
 The flow: ``gather`` the evidence of a registered study, ``add`` each run that finishes, ``decide_all`` judges it.
 """
 
-from paribus.judgement.boundaries import Boundaries, anytime_bound, crossing_probability, find_boundaries
+from paribus.judgement.boundaries import Boundaries, crossing_probability, find_boundaries
 from paribus.judgement.comparison import Comparison, compare, sign_flip_p
 from paribus.judgement.document_noise import estimate_document_error
 from paribus.judgement.evidence import Evidence, gather
@@ -45,7 +45,6 @@ __all__ = [
     "SpeedVerdict",
     "Verdict",
     "allowed_false_verdicts",
-    "anytime_bound",
     "calibrate_null",
     "compare",
     "count_false_verdicts",

@@ -295,9 +295,6 @@ def _plain_range(ends: tuple[float, float] | None) -> list[float] | None:
     return [float(end) for end in ends] if ends is not None else None
 
 
-_LEVELS = ("a_sign", "a_equiv")  # a rule's JSON tells them, and they follow from its fields
-
-
 def read_comparison(data: Mapping[str, Any]) -> Comparison:
     """The comparison that ``Comparison.to_json`` wrote, without the losses of single documents."""
     columns = ("seeds", "baseline", "values", "baseline_status", "treatment_status")
@@ -306,7 +303,7 @@ def read_comparison(data: Mapping[str, Any]) -> Comparison:
     given: dict[str, Any] = {
         **{f.name: data[f.name] for f in fields(Comparison) if f.name in data},
         "metric": Metric(**data["metric"]),
-        "rule": Rule(**{name: value for name, value in data["rule"].items() if name not in _LEVELS}),
+        "rule": Rule.from_json(data["rule"]),
         "pairs": tuple(
             Pair(seed, baseline, treatment, before, after, diverged=tuple(arms))
             for (seed, baseline, treatment, before, after), arms in zip(rows, diverged, strict=True)

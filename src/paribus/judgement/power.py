@@ -254,7 +254,7 @@ def _settled_ratio(rule: Rule) -> float:
     while not is_settled(high):
         low, high = high, 2 * high
         if high > 1e6:
-            return math.inf  # the anytime boundary may never close with few pairs
+            return math.inf  # a few pairs may never settle it at a tiny error rate
     while high - low > 0.01 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if is_settled(middle) else (middle, high)

