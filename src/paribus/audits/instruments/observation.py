@@ -19,7 +19,7 @@ from paribus.design.specs import Spec
 from paribus.nn.contract import build_model, roles
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer
-from paribus.training.step import accumulate_gradients, gather_auxiliary
+from paribus.training.step import accumulate_gradients, gather_auxiliary, run_after_step, update_weights
 
 _ROWS = 3
 _FEW = 64  # numbers below which a standard deviation says little
@@ -287,12 +287,9 @@ def _moved_weights(probe: Probe, training: Training) -> tuple[dict[str, float], 
         tokens = draw_tokens(probe.vocab_size, _ROWS, probe.length + 1, seed=step)
         with fixed_noise(step):
             accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
-            optimizer.step()
-            optimizer.zero_grad()
+            update_weights(optimizer)
             before = _copy_weights(model)
-            for module in model.modules():
-                if callable(after_step_of := getattr(module, "after_step", None)):
-                    after_step_of()
+            run_after_step(model)
         after_step.update(_moves(before, model))
     before = _copy_weights(model)
     there = _moves(before, model.eval())

@@ -24,6 +24,7 @@ from paribus.nn.conformance.subjects import CHECKED_SLOTS
 from paribus.nn.conformance.suite import Check, check_part
 from paribus.nn.contract import roles
 from paribus.training.optim import build_optimizer
+from paribus.training.step import update_weights
 
 _VOCABULARY = 61  # ids in the logits that a metric is tried on
 SAID = "was said to stand there"  # why a slot is what it is where --slot names it
@@ -166,7 +167,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
         draw = torch.Generator().manual_seed(seed)
         for p in model.parameters():
             p.grad = torch.randn(p.shape, generator=draw)
-        optimizer.step()
+        update_weights(optimizer)
 
     def run(n_steps: int) -> nn.Module:
         model, optimizer = start()
