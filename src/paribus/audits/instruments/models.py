@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from paribus.design.streams import derive
 from paribus.design.study import Study
 from paribus.errors import ParibusError, PartError, SpecError, StudyError, TrainingError
 from paribus.nn.contract import build_model, roles
+from paribus.nn.noise import seeded
 from paribus.nn.precision import float64_arithmetic
 
 LONGEST, SHORTEST = 128, 32  # tokens in a probe, where the study trains on as many
@@ -157,28 +158,9 @@ def forward_exactly(model: nn.Module, tokens: Tensor, noise: int = 0) -> Tensor:
         return forward(model, tokens, noise)
 
 
-@contextmanager
-def buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Forward passes inside may move or replace the buffers of ``model``; afterwards they are as they were."""
-    saved = [
-        (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, values in saved:
-                module._buffers[name] = buffer if buffer is None or values is None else buffer.copy_(values)
-
-
-@contextmanager
-def fixed_noise(seed: int) -> Iterator[None]:
-    """Draw from the stream ``seed`` inside; the generator outside does not move."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(seed, "audit", "noise"))
-        yield
+def fixed_noise(seed: int) -> AbstractContextManager[None]:
+    """Draw from the audits' stream ``seed`` inside; the generator outside does not move."""
+    return seeded(derive(seed, "audit", "noise"))
 
 
 @contextmanager

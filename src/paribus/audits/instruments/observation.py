@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paribus.audits.instruments.models import Probe, buffers_kept, draw_tokens, fixed_noise
+from paribus.audits.instruments.models import Probe, draw_tokens, fixed_noise
 from paribus.audits.instruments.process_settings import plain_settings
 from paribus.audits.instruments.sites import is_foreign, parts_of
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.nn.contract import build_model, roles
+from paribus.training.isolation import preserving
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer
 from paribus.training.step import accumulate_gradients, gather_auxiliary, run_after_step, update_weights
@@ -166,7 +167,7 @@ def measure_objective(model: nn.Module, vocab_size: int, length: int) -> Objecti
     inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
     model.train()
     entropy = None
-    with torch.no_grad(), buffers_kept(model):
+    with torch.no_grad(), preserving(model):
         if owns:
             with fixed_noise(0):
                 logits = model(inputs)
@@ -193,7 +194,7 @@ class _Seen:
 
 def _pass(model: nn.Module, tokens: Tensor, noise: int) -> _Seen:
     seen, open_calls = _Seen(), [""]
-    with torch.no_grad(), buffers_kept(model), fixed_noise(noise):
+    with torch.no_grad(), preserving(model), fixed_noise(noise):
         before = _generator_state()
         with _hooked(model, seen, open_calls), _Operations(seen, open_calls, tokens):
             seen.logits = model(tokens)

@@ -23,6 +23,7 @@ from paribus.nn.conformance.slots import find_slots
 from paribus.nn.conformance.subjects import CHECKED_SLOTS
 from paribus.nn.conformance.suite import Check, check_part
 from paribus.nn.contract import roles
+from paribus.nn.noise import seeded
 from paribus.training.optim import build_optimizer
 from paribus.training.step import update_weights
 
@@ -158,8 +159,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
     """An optimizer at work on a small model whose gradients are given."""
 
     def start() -> tuple[nn.Module, Any]:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+        with seeded(0):
             model = nn.Sequential(nn.Linear(7, 11), nn.LayerNorm(11))
         return model, build_optimizer(site, model, roles(model))
 
