@@ -35,10 +35,8 @@ from paribus.design.study_files import read_study
 from paribus.execution.devices import local_slots
 from paribus.execution.single_run import deterministic
 from paribus.nn import build_model, roles
-from paribus.training.compilation import compile_blocks, in_place_of
 from paribus.training.objective import cross_entropy, model_loss
-from paribus.training.optim import build_optimizer
-from paribus.training.step import accumulate_gradients, apply_gradients
+from paribus.training.step import start_training
 
 # d_model, tokens of a window, windows of a step, vocabulary; the last is the quick scale of `norm`.
 SIZES = ((16, 32, 4, 64), (32, 64, 4, 256), (32, 128, 16, 1024), (64, 128, 16, 1024), (96, 128, 16, 1024))
@@ -147,13 +145,11 @@ def take_compiled_steps(device: str, patience: float, name: str) -> dict[str, An
 
     def make_step(compiled: bool) -> Callable[[], None]:
         model = build_model(study.baseline, 0, vocab_size=vocab, seq_len=seq_len).to(device)
-        blocks = compile_blocks(model) if compiled else None
-        optimizer = build_optimizer(study.training.optimizer, model, roles(model))
+        stepper = start_training(model, study.training.replace(compile=compiled, clip=None), roles(model), device)
 
         def step() -> None:
-            with in_place_of(blocks):
-                accumulate_gradients(model, inputs, targets, windows, device)
-            apply_gradients(model, optimizer)
+            stepper.compute_gradients(inputs, targets)
+            stepper.apply_gradients()
 
         return step
 

@@ -95,7 +95,7 @@ def make_paribus(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     from paribus.design.study_files import read_study
     from paribus.nn import build_model, roles
     from paribus.training.optim import build_optimizer
-    from paribus.training.step import accumulate_gradients, apply_gradients
+    from paribus.training.step import accumulate_gradients, run_after_step, update_weights
 
     size = SIZES[setting["size"]]
     study = read_study(size.study).choose(size.scale)
@@ -107,11 +107,16 @@ def make_paribus(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
         study.training.optimizer if setting["optimizer"] == "MuonAdamW" else adamw, model, roles(model)
     )
     tokens, targets = draw_batch(size)
+
+    def apply_gradients() -> None:
+        update_weights(optimizer)
+        run_after_step(model)
+
     return make_stepper(
         lambda rows: accumulate_gradients(
             model, tokens[:rows], targets[:rows], size.micro, "cpu", setting["precision"]
         ),
-        lambda: apply_gradients(model, optimizer),
+        apply_gradients,
         model,
         size,
         imported,

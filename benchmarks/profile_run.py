@@ -50,8 +50,8 @@ OF_WORKER = {
     ("paribus.execution.single_run", "load_data"): "runs: reading the corpus",
     ("paribus.nn.contract", "build_model"): "runs: building models",
     ("paribus.execution.single_run", "_count_flops"): "runs: counting operations",
-    ("paribus.training.loop", "accumulate_gradients"): "runs: forward and backward",
-    ("paribus.training.loop", "apply_gradients"): "runs: optimizer",
+    ("paribus.training.step", "accumulate_gradients"): "runs: forward and backward",
+    ("paribus.training.step", "Stepper.apply_gradients"): "runs: optimizer",
     ("paribus.training.loop", "evaluate"): "runs: evaluation",
     ("paribus.training.loop", "save_checkpoint"): "runs: checkpoints",
     ("paribus.training.checkpoint", "save_weights"): "runs: checkpoints",
@@ -111,27 +111,25 @@ def take_step_apart(steps: int, warm_up: int = 3, profiled: int = 5) -> dict[str
     from paribus.design.study_files import read_study
     from paribus.execution.single_run import load_data
     from paribus.nn import build_model, roles
-    from paribus.training.optim import build_optimizer
-    from paribus.training.step import accumulate_gradients, apply_gradients
+    from paribus.training.step import accumulate_gradients, start_training
 
     torch.set_num_threads(1)
     study = read_study("norm").choose()
     recipe = study.training
     corpus, _, _ = load_data(json.dumps(study.data.to_json()), recipe)
     model = build_model(study.baseline, 0, vocab_size=corpus.vocab_size, seq_len=recipe.seq_len)
-    optimizer = build_optimizer(recipe.optimizer, model, roles(model))
+    stepper = start_training(model, recipe, roles(model))
     parameters = [p for p in model.parameters() if p.requires_grad]
-    windows = recipe.batch_tokens // recipe.seq_len
 
     def step(number: int) -> list[float]:
         marks = [time.perf_counter()]
         inputs, targets = corpus.batch(0, number, recipe.batch_tokens, recipe.seq_len)
         marks.append(time.perf_counter())
-        accumulate_gradients(model, torch.from_numpy(inputs), torch.from_numpy(targets), windows)
+        accumulate_gradients(model, torch.from_numpy(inputs), torch.from_numpy(targets), stepper.windows)
         marks.append(time.perf_counter())
         torch.nn.utils.clip_grad_norm_(parameters, recipe.clip or float("inf"))
         marks.append(time.perf_counter())
-        apply_gradients(model, optimizer)
+        stepper.apply_gradients()
         marks.append(time.perf_counter())
         return [after - before for before, after in pairwise(marks)]
 

@@ -161,21 +161,19 @@ def train(threads: int, steps: int = 20, warm_up: int = 3) -> float:
     import torch
 
     from paribus.nn import build_model, roles
-    from paribus.training.optim import build_optimizer
-    from paribus.training.step import accumulate_gradients, apply_gradients
+    from paribus.training.step import start_training
 
     torch.set_num_threads(threads)
     study = read_study("norm").choose()
     recipe = study.training
-    windows = recipe.batch_tokens // recipe.seq_len
     model = build_model(study.baseline, 0, vocab_size=1024, seq_len=recipe.seq_len)
-    optimizer = build_optimizer(recipe.optimizer, model, roles(model))
-    tokens = torch.randint(1024, (windows, recipe.seq_len))
+    stepper = start_training(model, recipe, roles(model))
+    tokens = torch.randint(1024, (recipe.batch_tokens // recipe.seq_len, recipe.seq_len))
     for step in range(warm_up + steps):
         if step == warm_up:
             began = time.perf_counter()
-        accumulate_gradients(model, tokens, tokens, windows)
-        apply_gradients(model, optimizer)
+        stepper.compute_gradients(tokens, tokens)
+        stepper.apply_gradients()
     return steps * recipe.batch_tokens / (time.perf_counter() - began)
 
 

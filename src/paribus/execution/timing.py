@@ -174,34 +174,20 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
 
     from paribus.design.streams import derive
     from paribus.nn.contract import roles
-    from paribus.training.compilation import compile_blocks, in_place_of
-    from paribus.training.optim import build_optimizer
-    from paribus.training.schedule import Cosine
-    from paribus.training.step import accumulate_gradients, apply_gradients
+    from paribus.training.schedule import build_schedule
+    from paribus.training.step import start_training
 
-    model.to(device).train()
-    optimizer = build_optimizer(training.optimizer, model, roles(model))
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    schedule = training.schedule.cls(**dict(training.schedule.arguments)) if training.schedule else Cosine()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    limit = math.inf if training.clip is None else training.clip
-    windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
+    stepper = start_training(model, training, roles(model), device)
+    rate_of = build_schedule(training)
     sizes = (training.batch_tokens, training.seq_len)
     batches = [corpus.batch(seed, step, *sizes) for step in range(min(_BATCHES, training.steps))]
-    compiled = compile_blocks(model) if training.compile else None
     taken = 0
 
     def step() -> None:
         nonlocal taken
-        rate = schedule(min(taken, training.steps - 1), training.steps)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate
-        torch.manual_seed(derive(seed, "noise", taken))
-        inputs, targets = (torch.from_numpy(side) for side in batches[taken % len(batches)])
-        with in_place_of(compiled):
-            accumulate_gradients(model, inputs, targets, windows, device, training.precision)
-        torch.nn.utils.clip_grad_norm_(parameters, limit).item()
-        apply_gradients(model, optimizer)
+        stepper.begin(derive(seed, "noise", taken), rate_of(taken))
+        stepper.compute_gradients(*map(torch.from_numpy, batches[taken % len(batches)]))
+        stepper.apply_gradients()
         taken += 1
 
     return step

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from paribus.design.specs import Spec
 from paribus.design.streams import derive
 from paribus.errors import MissingArgument, SpecError
+from paribus.nn.noise import seeded
 
 SLOTS = ("norm", "position", "mixer", "mlp", "router", "block", "head", "model")
 ROLES = ("embedding", "head", "norm", "matrix", "vector")
@@ -231,9 +232,7 @@ def _entered(place: _Place) -> Iterator[None]:
         if place.seed is None:
             yield
         else:
-            with torch.random.fork_rng(devices=[]):
-                # torch.manual_seed would also move the generators of the accelerators.
-                torch.default_generator.manual_seed(derive(place.seed, "init", place.path))
+            with seeded(derive(place.seed, "init", place.path)):
                 yield
     finally:
         _PLACE.reset(token)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from paribus.nn.operations import EagerMode, WatchOperations
 
 
 def at_least_float32(x: Tensor) -> torch.dtype:
@@ -35,18 +36,25 @@ def float64_arithmetic() -> Iterator[None]:
 
 @contextmanager
 def watch_precision() -> Iterator[set[str]]:
-    """The names of the floating point types that are computed in inside; a complex type counts as its real one."""
+    """The names of the floating point types that are computed in inside; a complex type counts as its real one.
+
+    Whole numbers that are turned into floating point ones do not count.
+    """
     seen: set[str] = set()
-    with _Watch(seen):
+
+    def see(func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        if func is torch.ops.aten._to_copy.default and not (args[0].is_floating_point() or args[0].is_complex()):
+            return
+        for result in out if isinstance(out, list | tuple) else (out,):
+            if isinstance(result, Tensor) and (result.is_floating_point() or result.is_complex()):
+                seen.add(torch.finfo(result.dtype).dtype)
+
+    with WatchOperations(see):
         yield seen
 
 
-class _KeepFloat64(TorchDispatchMode):
+class _KeepFloat64(EagerMode):
     """Skips casts to float32: they are for speed, and would hide 1e-9 behind rounding."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled in here, and the wrapper would double the time of a small model
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -54,24 +62,3 @@ class _KeepFloat64(TorchDispatchMode):
         if is_cast and kwargs.get("dtype") is torch.float32:
             kwargs = {**kwargs, "dtype": torch.float64}
         return func(*args, **kwargs)
-
-
-class _Watch(TorchDispatchMode):
-    """Notes the type of every floating point result, but not of whole numbers that are turned into such."""
-
-    def __init__(self, seen: set[str]):
-        super().__init__()
-        self.seen = seen
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as above
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and not (args[0].is_floating_point() or args[0].is_complex()):
-            return out
-        for result in out if isinstance(out, list | tuple) else (out,):
-            if isinstance(result, Tensor) and (result.is_floating_point() or result.is_complex()):
-                self.seen.add(torch.finfo(result.dtype).dtype)
-        return out

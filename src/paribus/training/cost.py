@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from paribus.nn.operations import WatchOperations
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.step import gather_auxiliary
 
@@ -46,39 +46,26 @@ def count_flops(model: nn.Module, seq_len: int, device: str = "cpu") -> dict[str
     Matrix products and attention count, elementwise work does not; causal attention counts as full, and by its
     formula: what a kernel computes twice to save memory counts once.
     """
+    total = 0
+
+    def add(func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """By torch's formulas, as FlopCounterMode does, without looking into modules."""
+        nonlocal total
+        if formula := flop_registry.get(func.overloadpacket):
+            total += formula(*args, **kwargs, out_val=out)
+
     tokens = torch.zeros((1, seq_len), dtype=torch.long, device=device)
     has_own_loss = hasattr(model, "loss")  # which need not begin with the forward pass
     # Attention in plain products: the count would otherwise be that of the kernel which the device happens to choose.
-    with sdpa_kernel(SDPBackend.MATH), _FlopCounter() as counter:
+    with sdpa_kernel(SDPBackend.MATH), WatchOperations(add):
         with torch.set_grad_enabled(not has_own_loss):
             logits = model(tokens)
-        forward = counter.total
+        forward = total
         loss = model_loss(model, tokens, tokens) if has_own_loss else cross_entropy(logits, tokens)
         (loss + sum(gather_auxiliary(model).values())).backward()
-        training = counter.total - (forward if has_own_loss else 0)
+        training = total - (forward if has_own_loss else 0)
     model.zero_grad()
     return {"forward_flops_per_token": forward / seq_len, "training_flops_per_token": training / seq_len}
-
-
-class _FlopCounter(TorchDispatchMode):
-    """Adds up torch's formulas, as FlopCounterMode does, without looking into modules.
-
-    An operator that takes functions (torch.cond) is an error of torch.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in paribus.nn.precision
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func.overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 class PeakMemory:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.errors import StudyError
+from paribus.training.isolation import evaluating
 from paribus.training.objective import stream_logits
 
 IGNORED = -1  # target of a position that is not scored
@@ -79,34 +80,32 @@ def evaluate(
     is not NaN. One that counts none of these tokens is left out, and all are where the loss is not finite. Raises
     StudyError for a measure that does not give that, see ``measure_tokens``.
     """
-    was_training = model.training
-    model.eval()
     n_documents = int(held_out.documents.max()) + 1
     diagnostics: dict[str, Tensor] = {}
     losses, hits, counts = np.zeros(n_documents), 0, np.zeros(n_documents, dtype=np.int64)
     own = {key: np.zeros(2) for key in measures}  # sum, tokens that count
-    for start in range(0, len(held_out.inputs), batch_windows):
-        rows = slice(start, start + batch_windows)
-        inputs = torch.from_numpy(held_out.inputs[rows]).to(device)
-        targets = torch.from_numpy(held_out.targets[rows]).to(device)
-        with autocast(device, precision):
-            whole = model(inputs) if measures else None  # (B, T, V)
-            parts = stream_logits(model, inputs) if whole is None else [whole.flatten(0, 1)]
-            loss, predicted = _score_tokens(parts, targets.flatten())
-        share = len(inputs) / len(held_out.inputs)
-        for name, value in gather_diagnostics(model).items():
-            diagnostics[name] = diagnostics.get(name, 0.0) + share * value.double()
-        scored = held_out.targets[rows].ravel() != IGNORED
-        owners = held_out.documents[rows].ravel()[scored]
-        losses += np.bincount(owners, loss.cpu().double().numpy()[scored], n_documents)
-        counts += np.bincount(owners, minlength=n_documents)
-        hits += int((predicted == targets.flatten()).sum())
-        # Last, as a function of the user's may write into what it is given; never on what a diverged model says.
-        if whole is not None and np.isfinite(losses).all():
-            for key, measure in measures.items():
-                values = measure_tokens(key, measure, whole, targets)
-                own[key] += values.nansum().item(), (~values.isnan()).sum().item()
-    model.train(was_training)
+    with evaluating(model):
+        for start in range(0, len(held_out.inputs), batch_windows):
+            rows = slice(start, start + batch_windows)
+            inputs = torch.from_numpy(held_out.inputs[rows]).to(device)
+            targets = torch.from_numpy(held_out.targets[rows]).to(device)
+            with autocast(device, precision):
+                whole = model(inputs) if measures else None  # (B, T, V)
+                parts = stream_logits(model, inputs) if whole is None else [whole.flatten(0, 1)]
+                loss, predicted = _score_tokens(parts, targets.flatten())
+            share = len(inputs) / len(held_out.inputs)
+            for name, value in gather_diagnostics(model).items():
+                diagnostics[name] = diagnostics.get(name, 0.0) + share * value.double()
+            scored = held_out.targets[rows].ravel() != IGNORED
+            owners = held_out.documents[rows].ravel()[scored]
+            losses += np.bincount(owners, loss.cpu().double().numpy()[scored], n_documents)
+            counts += np.bincount(owners, minlength=n_documents)
+            hits += int((predicted == targets.flatten()).sum())
+            # Last, as a function of the user's may write into what it is given; never on what a diverged model says.
+            if whole is not None and np.isfinite(losses).all():
+                for key, measure in measures.items():
+                    values = measure_tokens(key, measure, whole, targets)
+                    own[key] += values.nansum().item(), (~values.isnan()).sum().item()
     total, tokens = float(losses.sum()), int(counts.sum())
     n_bytes = 0 if held_out.n_bytes is None else int(held_out.n_bytes.sum())  # separators alone have none either
     return Scores(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from paribus.errors import TrainingError
+from paribus.training.isolation import evaluating
 
 MOST_PREFIXES = 64
 
@@ -91,17 +92,6 @@ def score_tokens(model: nn.Module, tokens: Tensor, start: int) -> float:
         logits = model(tokens[:, :-1]).double()  # (B, T - 1, V)
     chosen = logits.log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1)
     return chosen[:, start - 1 :].mean().item()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, ``model`` is in eval mode; the mode it was in is restored."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:

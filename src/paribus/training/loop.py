@@ -8,11 +8,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -22,11 +23,9 @@ from paribus.design.streams import derive
 from paribus.errors import Diverged, StoreError, StudyError
 from paribus.store.files import read_jsonl, writing
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
-from paribus.training.compilation import compile_blocks, in_place_of
 from paribus.training.evaluation import HeldOut, Measure, Scores, evaluate
-from paribus.training.optim import build_optimizer
-from paribus.training.schedule import Cosine
-from paribus.training.step import Batch, accumulate_gradients, apply_gradients
+from paribus.training.schedule import build_schedule
+from paribus.training.step import Batch, start_training
 
 
 class Interrupted(Exception):
@@ -76,24 +75,20 @@ def train(
     StoreError when ``folder`` cannot be written, StudyError for a measure that gives no metric.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(device).train()
-    optimizer = build_optimizer(training.optimizer, model, roles)
-    peak_rates = [group["lr"] for group in optimizer.param_groups]
-    schedule = training.schedule.cls(**dict(training.schedule.arguments)) if training.schedule else Cosine()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    windows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
+    stepper = start_training(model, training, roles, device)
+    rate_of = build_schedule(training)
     curve = held_out.part(training.curve_tokens)
     averaged = AveragedModel(model) if training.averaged else None
-    compiled = compile_blocks(model) if training.compile else None
     evaluation_steps = {round(i * training.steps / training.evaluations) for i in range(1, training.evaluations + 1)}
+    progress = _Progress(folder, model, stepper.optimizer, averaged)
 
     def score(step: int, tokens: HeldOut, training_seconds: float) -> Scores:
         began = time.perf_counter()
         torch.manual_seed(derive(seed, "evaluation", step))  # for a part that draws even when it is scored
-        scores = evaluate(model, tokens, windows, device, training.precision, measures)
+        scores = evaluate(model, tokens, stepper.windows, device, training.precision, measures)
         if not math.isfinite(scores.loss):
             raise Diverged(f"held-out loss is {scores.loss} after step {step}", step)
-        evaluations.append(
+        progress.evaluations.append(
             {
                 "step": step,
                 "tokens": step * training.batch_tokens,
@@ -107,50 +102,45 @@ def train(
         )
         return scores
 
-    first, evaluations, batch_digest = _resume(folder, model, optimizer, averaged)
-    steps = _keep_lines(folder / "steps.jsonl", first)
+    progress.load()
+    steps = _keep_lines(folder / "steps.jsonl", progress.step)
     training_seconds = sum(line["measured"]["seconds"] for line in steps)
-    if not evaluations:
+    if not progress.evaluations:
         untrained = score(0, curve, 0.0)
         if measures.keys() - untrained.own.keys():  # rather now than after the training
-            _require_counted(measures, evaluate(model, held_out, windows, device, training.precision, measures))
+            _require_counted(measures, evaluate(model, held_out, stepper.windows, device, training.precision, measures))
     saved = time.monotonic()
 
     with (folder / "steps.jsonl").open("ab", buffering=0) as log:
-        for step in range(first, training.steps):
+        for step in range(progress.step, training.steps):
             if stop():
-                _save(folder, log, model, optimizer, averaged, step, evaluations, batch_digest)
+                progress.save(log)
                 raise Interrupted
             began = time.perf_counter()
 
-            rate = schedule(step, training.steps)
-            for group, peak in zip(optimizer.param_groups, peak_rates, strict=True):
-                group["lr"] = peak * rate
-
             # The noise of a step is its own stream: a resumed run repeats it, and arms that draw alike draw the same.
-            torch.manual_seed(derive(seed, "noise", step))
+            rate = rate_of(step)
+            stepper.begin(derive(seed, "noise", step), rate)
             inputs, targets = batch(step)
-            batch_digest = hashlib.sha256(batch_digest.encode() + inputs.tobytes() + targets.tobytes()).hexdigest()
-            rows = torch.from_numpy(inputs), torch.from_numpy(targets)
-            with in_place_of(compiled):
-                loss, auxiliary = accumulate_gradients(model, *rows, windows, device, training.precision)
-            limit = math.inf if training.clip is None else training.clip
-            gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
-            if not math.isfinite(loss + (auxiliary or 0.0)) or not math.isfinite(gradient_norm):
-                raise Diverged(f"loss {loss} and gradient norm {gradient_norm} at step {step + 1}", step + 1)
-            apply_gradients(model, optimizer)
+            progress.add_batch(inputs, targets)
+            gradients = stepper.compute_gradients(torch.from_numpy(inputs), torch.from_numpy(targets))
+            loss, norm = gradients.loss, gradients.norm
+            if not gradients.is_finite:
+                raise Diverged(f"loss {loss} and gradient norm {norm} at step {step + 1}", step + 1)
+            stepper.apply_gradients()
             if averaged and step >= training.steps - training.averaged_steps:
                 averaged.update_parameters(model)
+            progress.step = step + 1
 
             seconds = time.perf_counter() - began
             training_seconds += seconds
             line = {
                 "step": step + 1,
                 "loss": loss,
-                "learning_rate": peak_rates[0] * rate,
-                "gradient_norm": gradient_norm,
-                "clipped": gradient_norm > limit,
-                **({} if auxiliary is None else {"auxiliary_loss": auxiliary}),
+                "learning_rate": stepper.peak_rates[0] * rate,
+                "gradient_norm": norm,
+                "clipped": training.clip is not None and norm > training.clip,
+                **({} if gradients.auxiliary is None else {"auxiliary_loss": gradients.auxiliary}),
                 "measured": {"seconds": seconds, "tokens_per_second": training.batch_tokens / seconds},
             }
             steps.append(line)
@@ -161,7 +151,7 @@ def train(
             if step + 1 in evaluation_steps and step + 1 < training.steps:
                 score(step + 1, curve, training_seconds)
             if time.monotonic() - saved > checkpoint_seconds and step + 1 < training.steps:
-                _save(folder, log, model, optimizer, averaged, step + 1, evaluations, batch_digest)
+                progress.save(log)
                 saved = time.monotonic()
 
     if averaged or len(curve.inputs) < len(held_out.inputs):
@@ -171,7 +161,7 @@ def train(
             torch._foreach_copy_(list(model.parameters()), list(averaged.module.parameters()))
     scores = score(training.steps, held_out, training_seconds)
     _require_counted(measures, scores)
-    return Trained(steps, evaluations, scores, batch_digest)
+    return Trained(steps, progress.evaluations, scores, progress.batch_digest)
 
 
 def _require_counted(measures: Mapping[str, Measure], scores: Scores) -> None:
@@ -179,39 +169,43 @@ def _require_counted(measures: Mapping[str, Measure], scores: Scores) -> None:
         raise StudyError(f"metric {uncounted[0]!r} counts none of the held-out tokens: all its values are NaN")
 
 
-def _save(
-    folder: Path,
-    log: BinaryIO,
-    model: nn.Module,
-    optimizer: Any,
-    averaged: nn.Module | None,
-    step: int,
-    evaluations: list[Any],
-    batch_digest: str,
-) -> None:
-    os.fsync(log.fileno())
-    state = {
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "averaged": averaged.state_dict() if averaged else None,
-        "evaluations": evaluations,
-        "batch_digest": batch_digest,
-    }
-    save_checkpoint(folder / "checkpoint.pt", state)
+@dataclass
+class _Progress:
+    """What an interrupted training goes on from: how far it came, and all that its steps have moved."""
 
+    folder: Path
+    model: nn.Module
+    optimizer: Any
+    averaged: nn.Module | None
+    step: int = 0
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    batch_digest: str = ""
 
-def _resume(
-    folder: Path, model: nn.Module, optimizer: Any, averaged: nn.Module | None
-) -> tuple[int, list[dict[str, Any]], str]:
-    state = load_checkpoint(folder / "checkpoint.pt")
-    if state is None:
-        return 0, [], ""
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if averaged:
-        averaged.load_state_dict(state["averaged"])
-    return state["step"], state["evaluations"], state["batch_digest"]
+    def add_batch(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        chain = self.batch_digest.encode() + inputs.tobytes() + targets.tobytes()
+        self.batch_digest = hashlib.sha256(chain).hexdigest()
+
+    def save(self, log: BinaryIO) -> None:
+        os.fsync(log.fileno())
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
+            "evaluations": self.evaluations,
+            "batch_digest": self.batch_digest,
+        }
+        save_checkpoint(self.folder / "checkpoint.pt", state)
+
+    def load(self) -> None:
+        state = load_checkpoint(self.folder / "checkpoint.pt")
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+        self.step, self.evaluations, self.batch_digest = state["step"], state["evaluations"], state["batch_digest"]
 
 
 def _keep_lines(path: Path, count: int) -> list[dict[str, Any]]:

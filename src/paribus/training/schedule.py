@@ -8,9 +8,17 @@ the steps) and then fall to ``floor``, which is reached where a step ``steps`` w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from paribus.design.recipe import Training
 from paribus.errors import TrainingError
+
+
+def build_schedule(training: Training) -> Callable[[int], float]:
+    """Step, counted from 0, to its share of the peak learning rate; a step after the last has the last one's."""
+    schedule = training.schedule.cls(**dict(training.schedule.arguments)) if training.schedule else Cosine()
+    return lambda step: schedule(min(step, training.steps - 1), training.steps)
 
 
 @dataclass(frozen=True)

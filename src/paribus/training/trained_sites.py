@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from paribus.design.streams import derive
+from paribus.nn.noise import seeded
+from paribus.training.isolation import preserving
 from paribus.training.step import accumulate_gradients
 
 
@@ -37,9 +39,10 @@ def measure_sites(
     modules = {path: model.get_submodule(path) for path in paths}
     # The outputs of the model itself are the logits, which nothing else asks for all at once.
     below = {path: module for path, module in modules.items() if path}
-    with _left_alone(model), _squares_of_outputs(below) as outputs:
-        torch.manual_seed(derive(seed, "health"))
+    noise = derive(seed, "health")
+    with preserving(model), seeded(noise, device), _squares_of_outputs(below) as outputs:
         model.train()
+        model.zero_grad()
         accumulate_gradients(model, inputs, targets, len(inputs), device, precision)
         squares = {name: _sum_of_squares(p.grad) for name, p in model.named_parameters() if p.grad is not None}
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
@@ -83,28 +86,6 @@ def _squares_of_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, 
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _left_alone(model: nn.Module) -> Iterator[None]:
-    """Put back what a pass in training mode moves: buffers such as running statistics, gradients, mode, generators."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    devices = list(range(torch.cuda.device_count())) if next(model.parameters()).is_cuda else []
-    model.zero_grad(set_to_none=True)
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, buffer in model.named_buffers():
-                    if name in buffers:
-                        buffer.copy_(buffers[name])
-            for name, p in model.named_parameters():
-                p.grad = gradients[name]
-            for module, mode in modes.items():
-                module.training = mode
 
 
 def _sum_of_squares(tensor: Tensor) -> float:

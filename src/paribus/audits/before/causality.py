@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from paribus.audits.instruments.models import (
-    buffers_kept,
     constant_noise,
     draw_tokens,
     fixed_noise,
@@ -25,6 +24,7 @@ from paribus.design.streams import derive
 from paribus.design.trees import site_of
 from paribus.nn.precision import float64_arithmetic
 from paribus.store.records import Finding
+from paribus.training.isolation import preserving
 
 EXACT = 1e-9  # how far a logit may move in float64
 _TRIALS = ((0, True), (0, False), (1, True))  # seed of weights and tokens, and whether in training mode
@@ -49,7 +49,7 @@ def find_leaks(arm: str, model: nn.Module, spec: Spec, vocab_size: int, length: 
         changes = _changes(length, trial)
         before = draw_tokens(vocab_size, len(changes), length, seed=draw)
         after = _changed(before, changes, vocab_size)
-        with nullcontext() if training else buffers_kept(model):
+        with nullcontext() if training else preserving(model):
             said, moved, trouble = _say_both(arm, model, before, after)
             if not trouble:
                 distances = [_largest(row[: change.t + 1]) for row, change in zip(moved - said, changes, strict=True)]

@@ -12,6 +12,7 @@ from torch import Tensor
 from paribus.design.metrics import Metric
 from paribus.design.wording import write_count
 from paribus.errors import StudyError
+from paribus.nn.noise import seeded
 from paribus.store.records import Finding
 from paribus.training.evaluation import IGNORED, measure_tokens
 
@@ -82,8 +83,7 @@ def _try(metric: Metric, targets: Tensor, vocab_size: int) -> list[Tensor]:
 
 
 def _measure(metric: Metric, logits: Tensor, targets: Tensor) -> Tensor:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)  # as a run seeds every evaluation
+    with torch.no_grad(), seeded(_SEED):  # as a run seeds every evaluation
         assert callable(metric.measure)  # a name alone comes from a registration, which is not audited
         return measure_tokens(metric.key, metric.measure, logits, targets)
 

@@ -19,7 +19,7 @@ from paribus.nn.contract import build_model, roles
 from paribus.store.records import Finding
 from paribus.training.objective import whole_logits
 from paribus.training.optim import build_optimizer
-from paribus.training.step import accumulate_gradients, apply_gradients
+from paribus.training.step import Stepper
 
 STEPS = 3
 _ROWS = 2
@@ -147,15 +147,14 @@ def _train(arm: Observed, training: Training, seed: int) -> Iterator[_Moment]:
     model = build_model(arm.spec, seed, vocab_size=arm.vocab_size, seq_len=training.seq_len).train()
     with fixed_noise(0):
         optimizer = build_optimizer(training.optimizer, model, roles(model))
+    stepper = Stepper(model, optimizer, windows=_ROWS, clip=training.clip)
     shown = draw_tokens(arm.vocab_size, _ROWS, training.seq_len, seed=STEPS)
     yield _look(model, shown)
     for step in range(STEPS):
         tokens = draw_tokens(arm.vocab_size, _ROWS, training.seq_len + 1, seed=step)
         with fixed_noise(step), whole_logits():
-            accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
-            if training.clip is not None:
-                torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], training.clip)
-            apply_gradients(model, optimizer)
+            stepper.compute_gradients(tokens[:, :-1], tokens[:, 1:])
+            stepper.apply_gradients()
         yield _look(model, shown)
 
 

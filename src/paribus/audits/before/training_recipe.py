@@ -23,7 +23,7 @@ from paribus.nn.contract import roles
 from paribus.store.records import Finding
 from paribus.training.optim import build_optimizer
 from paribus.training.schedule import LEFT_OVER
-from paribus.training.step import accumulate_gradients
+from paribus.training.step import accumulate_gradients, update_weights
 
 HALF = 0.50  # of the peak, at the end of a schedule that decays
 LONG_WARMUP = 0.30  # of the steps
@@ -53,8 +53,7 @@ def require_steps(training: Training, model: nn.Module, vocab_size: int, length:
         with fixed_noise(step):
             accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], windows=2)
             try:
-                optimizer.step()
-                optimizer.zero_grad()
+                update_weights(optimizer)
             except Exception as error:
                 raise TrainingError(
                     f"{spec} fails in step {step + 1}: {first_line(error)}{user_line(error)}"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.audits.instruments.process_settings import plain_settings
 from paribus.audits.instruments.sites import first_line
@@ -21,6 +20,8 @@ from paribus.design.streams import derive
 from paribus.design.study import Study
 from paribus.errors import ParibusError, PartError, SpecError, StudyError, TrainingError
 from paribus.nn.contract import build_model, roles
+from paribus.nn.noise import seeded
+from paribus.nn.operations import WatchOperations
 from paribus.nn.precision import float64_arithmetic
 
 LONGEST, SHORTEST = 128, 32  # tokens in a probe, where the study trains on as many
@@ -157,53 +158,26 @@ def forward_exactly(model: nn.Module, tokens: Tensor, noise: int = 0) -> Tensor:
         return forward(model, tokens, noise)
 
 
-@contextmanager
-def buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Forward passes inside may move or replace the buffers of ``model``; afterwards they are as they were."""
-    saved = [
-        (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, values in saved:
-                module._buffers[name] = buffer if buffer is None or values is None else buffer.copy_(values)
+def fixed_noise(seed: int) -> AbstractContextManager[None]:
+    """Draw from the audits' stream ``seed`` inside; the generator outside does not move."""
+    return seeded(derive(seed, "audit", "noise"))
 
 
-@contextmanager
-def fixed_noise(seed: int) -> Iterator[None]:
-    """Draw from the stream ``seed`` inside; the generator outside does not move."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(seed, "audit", "noise"))
-        yield
-
-
-@contextmanager
-def constant_noise() -> Iterator[None]:
+def constant_noise() -> AbstractContextManager[Any]:
     """Inside, whatever is drawn at random is the same everywhere: all are kept, all are 0.5."""
-    with _ConstantNoise():
-        yield
+    return WatchOperations(_make_constant)
 
 
-class _ConstantNoise(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in paribus.nn.precision
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if torch.Tag.nondeterministic_seeded in func.tags and isinstance(out, Tensor) and out.is_floating_point():
-            draws_masks = func.overloadpacket in (torch.ops.aten.bernoulli, torch.ops.aten.bernoulli_)
-            draws_numbers = func.overloadpacket in _DRAWS_NUMBERS
-            if draws_masks or draws_numbers:
-                out.fill_(1.0 if draws_masks else 0.5)
-        return out
+def _make_constant(func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    if torch.Tag.nondeterministic_seeded in func.tags and isinstance(out, Tensor) and out.is_floating_point():
+        if func.overloadpacket in _DRAWS_MASKS:
+            out.fill_(1.0)
+        elif func.overloadpacket in _DRAWS_NUMBERS:
+            out.fill_(0.5)
 
 
 _aten = torch.ops.aten
+_DRAWS_MASKS = {_aten.bernoulli, _aten.bernoulli_}
 _DRAWS_NUMBERS = {
     *(_aten.rand, _aten.rand_like, _aten.uniform, _aten.uniform_, _aten.exponential, _aten.exponential_),
     *(_aten.randn, _aten.randn_like, _aten.normal, _aten.normal_),

@@ -9,17 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from paribus.audits.instruments.models import Probe, buffers_kept, draw_tokens, fixed_noise
+from paribus.audits.instruments.models import Probe, draw_tokens, fixed_noise
 from paribus.audits.instruments.process_settings import plain_settings
 from paribus.audits.instruments.sites import is_foreign, parts_of
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.nn.contract import build_model, roles
+from paribus.nn.operations import WatchOperations
+from paribus.training.isolation import preserving
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer
-from paribus.training.step import accumulate_gradients, gather_auxiliary
+from paribus.training.step import accumulate_gradients, gather_auxiliary, run_after_step, update_weights
 
 _ROWS = 3
 _FEW = 64  # numbers below which a standard deviation says little
@@ -166,7 +167,7 @@ def measure_objective(model: nn.Module, vocab_size: int, length: int) -> Objecti
     inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
     model.train()
     entropy = None
-    with torch.no_grad(), buffers_kept(model):
+    with torch.no_grad(), preserving(model):
         if owns:
             with fixed_noise(0):
                 logits = model(inputs)
@@ -193,9 +194,9 @@ class _Seen:
 
 def _pass(model: nn.Module, tokens: Tensor, noise: int) -> _Seen:
     seen, open_calls = _Seen(), [""]
-    with torch.no_grad(), buffers_kept(model), fixed_noise(noise):
+    with torch.no_grad(), preserving(model), fixed_noise(noise):
         before = _generator_state()
-        with _hooked(model, seen, open_calls), _Operations(seen, open_calls, tokens):
+        with _hooked(model, seen, open_calls), _note_operations(seen, open_calls, tokens):
             seen.logits = model(tokens)
         seen.states = before, _generator_state()
     return seen
@@ -231,37 +232,28 @@ def _hooked(model: nn.Module, seen: _Seen, open_calls: list[str]) -> Iterator[No
             handle.remove()
 
 
-class _Operations(TorchDispatchMode):
-    """Writes down which modules draw noise, choose, compute in another type, or use a fused kernel."""
+def _note_operations(seen: _Seen, open_calls: list[str], tokens: Tensor) -> WatchOperations:
+    """Write down which modules draw noise, choose, compute in another type, or use a fused kernel."""
 
-    def __init__(self, seen: _Seen, open_calls: list[str], tokens: Tensor):
-        super().__init__()
-        self.seen, self.open_calls, self.tokens = seen, open_calls, tokens
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in paribus.nn.precision
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        seen, path, packet = self.seen, self.open_calls[-1], func.overloadpacket
+    def note(func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        path, packet = open_calls[-1], func.overloadpacket
         if packet in KERNELS:
             seen.kernels.add(KERNELS[packet])
         if packet in _CHOOSING:
             seen.choosing.add(path)
         if torch.Tag.nondeterministic_seeded in func.tags and not _drops_nothing(func, args, kwargs):
             seen.noisy[path] = None
-        if isinstance(out, Tensor) and self._is_activation(out) and out.dtype is not torch.float32:
+        if isinstance(out, Tensor) and _is_activation(out, *tokens.shape) and out.dtype is not torch.float32:
             seen.computed.setdefault(path, str(out.dtype).removeprefix("torch."))
-        return out
 
-    def _is_activation(self, x: Tensor) -> bool:
-        """A table of angles, (T, K), may be as exact as it likes."""
-        b, t = self.tokens.shape
-        if not x.is_floating_point():
-            return False
-        return x.numel() >= b * t and (x.shape[0] in (b, b * t) or (x.ndim > 2 and b in x.shape[:2]))
+    return WatchOperations(note)
+
+
+def _is_activation(x: Tensor, b: int, t: int) -> bool:
+    """A table of angles, (T, K), may be as exact as it likes."""
+    if not x.is_floating_point():
+        return False
+    return x.numel() >= b * t and (x.shape[0] in (b, b * t) or (x.ndim > 2 and b in x.shape[:2]))
 
 
 def _drops_nothing(func: Any, args: Any, kwargs: Any) -> bool:
@@ -287,12 +279,9 @@ def _moved_weights(probe: Probe, training: Training) -> tuple[dict[str, float], 
         tokens = draw_tokens(probe.vocab_size, _ROWS, probe.length + 1, seed=step)
         with fixed_noise(step):
             accumulate_gradients(model, tokens[:, :-1], tokens[:, 1:], _ROWS)
-            optimizer.step()
-            optimizer.zero_grad()
+            update_weights(optimizer)
             before = _copy_weights(model)
-            for module in model.modules():
-                if callable(after_step_of := getattr(module, "after_step", None)):
-                    after_step_of()
+            run_after_step(model)
         after_step.update(_moves(before, model))
     before = _copy_weights(model)
     there = _moves(before, model.eval())

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -267,14 +267,11 @@ def _row(ids: Sequence[int]) -> Tensor:
     return torch.tensor([ids])  # (1, T)
 
 
-@contextmanager
-def _fixed_noise(seed: int) -> Iterator[None]:
+def _fixed_noise(seed: int) -> AbstractContextManager[None]:
     """For a part that draws even in eval mode."""
-    import torch
+    from paribus.nn.noise import seeded
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "sample", "noise"))
-        yield
+    return seeded(derive(seed, "sample", "noise"))
 
 
 @contextmanager

@@ -23,7 +23,9 @@ from paribus.nn.conformance.slots import find_slots
 from paribus.nn.conformance.subjects import CHECKED_SLOTS
 from paribus.nn.conformance.suite import Check, check_part
 from paribus.nn.contract import roles
+from paribus.nn.noise import seeded
 from paribus.training.optim import build_optimizer
+from paribus.training.step import update_weights
 
 _VOCABULARY = 61  # ids in the logits that a metric is tried on
 SAID = "was said to stand there"  # why a slot is what it is where --slot names it
@@ -155,8 +157,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
     """An optimizer at work on a small model whose gradients are given."""
 
     def start() -> tuple[nn.Module, Any]:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+        with seeded(0):
             model = nn.Sequential(nn.Linear(7, 11), nn.LayerNorm(11))
         return model, build_optimizer(site, model, roles(model))
 
@@ -164,7 +165,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
         draw = torch.Generator().manual_seed(seed)
         for p in model.parameters():
             p.grad = torch.randn(p.shape, generator=draw)
-        optimizer.step()
+        update_weights(optimizer)
 
     def run(n_steps: int) -> nn.Module:
         model, optimizer = start()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from paribus.nn.experts import Experts
 from paribus.nn.init import reset_children
 from paribus.nn.mlp import silu
 from paribus.nn.moe import MoE
+from paribus.nn.noise import seeded
 from paribus.nn.position import NoPosition
 
 BATCH, TIME, _VOCAB, _WIDTH = 3, 13, 61, 47  # primes, so that a swapped axis cannot go unseen
@@ -171,11 +171,3 @@ _HANDED = ("n_heads", "head_dim", "vocab_size", "seq_len", "n_layers", "layer", 
 def _bound(site: Spec, name: str, otherwise: int) -> int:
     value = dict(site.arguments).get(name)
     return value if isinstance(value, int) else otherwise
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw from torch's generator at ``seed``, and put it back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

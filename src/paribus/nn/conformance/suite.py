@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from paribus.design.specs import Spec, spec
 from paribus.design.tracebacks import user_line
 from paribus.errors import ParibusError, PartError, SpecError
-from paribus.nn.conformance.subjects import SEED, SUBJECTS, TIME, Subject, seeded
+from paribus.nn.conformance.subjects import SEED, SUBJECTS, TIME, Subject
 from paribus.nn.contract import reset_at
+from paribus.nn.noise import seeded
 from paribus.nn.precision import float64_arithmetic
 
 EXACT = 1e-9  # what float64 may differ by in a function that is the same
