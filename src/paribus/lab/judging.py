@@ -1,4 +1,4 @@
-"""`paribus report` and `paribus status`: what the records of a store say."""
+"""A registered study judged from what lies in its store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paribus.errors import StoreError
-from paribus.experiment.comparisons import Records, compare_records, read_records, read_registration, seeded, summarize
+from paribus.experiment.comparisons import Records, compare_records, read_records, read_registration
 from paribus.experiment.extra_runs import read_trials
 from paribus.experiment.null import read_null
 from paribus.experiment.plan import is_asked_for
@@ -46,60 +45,6 @@ def judge(store: str | Path, name: str) -> dict[str, Any]:
     judged = {**_describe(registration, records, comparisons, findings), **beside}
     write_json(place.study_folder(name) / "verdicts.json", judged)
     return judged
-
-
-def report(store: str | Path, form: str = "md", name: str | None = None) -> Path:
-    """Judge and render a study again, "md", "html" or "json"; returns the path of what was written.
-
-    Raises StoreError where the store holds no study ``name``, or several and none is named.
-    """
-    from paribus.reports import write_report
-
-    names = study_names(store)
-    if not names:
-        raise StoreError(f"{store} holds no registered study yet")
-    if name is None and len(names) != 1:
-        raise StoreError(f"{store} holds {len(names)} studies ({', '.join(names)}); name one")
-    name = name or names[0]
-    return write_report(judge(store, name), Store.open(store).study_folder(name), form)
-
-
-def study_names(store: str | Path) -> list[str]:
-    """The studies registered in a store, by name."""
-    return Store.open(store).study_names()
-
-
-def status(store: str | Path) -> dict[str, Any]:
-    """What is done, diverged, failed and started per study, and how far its verdicts are. Imports no user code.
-
-    ``finished_runs`` counts those beside the pairs too; ``nulls`` names the calibrations.
-    """
-    place = Store.open(store)
-    studies = {}
-    for name in place.study_names():
-        registration = read_registration(place, name)
-        records = read_records(place, registration)
-        started = {
-            arm: [
-                seed
-                for seed, digest in seeded(registration, arm)
-                if seed not in records[arm] and (place.run_folder(digest) / "run.json").exists()
-            ]
-            for arm in records
-        }
-        runs = {
-            arm: {
-                **{s: [seed for seed, r in of_arm.items() if r.status == s] for s in ("done", "diverged", "failed")},
-                "unfinished": started[arm],
-            }
-            for arm, of_arm in records.items()
-        }
-        findings = read_findings(place.study_folder(name) / "findings.json")
-        rows = summarize(compare_records(registration, records), findings)
-        studies[name] = {"question": registration["study"]["question"], "runs": runs, "treatments": rows}
-    finished = len(list(place.folder.glob("runs/*/result.json")))
-    nulls = sorted(path.stem for path in place.folder.glob("nulls/*.json"))
-    return {"format": FORMAT, "store": str(store), "finished_runs": finished, "nulls": nulls, "studies": studies}
 
 
 def without_extra_rates(study: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,31 @@
+"""`paribus report`: judges a study again from what lies in the store, and writes its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paribus.errors import StoreError
+from paribus.lab.judging import judge
+from paribus.reports.result import Result
+from paribus.store.store import DEFAULT_STORE, Store
+
+
+def report(store: str | Path = DEFAULT_STORE, name: str | None = None) -> Result:
+    """Judge study ``name`` again from what lies in the store, write its report in every form, and return the result.
+
+    Trains nothing and imports none of the user's code. ``name`` may be left out where the store holds one study.
+    Raises StoreError where the store holds no study ``name``, or several and none is named, and where a file is
+    damaged; JudgementError where the registration was changed after it was written.
+    """
+    from paribus.reports import FORMS, write_report
+    from paribus.store.files import read_json
+
+    place = Store.open(store)
+    names = place.study_names()
+    if not names:
+        raise StoreError(f"{store} holds no registered study yet")
+    if name is None and len(names) != 1:
+        raise StoreError(f"{store} holds {len(names)} studies; name one: {', '.join(names)}")
+    judged = judge(store, name or names[0])
+    paths = {form: write_report(judged, place.study_folder(judged["name"]), form) for form in FORMS}
+    return Result(judged["name"], read_json(paths["json"]), paths["html"])
