@@ -254,9 +254,8 @@ def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_agai
     sentence = again["treatments"]["rms"]["verdict"]["sentence"]
     file.unlink()
     measures.unlink()
-    script = "import sys; from paribus.lab import judging; print(judging.status(sys.argv[1])['studies'].keys()); "
-    script += "print(judging.judge(sys.argv[1], 'capitals-2').to_json()['treatments']['rms']['verdict']['sentence']); "
-    script += "print(judging.report(sys.argv[1], 'html', 'capitals-2')); print('torch' in sys.modules)"
+    script = "import sys; import paribus as pb; print(pb.status(sys.argv[1]).studies.keys()); "
+    script += "print(pb.report(sys.argv[1], 'capitals-2').verdicts['rms'].sentence); print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-P", "-c", script, store], capture_output=True, text=True, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[1] == sentence

@@ -14,8 +14,9 @@ from paribus.design.study import BASELINE
 from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
 from paribus.experiment.stored_evidence import read_evidence
 from paribus.judgement import Rule
-from paribus.lab.judging import judge, status
+from paribus.lab.judging import judge
 from paribus.lab.request import read_request
+from paribus.lab.store_status import status
 from paribus.store.records import Finding
 from toy_study import RECIPE, Part, make_study
 
@@ -94,7 +95,7 @@ def test_what_lies_in_the_store_is_enough_to_judge_and_to_tell_how_far_it_is(tmp
     assert judged["complete"]
     assert judged["arms"]["A + B"]["seeds"] == [0, 1, 2]
     assert "over all three contrasts together" in judged["method"]
-    rows = {row["treatment"]: row for row in status(tmp_path / "s")["studies"]["toy"]["treatments"]}
+    rows = {row["treatment"]: row for row in status(tmp_path / "s").studies["toy"].treatments}
     assert (rows["effect of A"]["verdict"], rows["A"]["verdict"]) == ("worse", None)
 
 
@@ -170,13 +171,13 @@ def test_a_planted_main_effect_is_found_and_the_report_names_it(toy, monkeypatch
 
 
 def test_the_baseline_against_itself_says_how_a_contrast_compares_to_a_pair(toy, monkeypatch):
-    from paribus.cli.texts import null_text
+    from paribus.cli.texts import calibration_text
 
     place, study = toy
     monkeypatch.setenv("PARIBUS_HOME", str(place / "home"))
     calibrated = pb.calibrate(study, place / "null", executor="inline", observe=lambda event: None)
-    assert calibrated.data["contrasts"]["effect of slow"] == pytest.approx(0.5**0.5)
-    assert "the contrast 'effect of slow' has 0.71 times its sd" in " ".join(null_text(calibrated).split())
+    assert calibrated.contrasts["effect of slow"] == pytest.approx(0.5**0.5)
+    assert "the contrast 'effect of slow' has 0.71 times its sd" in " ".join(calibration_text(calibrated).split())
 
 
 @pytest.mark.parametrize(("primary", "kinds"), [((), {"width"}), (("A",), {"width", "arm"})])

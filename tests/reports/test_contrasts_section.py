@@ -8,6 +8,7 @@ from judged_studies import BASELINE_MODEL, RECIPE, ScaleNorm, Text, judge_record
 import paribus as pb
 from paribus.cli.texts import _contrast_sentences, result_text, status_text
 from paribus.design.specs import spec
+from paribus.lab.store_status import Status, StudyStatus
 from paribus.reports.figures import draw_picture
 from paribus.reports.html_page import write_html
 from paribus.reports.markdown import write_markdown
@@ -114,8 +115,8 @@ def test_the_terminal_tells_contrasts_before_arms_and_counts_their_seeds():
     assert lines[2].startswith("The main effect of norm is for the worse")
     assert any(line.startswith("norm + wide (descriptive)") for line in lines[5:])
     row = {"treatment": "norm:wide", "primary": True, "pairs": 3, "mean": 0.1, "interval": None, "verdict": None}
-    state = {"studies": {"s": {"question": "?", "runs": {}, "treatments": [{**row, "contrast": True}, row]}}}
-    assert [line.strip() for line in status_text(state).splitlines()[-2:]] == [
+    status = Status("store", 0, [], {"s": StudyStatus("?", {}, [{**row, "contrast": True}, row])})
+    assert [line.strip() for line in status_text(status).splitlines()[-2:]] == [
         "norm:wide: 3 seeds, +0.1000",
         "norm:wide: 3 pairs, +0.1000",
     ]

@@ -143,7 +143,7 @@ AFTER = (
         "timing",
         "after",
         ("note", "doubt"),
-        "Where `--timing` was asked for: a machine so busy that more than a third of the rounds were rejected (doubt). "
+        "After `paribus time STUDY`: a machine so busy that more than a third of the rounds were rejected (doubt). "
         "The baseline over again timed faster or slower than itself (doubt). A first step of more than 5 times a later "
         "one (note).",
         "Load that slows the steps and not the reference, such as of memory. Start-up beyond the fourth step. "
@@ -184,7 +184,7 @@ AFTER = (
         "noise floor",
         "after",
         ("doubt",),
-        "After `paribus run STUDY --null`: a margin below twice the sd that rounding alone gives a pair, or, where "
+        "After `paribus calibrate STUDY`: a margin below twice the sd that rounding alone gives a pair, or, where "
         "contrasts alone get verdicts, the noisiest of them.",
         "Noise of the seeds, which the intervals carry. Rounding in longer runs.",
         "up to ten runs of the baseline, half of which the study then has",

@@ -54,7 +54,7 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
             for arm, curve in curves.items()
         },
     }
-    return _with_recipes(study, best), report
+    return with_recipes(study, best), report
 
 
 def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[str, Any]]]:
@@ -129,7 +129,9 @@ def _edges(study: Study, tuning: Tuning, arm: str, curve: Sequence[Mapping[str, 
     return edges
 
 
-def _with_recipes(study: Study, points: Mapping[str, Point]) -> Study:
+def with_recipes(study: Study, points: Mapping[str, Point]) -> Study:
+    """The study in which every arm has the hyper-parameters of its point."""
+
     def recipe(name: str) -> Any:
         return set_hyperparameters(study.arms[name].training, points[name])
 

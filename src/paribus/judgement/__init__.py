@@ -13,11 +13,8 @@ from paribus.judgement.pairs import Pair
 from paribus.judgement.planning import Outlook, plan_seeds
 from paribus.judgement.power import (
     NullCalibration,
-    NullCount,
     Power,
-    allowed_false_verdicts,
     calibrate_null,
-    count_false_verdicts,
     simulate_power,
     smallest_margin,
 )
@@ -36,7 +33,6 @@ __all__ = [
     "Evidence",
     "Judged",
     "NullCalibration",
-    "NullCount",
     "Outlook",
     "Pair",
     "Power",
@@ -44,10 +40,8 @@ __all__ = [
     "Rule",
     "SpeedVerdict",
     "Verdict",
-    "allowed_false_verdicts",
     "calibrate_null",
     "compare",
-    "count_false_verdicts",
     "crossing_probability",
     "decide",
     "decide_all",

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paribus.design.study import BASELINE, Study
 from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
 from paribus.experiment.plan import plan
 from paribus.experiment.registering import register
 from paribus.experiment.scheduler import Scheduler
-from paribus.experiment.stored_evidence import TIMES, forget_failures, read_evidence
-from paribus.lab.judging import audit_evidence, judge, write_judged
+from paribus.experiment.stored_evidence import forget_failures, read_evidence
+from paribus.lab.judging import audit_evidence, write_judged
 from paribus.lab.request import read_request
 from paribus.reports.result import Result
 from paribus.store.events import Observe
-from paribus.store.files import read_json, write_json
+from paribus.store.files import read_json
 from paribus.store.records import Finding
 from paribus.store.store import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from paribus.lab.workspace import Bench
 
 
 def run(
@@ -36,14 +32,13 @@ def run(
     devices: int | None = None,
     max_seeds: int | None = None,
     confirm: bool = False,
-    timing: bool = False,
     observe: Observe | None = None,
 ) -> Result:
     """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
 
     What is on disk is not done again; an interrupted run goes on from its checkpoint. ``executor`` is "local", worker
     processes on this machine, or "inline", this process; a Study with classes of ``__main__`` runs in this process, and
-    says so. ``timing`` adds a comparison of the arms' times in interleaved blocks, on this machine alone.
+    says so.
     ``observe`` is called with every event; None shows them: in a notebook's cell, at a terminal, or line by line.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
@@ -81,9 +76,6 @@ def run(
             for record in bench.run(due, made).values():
                 evidence = evidence.add(record)
             judged = audit_evidence(evidence, bench.store)
-        if timing:
-            _time_arms(bench, made.study, bench.store.study_folder(registration.name))
-            judged = judge(store, registration.name)
         paths = write_judged(judged, bench.store)
     return Result(registration.name, read_json(paths["json"]), paths["html"])
 
@@ -93,22 +85,3 @@ def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
     condemned = {finding.arm for finding in findings if finding.severity == "invalid"}
     asked = [{name} for name in study.primary] + [set(contrast.weights) for contrast in study.contrasts.values()]
     return bool(condemned & {None, BASELINE}) or all(condemned & arms for arms in asked)
-
-
-def _time_arms(bench: Bench, study: Study, folder: Path) -> None:
-    """Time the arms once, and again only where the machine was busy: times chosen among several have no error rate."""
-    from paribus.execution.timing import measure_times
-
-    tries = []
-    if (file := folder / TIMES).exists():
-        known = read_json(file)["measured"]
-        if not known["busy"]:
-            bench.tell(f"the arms were timed already; {file} holds their times")
-            return
-        tries = [
-            *known.get("busy_before", ()),
-            {"rejected_rounds": known["rejected_rounds"], "rounds": known["rounds"]},
-        ]
-    bench.tell("timing the arms in turn, on this machine alone")
-    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)["measured"]
-    write_json(file, {"measured": {**measured, "busy_before": tries}})

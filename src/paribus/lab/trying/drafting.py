@@ -15,7 +15,7 @@ from paribus.design.study import Study
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.design.wording import suggest
 from paribus.errors import PartError, SpecError, StudyError
-from paribus.lab.trying.examination import SAID, Examination
+from paribus.lab.trying.examination import GIVEN, Examination
 from paribus.nn.conformance.suite import Check
 
 RECIPES = {
@@ -103,7 +103,7 @@ def draft(examination: Examination, baseline: str | None = None, margin: float |
 def _opening(examination: Examination, text: str, baseline: str | None, margin: float | None) -> str:
     """The docstring of the file: its question, and the command that wrote it."""
     options = {
-        "--slot": examination.slot if examination.why == SAID else None,
+        "--slot": examination.slot if examination.why == GIVEN else None,
         "--baseline": baseline,
         "--margin": margin,
     }

@@ -28,7 +28,7 @@ from paribus.training.optim import build_optimizer
 from paribus.training.step import update_weights
 
 _VOCABULARY = 61  # ids in the logits that a metric is tried on
-SAID = "was said to stand there"  # why a slot is what it is where --slot names it
+GIVEN = "was given this slot"  # why it has a slot that was not found but named
 _STEPS = (1, 10, 100)  # lengths of training at which a schedule is asked
 
 
@@ -98,7 +98,7 @@ def _examine_part(idea: Idea, slot: str | None, arguments: dict[str, Any]) -> Ex
     _require_kinds(idea, arguments)
     try:
         if slot is not None:
-            return Examination(idea, slot, SAID, (), arguments, check_part(site, slot))
+            return Examination(idea, slot, GIVEN, (), arguments, check_part(site, slot))
         fitting = find_slots(site)
         if len(fitting.slots) > 1:
             choice = " or ".join(f"--slot {name}" for name in fitting.slots)
