@@ -22,7 +22,8 @@ from scipy import stats
 
 import paribus as pb
 from paribus.design.study import BASELINE
-from paribus.experiment.plan import Trial, plan
+from paribus.experiment.extra_runs import ExtraRun
+from paribus.experiment.plan import identify_run, plan
 from paribus.judgement import Ending, Rule, replay
 from paribus.lab.progress import progress
 from paribus.lab.request import read_request
@@ -61,8 +62,8 @@ def train_pairs(name: str, comparisons: int, store: str) -> tuple[pb.Study, dict
         first = study.first_seed + FIRST_SEED
         pairs = [
             [
-                Trial(planned.trial("baseline, short", arm, seed), arm),
-                Trial(planned.trial("baseline, short, nudged", arm, seed, nudged=True), arm),
+                ExtraRun(identify_run(planned, "baseline, short", arm, seed), arm),
+                ExtraRun(identify_run(planned, "baseline, short, perturbed", arm, seed, nudged=True), arm),
             ]
             for seed in range(first, first + comparisons * n_max)
         ]

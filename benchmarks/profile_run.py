@@ -34,7 +34,7 @@ WORKER = "paribus.execution.worker"
 OF_PARENT = {
     ("paribus.lab.running", "read_request"): "reading the study",
     ("paribus.lab.running", "plan"): "planning and registration",
-    ("paribus.lab.running", "plan_trials"): "planning and registration",
+    ("paribus.lab.running", "plan_extra_runs"): "planning and registration",
     ("paribus.lab.workspace", "prepare_corpus"): "corpus and tokenizer, prepared before",
     ("paribus.lab.matching", "solve_widths"): "design audit",
     ("paribus.audits", "audit_design"): "design audit",
@@ -42,7 +42,7 @@ OF_PARENT = {
     ("paribus.execution.processes", "LocalWorkers.__enter__"): "worker processes: start and end",
     ("paribus.execution.processes", "LocalWorkers.__exit__"): "worker processes: start and end",
     ("paribus.execution.processes", "LocalWorkers.execute"): "runs",
-    ("paribus.lab.running", "judge"): "judging",
+    ("paribus.lab.running", "audit_evidence"): "judging",
     ("paribus.reports", "write_report"): "report and figures",
 }
 # The same in a worker, within a run.

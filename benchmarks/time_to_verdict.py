@@ -63,7 +63,7 @@ from paribus.execution.devices import local_slots
 from paribus.execution.processes import LocalWorkers
 from paribus.execution.single_run import load_data
 from paribus.experiment.job import make_job
-from paribus.experiment.plan import Environment, plan
+from paribus.experiment.plan import Environment, identify_run, plan
 from paribus.judgement import Ending, Rule, replay
 from paribus.store.records import Record
 from paribus.store.store import Store
@@ -137,7 +137,7 @@ def train(
     runs = {}
     for seed in seeds:
         for name, arm in arms.items():
-            runs[name, seed] = made.trial(name, arm, seed, nudged=True) if name == NULL else made.run(name, seed)
+            runs[name, seed] = identify_run(made, name, arm, seed, nudged=name == NULL)
     missing = [(run, arms[name]) for (name, _), run in runs.items() if not store.is_done(run.digest)]
     jobs = iter([make_job(store, made, run, arm, None) for run, arm in missing])
     workers.execute(lambda: next(jobs, None), lambda event: None, lambda digest: True)

@@ -263,7 +263,7 @@ def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_agai
 
 
 def test_the_run_of_a_study_without_one_has_no_word_of_metrics_in_its_identity(tmp_path):
-    from paribus.experiment.plan import Environment, plan
+    from paribus.experiment.plan import Environment, identify_run, plan
 
     environment = Environment("data", "cpu", "2")
     plain = plan(make_study(), environment)
@@ -272,5 +272,5 @@ def test_the_run_of_a_study_without_one_has_no_word_of_metrics_in_its_identity(t
     assert own.run("wide", 0).identity["metric"]["function"] == f"{__name__}:rare_loss"
     assert own.run("wide", 0).digest != plain.run("wide", 0).digest
     assert own.run("wide", 0).training_digest == plain.run("wide", 0).digest
-    trials = [p.trial("wide", p.study.arms["wide"], 5).identity for p in (plain, own)]
+    trials = [identify_run(p, "wide", p.study.arms["wide"], 5).identity for p in (plain, own)]
     assert ["metric" in identity for identity in trials] == [False, True]

@@ -7,7 +7,7 @@ from paribus.design.metrics import VAL_LOSS, Metric
 from paribus.design.specs import spec
 from paribus.errors import JudgementError
 from paribus.experiment.extra_runs import plan_extra_runs
-from paribus.experiment.plan import Environment, plan
+from paribus.experiment.plan import Environment, identify_run, plan
 from paribus.experiment.registering import register
 from paribus.experiment.scheduler import Scheduler
 from paribus.experiment.stored_evidence import forget_failures, read_evidence, read_registration
@@ -193,8 +193,11 @@ def test_one_treatment_against_two_baselines_is_two_comparisons(tmp_path):
 
 def _tuned(plan, seeds):
     """What a tuning reports that tried the runs of both arms on ``seeds``."""
-    curves = {arm: [{"digests": [plan.run(arm, seed).digest for seed in seeds]}] for arm in plan.study.arms}
-    return {"arms": {arm: {"curve": curve} for arm, curve in curves.items()}}
+    arms = {}
+    for name, arm in plan.study.arms.items():
+        digests = [identify_run(plan, name, arm, seed).digest for seed in seeds]
+        arms[name] = {"curve": [{"digests": digests}]}
+    return {"arms": arms}
 
 
 @pytest.mark.parametrize(("seeds", "seen"), [((3,), ("toy",)), ((99,), ())])

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from click.testing import CliRunner
-from paribus.experiment.null import read_null
 
 from paribus.cli.commands import commands
 from paribus.data import Bytes, Text
@@ -16,8 +15,11 @@ from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import BASELINE, Study
 from paribus.errors import StoreError
-from paribus.experiment.plan import Environment, plan, plan_trials
+from paribus.experiment.extra_runs import plan_extra_runs
+from paribus.experiment.plan import Environment, plan
 from paribus.experiment.registering import register
+from paribus.experiment.stored_evidence import read_evidence
+from paribus.judgement import decide_all
 from paribus.lab import checking
 from paribus.lab import running as lab
 from paribus.lab.calibrating import calibrate
@@ -100,14 +102,14 @@ def test_the_study_then_takes_its_baseline_runs_from_there_and_its_report_has_th
 def test_two_finished_pairs_are_too_few_for_a_floor_and_a_diverged_one_does_not_count(tmp_path):
     store = Store.create(tmp_path / "s")
     made = plan(make_toy(max_seeds=5), Environment("data", "cpu", "2.13.0"))
-    trials = plan_trials(made)
-    registration = register(store, "toy", made, {"title": "t", "digest": "d"}, "e", trials=trials)
+    trials = plan_extra_runs(made)
+    register(store, "toy", made, {"title": "t", "digest": "d"}, "e", extra_runs=trials)
     for seed, status in enumerate(["done", "diverged", "done", "done"]):
-        assert read_null(store, registration) is None
+        assert decide_all(read_evidence(store, "toy")).null is None
         value = {"val_loss": 3.0 + 0.1 * seed} if status == "done" else {}
         store.write_record(Record(made.run(BASELINE, seed).digest, seed, "done", {"val_loss": 3.0}))
         store.write_record(Record(trials["null"][seed].run.digest, seed, status, value))
-    assert read_null(store, registration)["n_seeds"] == 3
+    assert decide_all(read_evidence(store, "toy")).null.n_seeds == 3
 
 
 def test_a_report_of_a_store_without_a_registered_study_says_so(tmp_path):

@@ -63,8 +63,8 @@ class Plan:
         return range(self.study.first_seed, self.study.first_seed + self.study.max_seeds)
 
     def run(self, arm: str, seed: int) -> Run:
-        """The run of ``arm`` with ``seed``."""
-        return self.runs[arm][seed - self.study.first_seed]
+        """The run of ``arm`` with ``seed``, one of ``seeds``."""
+        return self.runs[arm][self.seeds.index(seed)]
 
     def __iter__(self) -> Iterator[Run]:
         """Seed by seed, the baseline before its treatments."""

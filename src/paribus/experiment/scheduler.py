@@ -52,6 +52,7 @@ class Scheduler:
         if event["event"] == "stopped":
             self._give_back(run.digest)
         if event["event"] == "finished":
+            self.taken.add(run.digest)
             evidence = self.evidence.add(self.store.read_record(run.digest))
             self.judged = decide_all(evidence, self.judged)
             self._look_ahead()

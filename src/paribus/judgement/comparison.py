@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,17 @@ class Comparison:
     def differences(self) -> tuple[float, ...]:
         """Treatment minus baseline by pair; NaN where a run diverged."""
         return tuple(pair.difference for pair in self.pairs)
+
+    @cached_property
+    def ending(self) -> tuple[Ending, int]:
+        """How the looks at the pairs ended, whatever the findings say, and after how many pairs."""
+        endings, stops = replay(self.oriented, self.rule)
+        return Ending(int(endings[0])), int(stops[0])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the numbers suffice for a verdict, if only that it is undecided."""
+        return self.ending[0] is not Ending.OPEN
 
     @property
     def oriented(self) -> np.ndarray:

@@ -75,11 +75,11 @@ class Judged:
         """
         finished = self.evidence.records
         kept: dict[str, dict[int, Record]] = {arm: {} for arm in finished}
-        for name, comparison in self.comparisons.items():
+        for comparison in self.comparisons.values():
             end = comparison.rule.first_seed + comparison.n_pairs
             pair = [finished[arm].get(end) for arm in comparison.arms]
             is_stuck = any(record is not None and record.status == "failed" for record in pair)
-            if is_stuck and self.verdicts.get(name) is None:
+            if is_stuck and not (comparison.primary and comparison.has_ended):
                 end += 1
             for arm in comparison.arms:
                 kept[arm] |= {seed: record for seed, record in finished[arm].items() if seed < end}

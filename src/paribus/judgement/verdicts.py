@@ -13,7 +13,7 @@ from paribus.design.study import BASELINE, MOST_SEEDS
 from paribus.errors import JudgementError
 from paribus.judgement.comparison import Comparison
 from paribus.judgement.document_noise import name_knob
-from paribus.judgement.looks import Ending, half_widths, look, replay
+from paribus.judgement.looks import Ending, half_widths, look
 from paribus.judgement.sentences import (
     choose_decimals,
     count_seeds,
@@ -106,8 +106,7 @@ def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict 
     if invalid:
         said = f"{name_subject(comparison)} is invalid: {'; '.join(invalid)}"
         return _write(comparison, findings, "invalid", said, invalid)
-    endings, stops = replay(comparison.oriented, comparison.rule)
-    ending, stop = Ending(int(endings[0])), int(stops[0])
+    ending, stop = comparison.ending
     if ending is Ending.OPEN:
         return None
     if stop != comparison.n_pairs:
