@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from paribus.experiment.comparisons import digest_content, read_registration
 
 import paribus as pb
 from paribus.design.study_files import read_study
 from paribus.errors import PartError, StoreError, StudyError
+from paribus.experiment.stored_evidence import digest_content, read_registration
 from paribus.lab import running as lab
 from paribus.lab.sampling.drawing import END, _decoder
 from paribus.nn.contract import build_model
@@ -87,7 +87,7 @@ def command(place, *arguments):
 
 def run_folder(place, arm, seed=0):
     store = Store.open(place / "store")
-    return store.run_folder(read_registration(store, "writers")["runs"][arm][seed])
+    return store.run_folder(read_registration(store, "writers").runs[arm][seed])
 
 
 @pytest.fixture(scope="module")

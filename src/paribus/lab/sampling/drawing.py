@@ -16,6 +16,7 @@ from paribus.design.study_files import read_study
 from paribus.design.wording import suggest
 from paribus.errors import DataError, PartError, StoreError, StudyError
 from paribus.experiment.stored_evidence import read_registration
+from paribus.judgement import Registration
 from paribus.lab.sampling.samples import TOLERANCES, ArmSamples, DecodingCheck, Passage, Samples
 from paribus.lab.sampling.weights import TrainedArm, find_trained
 from paribus.store.store import DEFAULT_STORE, Store
@@ -68,13 +69,13 @@ def sample(
     if not 0 <= temperature < math.inf:
         raise StudyError(f"temperature must be finite and not negative (0 is greedy), got {temperature!r}")
     place = Store.open(store)
-    registration = read_registration(place, name or _only_study(place)).to_json()
+    registration = read_registration(place, name or _only_study(place))
     chosen = _choose_arms(registration, arms)
     given = list(read_study(study).scales.values()) if isinstance(study, str | Path) else [study] if study else []
     trained = find_trained(place, registration, chosen, given)
     training = trained[chosen[0]].training  # all arms share what is scored, and with it seq_len
     with deterministic("cpu"):
-        corpus, _, _ = load_data(json.dumps(registration["study"]["data"]), training)
+        corpus, _, _ = load_data(json.dumps(registration.study.content["data"]), training)
         for arm in trained.values():
             arm.require_as_trained(corpus)
         to_text = _decoder(corpus)
@@ -95,9 +96,9 @@ def sample(
 
         written = {name: write(arm) for name, arm in trained.items()}
     return Samples(
-        name=registration["name"],
-        question=registration["study"]["question"],
-        run_seed=registration["study"]["first_seed"],
+        name=registration.name,
+        question=registration.study.question,
+        run_seed=registration.study.first_seed,
         prompt=_describe(begun[1:], to_text),
         is_held_out=prompt is None,
         continuation=_describe(scored[cut:], to_text),
@@ -118,13 +119,13 @@ def _only_study(place: Store) -> str:
     return names[0]
 
 
-def _choose_arms(registration: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
+def _choose_arms(registration: Registration, arms: Sequence[str]) -> list[str]:
     if isinstance(arms, str):
         raise StudyError(f"arms is a list of names; write [{arms!r}]")
-    known = sorted(registration["runs"], key=lambda name: name != BASELINE)  # a registration has them by name
+    known = sorted(registration.runs, key=lambda name: name != BASELINE)  # a registration has them by name
     for arm in arms:
         if arm not in known:
-            raise StudyError(f"study {registration['name']!r} has no arm {arm!r}; {suggest(arm, known)}")
+            raise StudyError(f"study {registration.name!r} has no arm {arm!r}; {suggest(arm, known)}")
     return list(dict.fromkeys(arms)) or known
 
 

@@ -12,6 +12,7 @@ from paribus.design.specs import Spec
 from paribus.design.study import Arm, Study
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import StoreError, StudyError
+from paribus.judgement import Registration
 from paribus.store.files import read_json
 from paribus.store.identity import source_identity
 from paribus.store.store import WEIGHTS, Store
@@ -70,7 +71,7 @@ class TrainedArm:
 
 
 def find_trained(
-    place: Store, registration: Mapping[str, Any], names: Sequence[str], given: Sequence[Study] = ()
+    place: Store, registration: Registration, names: Sequence[str], given: Sequence[Study] = ()
 ) -> dict[str, TrainedArm]:
     """The arms ``names`` of a registered study, with the weights of its first seed.
 
@@ -80,22 +81,22 @@ def find_trained(
     Raises StudyError for any other, StoreError for a run without weights, saying why it has none.
     """
     folders = _find_folders(place, registration, names)
-    study = registration["study"]
-    _require_known(registration, names, given or _built_in(registration["name"]))
+    study = registration.study.content
+    _require_known(registration.name, study, names, given or _built_in(registration.name))
     return {
         name: TrainedArm(
             name,
             Spec.from_json(study["arms"][name]["model"]),
             Training.from_json(study["arms"][name]["training"]),
-            study["first_seed"],
+            registration.study.first_seed,
             folder,
         )
         for name, folder in folders.items()
     }
 
 
-def _find_folders(place: Store, registration: Mapping[str, Any], names: Sequence[str]) -> dict[str, Path]:
-    every = {name: place.run_folder(registration["runs"][name][0]) for name in registration["runs"]}
+def _find_folders(place: Store, registration: Registration, names: Sequence[str]) -> dict[str, Path]:
+    every = {name: place.run_folder(digests[0]) for name, digests in registration.runs.items()}
     if lacking := [why for name in names if (why := _why_none(place, name, every[name]))]:
         others = [repr(name) for name, folder in every.items() if (folder / WEIGHTS).exists()]
         hint = f" There are weights of {', '.join(others)}: --arm NAME" if others else ""
@@ -123,12 +124,12 @@ def _built_in(title: str) -> list[Study]:
     return list(read_study(name).scales.values()) if name in built_in_studies() else []
 
 
-def _require_known(registration: Mapping[str, Any], names: Sequence[str], given: Sequence[Study]) -> None:
-    known = {_RETOKENIZED, *(found for study in given for found in _named(study.to_json(), study.arms))}
-    unknown = dict.fromkeys(name for at, name in _named(registration["study"], names) if (at, name) not in known)
+def _require_known(title: str, study: Mapping[str, Any], names: Sequence[str], given: Sequence[Study]) -> None:
+    known = {_RETOKENIZED, *(found for each in given for found in _named(each.to_json(), each.arms))}
+    unknown = dict.fromkeys(name for at, name in _named(study, names) if (at, name) not in known)
     if unknown:
         raise StudyError(
-            f"study {registration['name']!r} uses {', '.join(unknown)}, which "
+            f"study {title!r} uses {', '.join(unknown)}, which "
             + ("the study that was given does not name in that place" if given else "no built-in study of its name has")
             + "; nothing is imported from a store: name the study file (--file STUDY.py)"
         )
