@@ -5,4 +5,5 @@ Every name below is imported when it is first used, so that ``import paribus`` n
 
 import lazy_loader
 
+__version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -25,3 +25,5 @@ from .lab.timing_arms import time as time
 from .lab.trying.drafting import draft as draft
 from .lab.trying.examination import examine as examine
 from .reports.result import Result as Result
+
+__version__: str

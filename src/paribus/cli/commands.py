@@ -359,7 +359,7 @@ def report(store: str, study: str | None, form: str) -> None:
 @STORE_ARGUMENT
 @click.option("--study", "name", help="One study of the store, if it holds several.")
 @click.option("--arm", "arms", multiple=True, help="The name of an arm; may be repeated. Default: all.")
-@click.option("--file", "study", help="The study file that defines your own classes.")
+@click.option("--file", "study", help="The study file; not needed for a built-in study.")
 @click.option("--prompt", help="The start of a document. Default: that of a held-out one.")
 @click.option("--tokens", "n_tokens", type=int, default=100, show_default=True, help="Tokens to generate.")
 @click.option("--temperature", type=float, default=0.8, show_default=True, help="Of the sampled text; 0 is greedy.")

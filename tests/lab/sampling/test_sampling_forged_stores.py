@@ -1,4 +1,4 @@
-"""What a store may name: only what paribus or torch has for that place, and nothing is built to find out."""
+"""What a store may name: only what the study has in that place, and nothing is imported to find out."""
 
 import copy
 import json
@@ -10,8 +10,8 @@ from torch import nn
 
 import paribus as pb
 from paribus.design.study_files import built_in_studies, read_study
-from paribus.errors import ParibusError, StudyError
-from paribus.lab.sampling.weights import _require_known
+from paribus.errors import StudyError
+from paribus.lab.sampling.weights import _built_in, _require_known
 
 
 class Norm(nn.Module):
@@ -65,51 +65,28 @@ def of_class(name, **arguments):
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("place", "value"),
     [
-        (
-            "data",
-            of_class("paribus.execution.processes:subprocess.Popen", args=["true"]),
-            "subprocess.Popen as its data",
-        ),
-        ("data", of_class("paribus.data.hub:threading.Thread"), "hub:threading.Thread as its data"),
-        ("data", of_class("paribus.data.held_out:Side"), "held_out:Side as its data"),
-        ("data", of_class("paribus.nn.norm:RMSNorm"), "norm:RMSNorm as its data"),
-        ("data", {"reference": "builtins:exec"}, "builtins:exec as its data"),
-        ("tokenizer", of_class("torch.nn.modules.linear:Linear"), "linear:Linear as its data"),
-        ("model", of_class("builtins:eval"), "builtins:eval as its model"),
-        ("model", of_class("paribus.nn.attention:torch.nn.Linear"), "attention:torch.nn.Linear as its model"),
-        ("model", of_class("torch.nn:Linear"), "torch.nn:Linear as its model"),
-        ("model", of_class("torch.nn.modules.module:Module.__class__"), "Module.__class__ as its model"),
-        ("model", of_class("paribus.data.text:Text"), "text:Text as its model"),
-        ("model", [of_class("torch.utils.data:DataLoader")], "DataLoader as its model"),
-        ("activation", {"reference": "torch.hub:load"}, "torch.hub:load as its model"),
-        ("activation", {"reference": "torch.nn.functional:importlib.import_module"}, "import_module as its model"),
-        ("activation", {"reference": "paribus.nn.init:reset_children.__globals__"}, "__globals__ as its model"),
-        ("activation", {"reference": "paribus.nn.conformance.suite:_look"}, "suite:_look as its model"),
-        ("activation", {"reference": ["builtins:exec"]}, "as its model|which paribus does not have"),
-        ("optimizer", of_class("torch.optim.optimizer:functools.partial"), "functools.partial as its optimizer"),
-        ("optimizer", of_class("paribus.nn.norm:RMSNorm"), "norm:RMSNorm as its optimizer"),
-        ("schedule", of_class("paribus.training.checkpoint:save_checkpoint"), "save_checkpoint as its schedule"),
-        ("schedule", of_class("torch.optim.adamw:AdamW"), "AdamW as its schedule"),
-        ("clip", of_class("torch.optim.adamw:AdamW"), "AdamW as its clip, which can only be a plain value"),
+        ("data", of_class("paribus.execution.processes:subprocess.Popen", args=["true"])),
+        ("data", {"reference": "builtins:exec"}),
+        ("data", of_class("paribus.nn.norm:RMSNorm")),
+        ("tokenizer", of_class("antigravity:Tokenizer")),
+        ("model", of_class("torch.nn.modules.module:Module.__class__")),
+        ("model", [of_class("torch.utils.data:DataLoader")]),
+        ("activation", {"reference": "torch.hub:load"}),
+        ("activation", {"reference": "paribus.nn.init:reset_children.__globals__"}),
+        ("activation", {"reference": ["builtins:exec"]}),
+        ("optimizer", of_class("torch.optim.optimizer:functools.partial")),
+        ("schedule", of_class("torch.optim.adamw:AdamW")),
+        ("clip", of_class("torch.optim.adamw:AdamW")),
     ],
 )
-def test_what_a_store_names_has_to_fit_its_place(place, value, said):
-    with pytest.raises(StudyError, match=said):
+def test_what_a_store_names_has_to_be_what_the_study_names_in_that_place(place, value):
+    with pytest.raises(StudyError, match="which the study that was given does not name in that place"):
+        _require_known(forged(place, value), ["baseline"], [STUDY])
+    with pytest.raises(StudyError, match="which no built-in study of its name has"):
         _require_known(forged(place, value), ["baseline"], [])
-
-
-def test_a_module_that_is_no_home_of_parts_is_not_even_imported(monkeypatch):
-    monkeypatch.delitem(sys.modules, "paribus.__main__", raising=False)
-    with pytest.raises(StudyError, match=r"paribus\.__main__:main as its model"):
-        _require_known(forged("model", of_class("paribus.__main__:main")), ["baseline"], [])
-    assert "paribus.__main__" not in sys.modules
-
-
-def test_a_name_that_is_not_there_is_refused():
-    with pytest.raises(ParibusError, match=r"cannot find .*:NoSuchNorm"):
-        _require_known(forged("model", of_class("paribus.nn.norm:NoSuchNorm")), ["baseline"], [])
+    assert "antigravity" not in sys.modules
 
 
 def test_a_class_of_the_given_study_is_allowed_where_that_study_has_it_and_nowhere_else():
@@ -121,55 +98,21 @@ def test_a_class_of_the_given_study_is_allowed_where_that_study_has_it_and_nowhe
         _require_known(registration, ["own"], [STUDY])
 
 
-def test_what_the_given_study_has_of_torch_is_allowed_there():
-    activated = BASELINE.replace("*.mlp.activation", torch.special.erf)
-    study = STUDY.replace(baseline=activated, treatments={"own": activated.replace("*norm", pb.spec(Norm))})
-    with pytest.raises(StudyError, match="special_erf as its model"):
-        _require_known(registration_of(study), ["baseline"], [])
-    _require_known(registration_of(study), ["baseline"], [study])
-
-
 @pytest.mark.parametrize("name", built_in_studies())
 def test_every_built_in_study_may_be_sampled_without_a_file(name):
-    for study in read_study(name).scales.values():
-        assert _require_known(registration_of(study), list(study.arms), []) is None
+    for title in (name, f"{name}-paper-2", f"{name}-on-notes-confirm"):
+        study = read_study(name).choose()
+        assert _require_known(registration_of(study), list(study.arms), _built_in(title)) is None
+    assert _built_in("nowhere-2") == []
 
 
-@pytest.mark.parametrize("activation", [nn.functional.gelu, nn.functional.silu, pb.nn.relu_squared])
-@pytest.mark.parametrize("norm", [nn.LayerNorm, pb.nn.DyT])
-@pytest.mark.parametrize(
-    ("optimizer", "schedule"),
-    [(torch.optim.SGD, torch.optim.lr_scheduler.ConstantLR), (pb.training.MuonAdamW, pb.training.WarmupStableDecay)],
-)
-def test_parts_of_paribus_and_torch_need_no_file(activation, norm, optimizer, schedule):
-    baseline = pb.nn.gpt2(d_model=16, n_layers=1, n_heads=2).replace("*.mlp.activation", activation)
-    experts = pb.nn.deepseek_v3(d_model=32, n_layers=2, n_heads=2)
-    study = STUDY.replace(
-        baseline=baseline,
-        treatments={"norm": baseline.replace("*norm", pb.spec(norm)), "experts": experts},
-        primary=("norm",),
-        data=pb.spec(pb.data.Text, source="stdlib", tokenizer=pb.spec(pb.data.BPE, vocab_size=300)),
-        training=STUDY.training.replace(optimizer=pb.spec(optimizer, lr=0.1), schedule=pb.spec(schedule)),
-    )
-    assert _require_known(registration_of(study), ["baseline", "norm", "experts"], []) is None
+def test_a_corpus_that_was_named_in_place_of_the_studys_may_have_a_tokenizer_of_its_own():
+    study = read_study("norm").choose()
+    data = study.data.replace("source", "notes.txt").replace("tokenizer", pb.spec(pb.data.BPE, vocab_size=300))
+    assert _require_known(registration_of(study.replace(data=data)), ["baseline"], _built_in("norm-on-notes")) is None
 
 
 def test_an_argument_that_happens_to_be_called_reference_names_no_class():
     registration = registration_of()
     registration["study"]["data"]["arguments"]["reference"] = "os:system"
-    assert _require_known(registration, ["baseline"], []) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("try_plain_norm", "try_plain_norm.py"),
-        ("try_plain_norm-2", "try_plain_norm.py"),
-        ("try_plain_norm-on-notes-confirm-3", "try_plain_norm.py"),
-        ("may-it", "STUDY.py"),
-        ("may-it-2", "STUDY.py"),
-    ],
-)
-def test_the_file_to_name_is_the_one_the_study_is_named_after(name, file):
-    with pytest.raises(StudyError, match=rf"uses {__name__}:Norm, .*\(--file {file}\)$"):
-        _require_known(registration_of(name=name), ["own"], [])
+    assert _require_known(registration, ["baseline"], [STUDY]) is None

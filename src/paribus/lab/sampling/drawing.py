@@ -52,8 +52,8 @@ def sample(
     Args:
         name: the study in the store; None where it holds one.
         arms: names of arms, all by default.
-        study: the study file, or a Study of this process, that has the classes which are no part of paribus. Nothing is
-            imported from a store, and a class must be as it was when it was trained.
+        study: the study file, or a Study of this process; not needed for a built-in study. Nothing is imported from a
+            store, and a class must be as it was when it was trained.
         prompt: a text that begins a document; token ids with spaces between where the data have no encoder. None is the
             beginning of a held-out document.
         temperature: of the sampled text; 0 is greedy.
@@ -63,7 +63,10 @@ def sample(
     """
     from paribus.execution.single_run import deterministic, load_data
 
-    _require_numbers(n_tokens, temperature, seed)
+    if type(n_tokens) is not int or n_tokens < 1:
+        raise StudyError(f"the number of tokens must be a whole number of at least 1, got {n_tokens!r}")
+    if not 0 <= temperature < math.inf:
+        raise StudyError(f"temperature must be finite and not negative (0 is greedy), got {temperature!r}")
     place = Store.open(store)
     registration = read_registration(place, name or _only_study(place)).to_json()
     chosen = _choose_arms(registration, arms)
@@ -81,7 +84,7 @@ def sample(
         begun = passage[:cut] if prompt is None else _encode(corpus, prompt, training.seq_len)
 
         def write(arm: TrainedArm) -> ArmSamples:
-            observe({"event": "message", "text": f"{arm.name} writes"})
+            observe({"event": "message", "text": f"{arm.name}: generating text"})
             model = arm.load(corpus)
             return ArmSamples(
                 greedy=_go_on(arm, model, begun, n_tokens, 0.0, seed, to_text),
@@ -105,15 +108,6 @@ def sample(
         is_text=not corpus.is_own or corpus.decode_ids is not None,
         arms=written,
     )
-
-
-def _require_numbers(n_tokens: int, temperature: float, seed: int) -> None:
-    if type(n_tokens) is not int or n_tokens < 1:
-        raise StudyError(f"the number of tokens must be a whole number of at least 1, got {n_tokens!r}")
-    if type(temperature) not in (int, float) or not math.isfinite(temperature) or temperature < 0:
-        raise StudyError(f"temperature must be finite and not negative (0 is greedy), got {temperature!r}")
-    if type(seed) is not int:
-        raise StudyError(f"seed must be a whole number, got {seed!r}")
 
 
 def _only_study(place: Store) -> str:
@@ -148,23 +142,22 @@ def _encode(corpus: Corpus, prompt: str, window: int) -> list[int]:
     """The ids of a document that begins with ``prompt``."""
     if not prompt:
         raise StudyError("the prompt is empty; leave it out to begin as a held-out document does")
-    ids = _read_ids(corpus, prompt) if corpus.is_own else corpus.encoder.encode([prompt])[0].tolist()
+    words = prompt.split()
+    if not corpus.is_own:
+        ids = corpus.encoder.encode([prompt])[0].tolist()
+    elif words and all(word.isascii() and word.isdigit() and int(word) < corpus.vocab_size for word in words):
+        ids = [int(word) for word in words]
+    else:
+        raise StudyError(
+            f"{corpus.title} has no encoder, so a prompt is token ids from 0 to {corpus.vocab_size - 1} with spaces "
+            f"between, got {prompt!r}"
+        )
     if 1 + len(ids) > window:
         raise StudyError(
             f"the prompt has {len(ids)} tokens, and one before them stands for the beginning of a document; the models "
             f"read {window} (seq_len): shorten it"
         )
     return [corpus.separator, *ids]
-
-
-def _read_ids(corpus: Corpus, prompt: str) -> list[int]:
-    words = prompt.split()
-    if not words or not all(word.isascii() and word.isdigit() and int(word) < corpus.vocab_size for word in words):
-        raise StudyError(
-            f"{corpus.title} has no encoder, so a prompt is token ids from 0 to {corpus.vocab_size - 1} with spaces "
-            f"between, got {prompt!r}"
-        )
-    return [int(word) for word in words]
 
 
 def _decoder(corpus: Corpus) -> ToText:
@@ -250,11 +243,8 @@ def _measure(model: nn.Module, ids: Sequence[int]) -> DecodingCheck:
 
 
 def _find_steppers(model: nn.Module) -> list[nn.Module]:
-    return [part for part in model.modules() if _takes_steps(part)]
-
-
-def _takes_steps(part: nn.Module) -> bool:
-    return getattr(part, "paribus_slot", None) == "mixer" and callable(getattr(part, "step", None))
+    mixers = (part for part in model.modules() if getattr(part, "paribus_slot", None) == "mixer")
+    return [mixer for mixer in mixers if callable(getattr(mixer, "step", None))]
 
 
 def _finite(distance: float | None) -> float | None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from paribus.design.recipe import Training
-from paribus.design.specs import Spec, reference, resolve
+from paribus.design.specs import Spec
 from paribus.design.study import Arm, Study
-from paribus.design.study_files import offered_studies
+from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import StoreError, StudyError
-from paribus.lab.request import name_after
 from paribus.store.files import read_json
 from paribus.store.identity import source_identity
 from paribus.store.store import WEIGHTS, Store
@@ -24,19 +21,7 @@ if TYPE_CHECKING:
 
     from paribus.data import Corpus
 
-_OURS = ("paribus", "torch", "builtins")  # a worker knows these without a study file
-_HOMES = {
-    "data": ("paribus.data",),
-    "model": ("paribus.nn", "torch.nn", "torch._C._nn"),  # the last has what torch.nn.functional writes in C++
-    "optimizer": ("paribus.training", "torch.optim"),
-    "schedule": ("paribus.training", "torch.optim"),
-}
-_FITTING = {
-    "data": "a corpus or tokenizer that paribus.data offers",
-    "model": "a module of paribus.nn or torch.nn, or a function of paribus.nn or torch.nn.functional",
-    "optimizer": "an optimizer of paribus.training or torch.optim",
-    "schedule": "a schedule of paribus.training or torch.optim",
-}
+_RETOKENIZED = ("data", "paribus.data.tokenizer:BPE")  # what ``--data`` may put in place of a study's tokenizer
 
 
 @dataclass(frozen=True)
@@ -89,13 +74,14 @@ def find_trained(
 ) -> dict[str, TrainedArm]:
     """The arms ``names`` of a registered study, with the weights of its first seed.
 
-    A store names what is to be built, and may come from anywhere. So each class and function must be one that paribus
-    or torch has for its place, or one that the studies ``given``, which are in this process already, have there.
+    A store names what is to be built, and may come from anywhere. So nothing is imported because a store names it: each
+    class and function must be one that the studies ``given``, which are in this process already, have in its place; by
+    default they are those of the built-in study that the registration is named after.
     Raises StudyError for any other, StoreError for a run without weights, saying why it has none.
     """
     folders = _find_folders(place, registration, names)
     study = registration["study"]
-    _require_known(registration, names, given)
+    _require_known(registration, names, given or _built_in(registration["name"]))
     return {
         name: TrainedArm(
             name,
@@ -131,35 +117,21 @@ def _why_none(place: Store, name: str, folder: Path) -> str:
     return ""
 
 
+def _built_in(title: str) -> list[Study]:
+    """The scales of the built-in study that a registration called ``title`` may come from: "norm-paper-2" from norm."""
+    name = title.partition("-")[0]
+    return list(read_study(name).scales.values()) if name in built_in_studies() else []
+
+
 def _require_known(registration: Mapping[str, Any], names: Sequence[str], given: Sequence[Study]) -> None:
-    title = registration["name"]
-    offered = {found for study in given for found in _named(study.to_json(), study.arms)}
-    unknown = [found for found in dict.fromkeys(_named(registration["study"], names)) if found not in offered]
-    own = [name for _, name in unknown if name.partition(":")[0].partition(".")[0] not in _OURS]
-    if own:
-        why = "which the study that was given does not name in that place" if given else "which paribus does not have"
+    known = {_RETOKENIZED, *(found for study in given for found in _named(study.to_json(), study.arms))}
+    unknown = dict.fromkeys(name for at, name in _named(registration["study"], names) if (at, name) not in known)
+    if unknown:
         raise StudyError(
-            f"study {title!r} uses {', '.join(dict.fromkeys(own))}, {why}; nothing is imported from a store: name the "
-            f"study file that has them (--file {_study_file(registration, own)})"
+            f"study {registration['name']!r} uses {', '.join(unknown)}, which "
+            + ("the study that was given does not name in that place" if given else "no built-in study of its name has")
+            + "; nothing is imported from a store: name the study file (--file STUDY.py)"
         )
-    for place, name in unknown:
-        if not _fits(place, name):
-            raise StudyError(
-                f"study {title!r} has {name} as its {place}, which can only be {_FITTING.get(place, 'a plain value')}, "
-                "or what a study that is given has there; nothing else is built because a store names it"
-            )
-
-
-def _study_file(registration: Mapping[str, Any], missing: Sequence[str]) -> str:
-    """The file that defined the study, as far as its name or those of its classes tell."""
-    modules = [name.partition(":")[0] for name in missing]
-    if files := [module.removeprefix("study_") for module in modules if module.startswith("study_")]:
-        return f"{files[0]}.py"
-    name = registration["name"]
-    if name.startswith(name_after(registration["study"]["question"])):
-        return "STUDY.py"  # it was no file
-    name = re.sub(r"(-on-.*?)?(-confirm)?(-\d+)?$", "", name)
-    return name if name in offered_studies()[0] else f"{name}.py"
 
 
 def _named(study: Mapping[str, Any], arms: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -180,48 +152,3 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping):
         yield str(value.get("class"))
         yield from (found for item in value.get("arguments", {}).values() for found in _references(item))
-
-
-def _fits(place: str, name: str) -> bool:
-    """Whether ``name`` is where its class or function is defined, and paribus or torch has it for that place.
-
-    Of other modules none is imported, and none is reached through a module that imports it.
-    Raises SpecError for a name that is not there.
-    """
-    module = name.partition(":")[0]
-    if not any(f"{module}.".startswith(f"{home}.") for home in _HOMES.get(place, ())):
-        return False
-    thing = resolve(name)
-    if not isinstance(thing, type | FunctionType | BuiltinFunctionType) or reference(thing) != name:
-        return False
-    if place == "model":
-        return _is_of_a_model(thing)
-    return isinstance(thing, type) and _is_of_a_recipe(place, thing)
-
-
-def _is_of_a_model(thing: Any) -> bool:
-    import torch
-
-    import paribus.nn
-
-    if _is_offered(paribus.nn, thing):
-        return True
-    if isinstance(thing, type):
-        return issubclass(thing, torch.nn.Module)
-    return getattr(torch.nn.functional, thing.__name__, None) is thing
-
-
-def _is_of_a_recipe(place: str, thing: type) -> bool:
-    import torch
-
-    import paribus.data
-    import paribus.training
-
-    if place == "data":
-        return _is_offered(paribus.data, thing)
-    kind = torch.optim.Optimizer if place == "optimizer" else torch.optim.lr_scheduler.LRScheduler
-    return _is_offered(paribus.training, thing) or issubclass(thing, kind)
-
-
-def _is_offered(room: ModuleType, thing: Any) -> bool:
-    return thing.__name__ in room.__all__ and getattr(room, thing.__name__) is thing
