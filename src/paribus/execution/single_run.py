@@ -74,6 +74,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
 
     from paribus.nn.contract import build_model, roles
     from paribus.nn.init import nudge
+    from paribus.nn.slots import parts_of
     from paribus.training.checkpoint import save_weights
     from paribus.training.cost import count_parameters
     from paribus.training.loop import train
@@ -122,7 +123,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
         rows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
         sites = measure_sites(
             model,
-            [path for path, part in model.named_modules() if getattr(part, "paribus_slot", None)],
+            list(parts_of(model)),
             (inputs[:rows], targets[:rows]),
             seed=job.seed,
             unmoved=[name for name, p in model.named_parameters() if _digest(p) == weights.get(name)],

@@ -252,11 +252,9 @@ def _measure(model: nn.Module, ids: Sequence[int]) -> DecodingCheck:
 
 
 def _find_steppers(model: nn.Module) -> list[nn.Module]:
-    return [part for part in model.modules() if _takes_steps(part)]
+    from paribus.nn.slots import takes_steps
 
-
-def _takes_steps(part: nn.Module) -> bool:
-    return getattr(part, "paribus_slot", None) == "mixer" and callable(getattr(part, "step", None))
+    return [part for part in model.modules() if takes_steps(part)]
 
 
 def _finite(distance: float | None) -> float | None:
