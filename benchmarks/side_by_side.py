@@ -64,7 +64,7 @@ study = pb.Study(
     training=norm.training.replace(tokens=TOKENS, evaluations=1),
     margin=norm.margin,
     max_seeds=3,
-    rate_probe=(),
+    extra_rates=(),
 )
 '''
 
@@ -278,7 +278,7 @@ def count_trained_runs() -> dict[str, Any]:
     """
     norm = read_study("norm").choose()
     training = norm.training.replace(tokens=10 * norm.training.batch_tokens, evaluations=1)
-    short = {"training": training, "max_seeds": 3, "rate_probe": ()}
+    short = {"training": training, "max_seeds": 3, "extra_rates": ()}
     trained = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "gainless.py"

@@ -15,13 +15,13 @@ from .design.tuning import Tuning as Tuning
 from .errors import ParibusError as ParibusError
 from .lab.calibrating import calibrate as calibrate
 from .lab.checking import check as check
-from .lab.judging import judge as judge
-from .lab.judging import report as report
-from .lab.judging import status as status
 from .lab.listing import list_parts as list_parts
 from .lab.listing import list_studies as list_studies
+from .lab.reporting import report as report
 from .lab.running import run as run
 from .lab.sampling.drawing import sample as sample
+from .lab.store_status import status as status
+from .lab.timing_arms import time as time
 from .lab.trying.drafting import draft as draft
 from .lab.trying.examination import examine as examine
 from .reports.result import Result as Result

@@ -11,7 +11,7 @@ from paribus import reports
 from paribus.audits import CHECKS
 from paribus.design.study_files import read_study
 from paribus.errors import ParibusError
-from paribus.lab import checking
+from paribus.lab import checking, judging
 from paribus.lab import running as lab
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def findings_of(file, store):
     result = lab.run(file, store=store, executor="inline")
     judged = result.report
     if spoil := getattr(sys.modules[f"study_{file.stem}"], "spoil", None):
-        judged = lab.judge(store, spoil(store) or result.name)
+        judged = judging.judge(store, spoil(store) or result.name).to_json()
     timing = judged["timing"] or {"measured": {"findings": []}}
     return [*judged["findings"], *timing["measured"]["findings"]]
 

@@ -265,7 +265,7 @@ training = pb.Training(
 )
 study = pb.Study(
     question="Copying?", baseline=baseline, treatments={"idea": baseline.replace("*.mixer.window", 8)},
-    data=pb.spec(Copy), training=training, margin=1.0, min_seeds=2, max_seeds=2, rate_probe=(),
+    data=pb.spec(Copy), training=training, margin=1.0, min_seeds=2, max_seeds=2, extra_rates=(),
 )
 """
     )

@@ -15,7 +15,7 @@ from torch import nn
 from paribus.audits.before.own_metric import find_shifting_tokens, require_measure
 from paribus.design.metrics import METRICS, RECORDED, VAL_LOSS, Metric
 from paribus.errors import StudyError
-from paribus.experiment.comparisons import read_records, read_registration
+from paribus.experiment.stored_evidence import read_evidence
 from paribus.lab import running as lab
 from paribus.store.store import Store
 from paribus.training.evaluation import HeldOut, evaluate
@@ -211,7 +211,7 @@ study = pb.Study(
     margin=5.0,
     min_seeds=2,
     max_seeds=2,
-    rate_probe=(),
+    extra_rates=(),
 )
 """
 MEASURES = """
@@ -238,8 +238,7 @@ def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_agai
     assert "rare loss" in report["treatments"]["rms"]["verdict"]["sentence"]
     assert "nats/capital" in report["treatments"]["rms"]["verdict"]["sentence"]
     assert "rare_loss, nats/capital" in (store / "studies" / "capitals" / "report.md").read_text()
-    registered = read_registration(Store(store), "capitals")
-    records = read_records(Store(store), registered)["baseline"]
+    records = read_evidence(Store(store), "capitals").records["baseline"]
     for record, value in zip(records.values(), comparison["baseline"], strict=True):
         assert record.metrics["rare_loss"] == value == record.evaluations[-1]["metrics"]["rare_loss"]
         assert set(record.metrics) - {"rare_loss"} <= METRICS.keys() | set(RECORDED)
@@ -255,9 +254,8 @@ def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_agai
     sentence = again["treatments"]["rms"]["verdict"]["sentence"]
     file.unlink()
     measures.unlink()
-    script = "import sys; from paribus.lab import judging; print(judging.status(sys.argv[1])['studies'].keys()); "
-    script += "print(lab.judge(sys.argv[1], 'capitals-2')['treatments']['rms']['verdict']['sentence']); "
-    script += "print(lab.report(sys.argv[1], 'html', 'capitals-2')); print('torch' in sys.modules)"
+    script = "import sys; import paribus as pb; print(pb.status(sys.argv[1]).studies.keys()); "
+    script += "print(pb.report(sys.argv[1], 'capitals-2').verdicts['rms'].sentence); print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-P", "-c", script, store], capture_output=True, text=True, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[1] == sentence
@@ -273,6 +271,6 @@ def test_the_run_of_a_study_without_one_has_no_word_of_metrics_in_its_identity(t
     assert "metric" not in plain.run("wide", 0).identity
     assert own.run("wide", 0).identity["metric"]["function"] == f"{__name__}:rare_loss"
     assert own.run("wide", 0).digest != plain.run("wide", 0).digest
-    assert own.unmeasured("wide", 0).digest == plain.run("wide", 0).digest
+    assert own.run("wide", 0).training_digest == plain.run("wide", 0).digest
     trials = [p.trial("wide", p.study.arms["wide"], 5).identity for p in (plain, own)]
     assert ["metric" in identity for identity in trials] == [False, True]

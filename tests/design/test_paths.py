@@ -3,7 +3,7 @@ import sys
 
 from small_studies import BASELINE
 
-from paribus.design.specs import lies_under, site_of
+from paribus.design.trees import lies_under, site_of
 
 
 def test_the_innermost_site_at_or_above_a_path_is_found():

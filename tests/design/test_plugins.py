@@ -55,7 +55,7 @@ study = pb.Study(
     margin=0.5,
     max_seeds=3,
     changes={"halved": ("final_norm",)},
-    rate_probe=(),
+    extra_rates=(),
 )
 """
 

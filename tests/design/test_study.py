@@ -7,8 +7,9 @@ import pytest
 
 from paribus.design.metrics import Metric
 from paribus.design.recipe import Training
-from paribus.design.specs import Change, spec
+from paribus.design.specs import spec
 from paribus.design.study import Arm, Study
+from paribus.design.trees import Change
 from paribus.design.tuning import Tuning
 from paribus.errors import StudyError
 from toy_study import RECIPE, Optimizer, Part, make_study
@@ -38,7 +39,7 @@ from toy_study import RECIPE, Optimizer, Part, make_study
         ({"changes": {"narrow": ("*",)}}, "changes names no treatment 'narrow'"),
         ({"primary": ()}, "primary is empty"),
         ({"alpha": 0.0}, "0 < alpha"),
-        ({"boundary": "none"}, "got 'none'"),
+        ({"boundary": "group-sequential"}, "Study has no field 'boundary'"),
         ({"baseline": Part}, "baseline must be a Spec"),
         ({"metric": Metric("val_los", "nats")}, "did you mean 'val_loss'?"),
         ({"metric": Metric("parameters", "")}, "no study is judged on 'parameters'"),
@@ -122,8 +123,8 @@ def test_a_run_trains_on_whole_steps():
         (lambda: make_study(turning=None), "Study has no field 'turning'; did you mean 'tuning'?"),
         (lambda: make_study().replace(marign=1), "Study has no field 'marign'; did you mean 'margin'?"),
         (lambda: Tuning(ovre=1), "Tuning has no field 'ovre'; did you mean 'over'?"),
-        (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is tokens, batch_tokens"),
-        (lambda: Arm(spec(Part), recipe=RECIPE), "Arm has no field 'recipe'; there is model, training"),
+        (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is 'tokens', 'batch_tokens'"),
+        (lambda: Arm(spec(Part), recipe=RECIPE), "Arm has no field 'recipe'; there is 'model', 'training'"),
         (
             lambda: Metric("val_loss", "nats/token", beter="lower"),
             "Metric has no field 'beter'; did you mean 'better'?",
@@ -159,5 +160,5 @@ def test_what_nobody_wrote_is_filled_in_anew_in_a_changed_study():
     with pytest.raises(StudyError, match="primary names no treatment 'wide'"):
         make_study(primary=("wide",)).replace(treatments=others)
     contrasted = make_study().replace(contrasts={"c": {"wide": 1, "baseline": -1}})
-    assert (contrasted.primary, contrasted.rate_probe) == ((), ())
-    assert make_study(rate_probe=(0.1,)).replace(margin=0.2).rate_probe == (0.1,)
+    assert (contrasted.primary, contrasted.extra_rates) == ((), ())
+    assert make_study(extra_rates=(0.1,)).replace(margin=0.2).extra_rates == (0.1,)

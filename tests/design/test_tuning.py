@@ -127,8 +127,8 @@ def test_a_study_refuses_to_tune_on_a_seed_of_its_verdict():
     [
         ({"tuning": {"lr": 1}}, "tuning must be a Tuning"),
         ({"tuning": Tuning(over={"optimizer.lrr": (1, 2)})}, "'lr'"),
-        ({"rate_probe": (1.0,)}, "factors other than 1"),
-        ({"rate_probe": 2.0}, "rate_probe is a tuple"),
+        ({"extra_rates": (1.0,)}, "factors other than 1"),
+        ({"extra_rates": 2.0}, "extra_rates is a tuple"),
         ({"width_response": 3}, "width_response is a path pattern"),
     ],
 )
@@ -140,4 +140,4 @@ def test_a_study_refuses_trials_that_make_no_sense(fields, said):
 def test_a_registered_study_says_how_it_was_to_be_tuned():
     plain = make_study(tuning=Tuning(over={"learning_rate": (0.5, 1.0)})).to_json()
     assert plain["tuning"]["over"] == {"learning_rate": [0.5, 1.0]}
-    assert plain["rate_probe"] == [0.5, 2.0]
+    assert plain["extra_rates"] == [0.5, 2.0]

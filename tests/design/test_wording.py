@@ -1,6 +1,6 @@
 import pytest
 
-from paribus.design.wording import list_some, write_count
+from paribus.design.wording import list_some, suggest, write_count
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_four_things_are_all_listed_and_of_five_the_last_is_counted():
 
 def test_the_site_without_a_path_is_the_model():
     assert list_some(["", "head"]) == "model, head"
+
+
+def test_a_name_that_is_not_known_is_followed_by_the_nearest_or_by_what_there_is():
+    assert suggest("epz", ["dim", "eps"]) == "did you mean 'eps'?"
+    assert suggest(3, ["dim", "eps"]) == "there is 'dim', 'eps'"
+    assert suggest("eps", []) == "there is none"
+    assert suggest("zzz", ["dim"], otherwise="name a file") == "name a file"
+    assert suggest("zzz", [f"layer {i}" for i in range(20)]).endswith("'layer 11', and 8 more")

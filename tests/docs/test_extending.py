@@ -63,7 +63,7 @@ def test_a_part_of_another_package_trains_to_a_verdict(corpus, tmp_path):
         data=study.data.replace("source", str(corpus)),
         min_seeds=2,
         max_seeds=2,
-        rate_probe=(),
+        extra_rates=(),
     )
     result = pb.run(study, tmp_path / "store", executor="inline", observe=lambda event: None)
     assert result.report["failed_runs"] == []

@@ -50,23 +50,12 @@ def test_the_study_of_the_page_is_a_study_file(tmp_path):
         assert f"`{effect}`" in PAGE
 
 
-def test_the_fraction_and_the_own_contrasts_of_the_page_are_studies(tmp_path):
+def test_the_own_contrasts_of_the_page_are_a_study():
     names = {}
     exec(blocks_of(PAGE)[0], names)
     study = names["study"]
     fields = {"baseline": study.baseline, "training": study.training, "data": study.data, "margin": 0.05}
-    factors = {name: {f"blocks.0.{path}": value} for name, path, value in FOUR}
-    found = {"pb": pb, "fields": fields, "factors": factors, **names}
-    exec(the_block(PAGE, "generators="), found)
-    assert "A:B = C:D" in found["fraction"].contrasts
+    found = {"pb": pb, "fields": fields, **names}
     exec(the_block(PAGE, "contrasts="), found)
     assert set(found["against"].contrasts) == {"Sandwich against PostNorm"}
     assert found["against"].primary == ()
-
-
-FOUR = (
-    ("A", "mlp.d_ff", 64),
-    ("B", "mixer_norm.eps", 1e-3),
-    ("C", "mlp_norm.eps", 1e-3),
-    ("D", "mixer.window", 8),
-)

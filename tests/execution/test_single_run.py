@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import paribus as pb
-from paribus.experiment.comparisons import read_records, read_registration
+from paribus.experiment.stored_evidence import read_evidence
 from paribus.lab import running as lab
 from paribus.store.store import Store
 
@@ -49,7 +49,7 @@ def run_study(folder, optimizer):
 @pytest.fixture(scope="module")
 def record(home, tmp_path_factory):
     result, store = run_study(tmp_path_factory.mktemp("worker"), pb.spec(torch.optim.AdamW, lr=0.01))
-    return read_records(store, read_registration(store, result.name))["idea"][0]
+    return read_evidence(store, result.name).records["idea"][0]
 
 
 def test_a_run_that_fails_in_code_of_the_users_own_names_the_line_in_its_record_and_its_report(home, tmp_path):

@@ -10,8 +10,9 @@ import torch
 import paribus as pb
 from paribus.design.study import BASELINE
 from paribus.execution.single_run import perform
+from paribus.experiment.extra_runs import ExtraRun, plan_extra_runs
 from paribus.experiment.job import make_job
-from paribus.experiment.plan import Environment, Trial, plan, plan_trials
+from paribus.experiment.plan import Environment, plan
 from paribus.lab.workspace import prepare_corpus
 from paribus.store.store import Store
 from toy_study import make_study
@@ -25,7 +26,7 @@ def jobs_of(study, tmp_path, trials):
 
 def test_the_studys_own_runs_of_its_first_seed_keep_their_weights(tmp_path):
     study = make_study(first_seed=3, max_seeds=4)
-    jobs = jobs_of(study, tmp_path, lambda made: [Trial(run, study.arms[run.arm]) for run in made])
+    jobs = jobs_of(study, tmp_path, lambda made: [ExtraRun(run, study.arms[run.arm]) for run in made])
     assert [(job.seed, job.keeps_weights) for job in jobs] == [
         (3, True), (3, True), (4, False), (4, False), (5, False), (5, False), (6, False), (6, False),
     ]  # fmt: skip
@@ -33,14 +34,14 @@ def test_the_studys_own_runs_of_its_first_seed_keep_their_weights(tmp_path):
 
 @pytest.mark.parametrize("kind", ["rates", "null"])
 def test_runs_beside_the_pairs_keep_none_though_they_have_that_seed(tmp_path, kind):
-    jobs = jobs_of(make_study(), tmp_path, lambda made: plan_trials(made)[kind])
+    jobs = jobs_of(make_study(), tmp_path, lambda made: plan_extra_runs(made)[kind])
     assert 0 in {job.seed for job in jobs}
     assert not any(job.keeps_weights for job in jobs)
 
 
 def test_a_baseline_that_was_run_for_its_own_noise_keeps_them_for_the_study_that_takes_it_over(tmp_path):
     study = make_study()
-    jobs = jobs_of(study, tmp_path, lambda made: [Trial(made.run(BASELINE, 0), study.arms[BASELINE])])
+    jobs = jobs_of(study, tmp_path, lambda made: [ExtraRun(made.run(BASELINE, 0), study.arms[BASELINE])])
     assert jobs[0].keeps_weights
 
 

@@ -6,9 +6,10 @@ from paribus.design.specs import spec
 from paribus.design.study import BASELINE
 from paribus.design.tuning import Tuning
 from paribus.errors import StudyError
-from paribus.experiment.extra_runs import read_trials, run_trials
-from paribus.experiment.plan import Environment, plan, plan_trials
+from paribus.experiment.extra_runs import plan_extra_runs, run_extra_runs
+from paribus.experiment.plan import Environment, plan
 from paribus.experiment.registering import register
+from paribus.experiment.stored_evidence import read_evidence
 from paribus.store.records import Record
 from paribus.store.store import Store
 from toy_study import RECIPE, Part, make_study
@@ -23,10 +24,10 @@ class NoRate:
 
 def planned(**changes):
     made = plan(make_study(**changes), HERE)
-    return made, plan_trials(made)
+    return made, plan_extra_runs(made)
 
 
-def test_the_rate_probe_is_one_pair_at_half_and_double_the_rate_on_the_first_seed():
+def test_the_extra_rates_are_one_pair_at_half_and_double_the_rate_on_the_first_seed():
     made, trials = planned()
     rows = [(t.about["arm"], t.about["factor"], t.arm.training.optimizer["lr"], t.run.seed) for t in trials["rates"]]
     assert rows == [(BASELINE, 0.5, 0.05, 0), ("wide", 0.5, 0.05, 0), (BASELINE, 2.0, 0.2, 0), ("wide", 2.0, 0.2, 0)]
@@ -36,13 +37,13 @@ def test_the_rate_probe_is_one_pair_at_half_and_double_the_rate_on_the_first_see
 @pytest.mark.parametrize(
     "changes",
     [
-        {"rate_probe": ()},
+        {"extra_rates": ()},
         {"tuning": Tuning()},
         {"tuning": None, "training": RECIPE.replace(optimizer=spec(NoRate))},
     ],
     ids=["switched off", "tuned", "an optimizer without a rate"],
 )
-def test_there_is_no_rate_probe_where_it_has_nothing_to_say(changes):
+def test_there_are_no_extra_rates_where_they_have_nothing_to_say(changes):
     _, trials = planned(**changes)
     assert trials["rates"] == ()
 
@@ -86,7 +87,7 @@ def test_trials_that_are_there_are_not_run_again_and_those_that_failed_are(tmp_p
     store.write_record(Record(first.run.digest, 0, "done", {"val_loss": 1.0}))
     store.write_record(Record(second.run.digest, 0, "failed", error="odd"))
     ran, events = [], []
-    records = run_trials(
+    records = run_extra_runs(
         trials["rates"],
         store=store,
         plan=made,
@@ -104,19 +105,21 @@ def test_the_job_of_a_nudged_run_says_so(tmp_path):
     store, ran = Store.create(tmp_path / "s"), []
     made, trials = planned()
     both = [*trials["null"][:1], *trials["rates"][:1]]
-    run_trials(both, store=store, plan=made, study_file=None, execute=perform(ran, store), observe=lambda event: None)
+    run_extra_runs(
+        both, store=store, plan=made, study_file=None, execute=perform(ran, store), observe=lambda event: None
+    )
     assert [job.nudged for job in ran] == [True, False]
 
 
 def test_what_is_read_are_the_registered_trials_that_are_finished(tmp_path):
     store = Store.create(tmp_path / "s")
     made, trials = planned(max_seeds=3)
-    registration = register(store, "toy", made, {"title": "t", "digest": "d"}, "e", trials=trials)
-    assert read_trials(store, registration) == {}
+    register(store, "toy", made, {"title": "t", "digest": "d"}, "e", extra_runs=trials)
+    assert read_evidence(store, "toy").extra_runs == {}
     store.write_record(Record(trials["rates"][1].run.digest, 0, "done", {"val_loss": 2.5, "parameters": 7.0}))
     store.write_record(Record(trials["null"][0].run.digest, 0, "diverged"))
-    found = read_trials(store, registration)
-    assert [(r["arm"], r["factor"], r["status"], r["value"], r["parameters"]) for r in found["rates"]] == [
-        ("wide", 0.5, "done", 2.5, 7.0)
-    ]
-    assert [(r["seed"], r["status"], r["value"]) for r in found["null"]] == [(0, "diverged", None)]
+    found = read_evidence(store, "toy").extra_runs
+    assert {digest: record.status for digest, record in found.items()} == {
+        trials["rates"][1].run.digest: "done",
+        trials["null"][0].run.digest: "diverged",
+    }

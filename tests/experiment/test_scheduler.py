@@ -6,10 +6,11 @@ import pytest
 from paribus.design.metrics import VAL_LOSS, Metric
 from paribus.design.specs import spec
 from paribus.errors import JudgementError
-from paribus.experiment.comparisons import read_registration
-from paribus.experiment.plan import Environment, plan, plan_trials
+from paribus.experiment.extra_runs import plan_extra_runs
+from paribus.experiment.plan import Environment, plan
 from paribus.experiment.registering import register
-from paribus.experiment.scheduler import Campaign
+from paribus.experiment.scheduler import Scheduler
+from paribus.experiment.stored_evidence import forget_failures, read_evidence, read_registration
 from paribus.lab.judging import judge
 from paribus.store.records import Finding, Record, read_findings
 from paribus.store.store import Store
@@ -17,7 +18,7 @@ from toy_study import RECIPE, Part, make_study
 
 
 class Bench:
-    """A campaign over a store whose records are written by hand instead of trained."""
+    """A scheduler over a store whose records are written by hand instead of trained."""
 
     def __init__(self, folder, study, findings=()):
         self.store = Store.create(folder)
@@ -25,15 +26,16 @@ class Bench:
         data = {"title": "t", "digest": "d"}
         self.registration = register(self.store, "toy", self.plan, data, "evaluation", findings)
         self.events = []
-        self.campaign = Campaign(self.store, self.plan, self.registration, None, findings, self.events.append)
+        evidence = forget_failures(self.store, read_evidence(self.store, self.registration.name))
+        self.scheduler = Scheduler(self.store, self.plan, evidence, None, self.events.append)
         self.losses = {}
 
     def name(self, digest):
-        run = self.campaign.runs[digest][0]
+        run = self.scheduler.runs[digest][0]
         return run.arm, run.seed
 
     def take(self):
-        job = self.campaign.next_job()
+        job = self.scheduler.next_job()
         return job and self.name(job.digest)
 
     def finish(self, arm, seed, loss=None, status="done"):
@@ -45,7 +47,7 @@ class Bench:
         self.store.write_record(record)
         line = {"step": 10, "loss": 1.0, "learning_rate": 0.0, "gradient_norm": 1.0, "clipped": False}
         (folder / "steps.jsonl").write_text(json.dumps(line) + "\n")
-        self.campaign.observe({"event": "finished", "digest": digest, "status": status})
+        self.scheduler.observe({"event": "finished", "digest": digest, "status": status})
 
 
 def test_runs_come_pair_by_pair_and_no_run_is_handed_out_twice(tmp_path):
@@ -63,8 +65,8 @@ def test_a_verdict_ends_the_campaign_and_the_runs_ahead_of_it(tmp_path):
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
     assert bench.events[-1]["rows"][0]["verdict"] == "better"
     assert bench.take() is None
-    assert not bench.campaign.wanted(bench.plan.run("baseline", 3).digest)
-    assert not bench.campaign.wanted(bench.plan.run("wide", 3).digest)
+    assert not bench.scheduler.wanted(bench.plan.run("baseline", 3).digest)
+    assert not bench.scheduler.wanted(bench.plan.run("wide", 3).digest)
 
 
 @pytest.mark.parametrize("order", range(5))
@@ -82,7 +84,7 @@ def test_runs_that_finish_in_any_order_and_beyond_the_verdict_change_nothing(tmp
     names.remove(("wide", 4))  # a baseline run ahead without its partner
     for arm, seed in names:
         shuffled.finish(arm, seed, losses[arm, seed])
-    assert judge(tmp_path / "plain", "toy") == judge(tmp_path / "shuffled", "toy")
+    assert judge(tmp_path / "plain", "toy").to_json() == judge(tmp_path / "shuffled", "toy").to_json()
 
 
 def test_a_finding_that_invalidates_the_design_leaves_nothing_to_run(tmp_path):
@@ -97,7 +99,7 @@ def test_a_failed_treatment_stops_and_the_others_go_on(tmp_path):
     bench.finish("baseline", 0, 3.0)
     bench.finish("wide", 0, status="failed")
     assert {bench.take()[0] for _ in range(6)} == {"baseline", "wider"}
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert judged["failed_runs"] == [{"arm": "wide", "seed": 0, "error": None}]
     invalid = [finding["message"] for finding in judged["findings"] if finding["severity"] == "invalid"]
     assert len(invalid) == 1  # that it failed, and not that its partner is missing
@@ -112,7 +114,7 @@ def test_a_failure_ahead_of_the_pairs_does_not_stop_those_before_it(tmp_path):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
         bench.finish("wide", seed, 3.0 + 0.1 * seed + (-1) ** seed)
     assert bench.events[-1]["rows"][0]["verdict"] is None
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert [run["seed"] for run in judged["failed_runs"]] == [3]
     assert judged["treatments"]["wide"]["verdict"]["kind"] == "invalid"
 
@@ -125,7 +127,7 @@ def test_a_null_arm_that_is_the_baseline_shares_its_runs_and_starts_none_twice(t
     for seed in range(3):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
     assert {row["treatment"]: row["verdict"] for row in bench.events[-1]["rows"]}["same"] == "equivalent"
-    assert bench.campaign.wanted(bench.plan.run("baseline", 3).digest)
+    assert bench.scheduler.wanted(bench.plan.run("baseline", 3).digest)
 
 
 def test_a_descriptive_treatment_runs_as_long_as_a_primary_one(tmp_path):
@@ -147,7 +149,7 @@ def test_a_descriptive_treatment_is_described_on_the_pairs_of_the_primary_ones_a
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
     for seed in range(3):
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert judged["treatments"]["aside"]["comparison"]["seeds"] == [0, 1, 2]
     assert judged["treatments"]["aside"]["verdict"] is None
     assert judged["arms"]["baseline"]["seeds"] == [0, 1, 2]
@@ -169,7 +171,7 @@ def test_the_same_study_is_the_same_registration(tmp_path):
 def test_judging_the_same_runs_again_is_a_second_attempt_and_a_doubt(tmp_path, changes):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", **changes)
-    assert (again["name"], again["attempt"], again["judged_before"]) == ("toy-2", 2, ["toy"])
+    assert (again.name, again.attempt, again.judged_before) == ("toy-2", 2, ("toy",))
     found = read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json")
     assert [(f.check, f.severity) for f in found] == [("repeated look", "doubt")]
 
@@ -178,15 +180,15 @@ def test_runs_that_were_judged_and_are_now_described_are_no_doubt(tmp_path):
     register_in(tmp_path / "s")  # treats with "wide"
     arms = {"wide": spec(Part, width=2), "wider": spec(Part, width=3)}
     again = register_in(tmp_path / "s", question="Something else?", treatments=arms, primary=("wider",))
-    assert (again["attempt"], again["judged_before"]) == (1, [])
+    assert (again.attempt, again.judged_before) == (1, ())
     judged = register_in(tmp_path / "s", question="Something else?", treatments=arms)
-    assert judged["judged_before"] == ["toy", "toy-2"]
+    assert judged.judged_before == ("toy", "toy-2")
 
 
 def test_one_treatment_against_two_baselines_is_two_comparisons(tmp_path):
     register_in(tmp_path / "s")
     other = register_in(tmp_path / "s", question="Something else?", baseline=spec(Part, width=9))
-    assert (other["attempt"], other["judged_before"]) == (1, [])
+    assert (other.attempt, other.judged_before) == (1, ())
 
 
 def _tuned(plan, seeds):
@@ -195,7 +197,7 @@ def _tuned(plan, seeds):
     return {"arms": {arm: {"curve": curve} for arm, curve in curves.items()}}
 
 
-@pytest.mark.parametrize(("seeds", "seen"), [((3,), ["toy"]), ((99,), [])])
+@pytest.mark.parametrize(("seeds", "seen"), [((3,), ("toy",)), ((99,), ())])
 def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, seen, tmp_path):
     bench = Bench(tmp_path / "s", make_study(question="Another?", first_seed=50))
     later = plan(make_study(), bench.plan.environment)
@@ -204,18 +206,18 @@ def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, see
     (folder / "registration.json").unlink()
     register(bench.store, "toy", bench.plan, data, "evaluation", tuning=_tuned(later, seeds))
     again = register(bench.store, "later", later, data, "evaluation")
-    assert (again["attempt"], again["judged_before"]) == (1 + len(seen), seen)
+    assert (again.attempt, again.judged_before) == (1 + len(seen), seen)
 
 
-def test_a_pair_that_was_a_rate_probe_is_no_first_look(tmp_path):
+def test_a_pair_that_was_run_at_another_rate_is_no_first_look(tmp_path):
     first = plan(make_study(), Environment("data", "cpu", "2.13.0"))
     store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
-    register(store, "toy", first, data, "evaluation", trials=plan_trials(first))
+    register(store, "toy", first, data, "evaluation", extra_runs=plan_extra_runs(first))
     faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
     again = register(
         store, "fast", plan(make_study(question="Fast?", training=faster), first.environment), data, "evaluation"
     )
-    assert again["judged_before"] == ["toy"]
+    assert again.judged_before == ("toy",)
 
 
 def first(logits, targets):
@@ -230,25 +232,27 @@ OWN = Metric("first", "1", measure=first), Metric("second", "1", measure=second)
 
 
 @pytest.mark.parametrize(("before", "after"), [(OWN[0], VAL_LOSS), (VAL_LOSS, OWN[0]), OWN])
-def test_a_pair_that_was_probed_on_another_metric_is_no_first_look(before, after, tmp_path):
+def test_a_pair_that_was_run_at_another_rate_for_another_metric_is_no_first_look(before, after, tmp_path):
     store, data = Store.create(tmp_path / "s"), {"title": "t", "digest": "d"}
     probed = plan(make_study(metric=before), Environment("data", "cpu", "2.13.0"))
-    register(store, "toy", probed, data, "evaluation", trials=plan_trials(probed))
+    register(store, "toy", probed, data, "evaluation", extra_runs=plan_extra_runs(probed))
     faster = RECIPE.replace(optimizer=RECIPE.optimizer.replace("lr", 0.2))  # twice the rate of the toy
     later = plan(make_study(question="Fast?", training=faster, metric=after), probed.environment)
-    assert register(store, "fast", later, data, "evaluation")["judged_before"] == ["toy"]
+    assert register(store, "fast", later, data, "evaluation").judged_before == ("toy",)
 
 
 def test_without_a_metric_of_ones_own_a_trial_is_registered_as_ever():
     for metric, more in ((VAL_LOSS, set()), (OWN[0], {"unmeasured"})):
         made = plan(make_study(metric=metric), Environment("data", "cpu", "2.13.0"))
-        assert plan_trials(made)["rates"][0].to_json().keys() == {"seed", "digest", "arm", "factor"} | more
+        assert (
+            plan_extra_runs(made)["rates"][0].registered.to_json().keys() == {"seed", "digest", "arm", "factor"} | more
+        )
 
 
 def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", first_seed=100)
-    assert (again["attempt"], again["judged_before"]) == (2, [])
+    assert (again.attempt, again.judged_before) == (2, ())
     assert read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json") == []
 
 
@@ -266,5 +270,6 @@ def test_what_an_earlier_call_saw_fail_is_tried_again(tmp_path):
     bench = Bench(tmp_path / "s", make_study())
     bench.finish("baseline", 0, 3.0)
     bench.finish("wide", 0, status="failed")
-    again = Campaign(bench.store, bench.plan, bench.registration, None, [], lambda event: None)
+    evidence = forget_failures(bench.store, read_evidence(bench.store, "toy"))
+    again = Scheduler(bench.store, bench.plan, evidence, None, lambda event: None)
     assert bench.name(again.next_job().digest) == ("wide", 0)

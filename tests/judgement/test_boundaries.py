@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from paribus.errors import StudyError
-from paribus.judgement.boundaries import anytime_bound, crossing_probability, find_boundaries, one_sided, two_sided
+from paribus.judgement.boundaries import crossing_probability, find_boundaries, one_sided, two_sided
 
 # VERDICT.md prints .012033 / .027010 for n_max 10; converged, this recursion gives .0120343 / .0270124 (three
 # discretizations agree to 1e-8), so its digits are held to their own accuracy: 2e-4 relative plus one printed unit.
@@ -24,39 +24,26 @@ TABLE = [
 
 @pytest.mark.parametrize(("error", "n_max", "a_sign", "a_equiv", "unit"), TABLE)
 def test_levels_are_those_of_the_table(error, n_max, a_sign, a_equiv, unit):
-    found = find_boundaries("group-sequential", error, 3, n_max)
+    found = find_boundaries(error, 3, n_max)
     assert found.a_sign == pytest.approx(a_sign, abs=unit)
     assert found.a_equiv == pytest.approx(a_equiv, abs=unit)
 
 
 def test_critical_values_are_those_of_the_table():
-    found = find_boundaries("group-sequential", 0.05, 3, 10)
+    found = find_boundaries(0.05, 3, 10)
     assert list(found.c) == list(found.e) == list(range(3, 11))
     assert [round(c, 2) for c in found.c.values()] == [9.03, 5.47, 4.36, 3.85, 3.55, 3.36, 3.23, 3.13]
     assert [round(e, 2) for e in found.e.values()] == [5.96, 4.06, 3.41, 3.09, 2.91, 2.79, 2.70, 2.64]
 
 
-def test_anytime_critical_values_are_those_of_the_table():
-    c = find_boundaries("anytime", 0.05, 3, 10).c
-    for n, value, unit in (
-        (3, 13.2, 0.1),
-        (4, 6.54, 0.01),
-        (5, 5.41, 0.01),
-        (6, 4.90, 0.01),
-        (8, 4.42, 0.01),
-        (10, 4.18, 0.01),
-    ):
-        assert c[n] == pytest.approx(value, abs=unit / 2)
-
-
 def test_six_primaries_need_3_4_standard_deviations_at_five_pairs():
-    c = find_boundaries("group-sequential", 0.05 / 6, 3, 10).c
+    c = find_boundaries(0.05 / 6, 3, 10).c
     assert c[5] / math.sqrt(5) == pytest.approx(3.4, abs=0.05)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 20])
 def test_one_look_is_an_ordinary_t_test(n):
-    found = find_boundaries("group-sequential", 0.05, n, n)
+    found = find_boundaries(0.05, n, n)
     assert found.c[n] == pytest.approx(stats.t.ppf(0.975, n - 1), rel=1e-9)
     assert found.e[n] == pytest.approx(stats.t.ppf(0.95, n - 1), rel=1e-9)
 
@@ -87,7 +74,7 @@ def test_two_looks_agree_with_the_area_of_the_sphere_that_they_leave():
 @pytest.mark.parametrize(("n_min", "n_max"), [(2, 6), (3, 20)])
 def test_crossing_probability_agrees_with_simulation(n_min, n_max):
     rng = np.random.default_rng(20260101)
-    found = find_boundaries("group-sequential", 0.05, n_min, n_max)
+    found = find_boundaries(0.05, n_min, n_max)
     experiments = 400_000
     either, upper = np.zeros(experiments, bool), np.zeros(experiments, bool)
     total, squares = np.zeros(experiments), np.zeros(experiments)
@@ -104,36 +91,6 @@ def test_crossing_probability_agrees_with_simulation(n_min, n_max):
     assert upper.mean() == pytest.approx(0.05, abs=tolerance)
 
 
-@pytest.mark.parametrize("error", [0.05, 0.05 / 4, 0.2])
-@pytest.mark.parametrize(("n_min", "n_max"), [(2, 5), (3, 10), (3, 20)])
-def test_anytime_bounds_keep_their_error_exactly_up_to_the_last_look(error, n_min, n_max):
-    found = find_boundaries("anytime", error, n_min, n_max)
-    assert 0.01 * error < crossing_probability(found.c, two_sided) <= error
-    assert 0.01 * error < crossing_probability(found.e, one_sided) <= error
-
-
-def test_anytime_bounds_keep_their_error_over_a_thousand_looks():
-    rng = np.random.default_rng(4)
-    experiments = 20_000
-    total, squares = np.zeros(experiments), np.zeros(experiments)
-    either, upper = np.zeros(experiments, bool), np.zeros(experiments, bool)
-    for n in range(1, 1001):
-        d = rng.standard_normal(experiments)
-        total += d
-        squares += d * d
-        if n >= 2:
-            t = total / np.sqrt(n) / np.sqrt((squares - total**2 / n) / (n - 1))
-            either |= np.abs(t) > anytime_bound(n, 0.05)
-            upper |= t > anytime_bound(n, 0.10)
-    assert 0.02 < either.mean() <= 0.05
-    assert 0.02 < upper.mean() <= 0.05
-
-
-def test_anytime_bound_is_infinite_while_too_few_pairs_can_exclude_anything():
-    assert math.isinf(anytime_bound(2, 0.0001))
-    assert math.isfinite(anytime_bound(10, 0.0001))
-
-
 @pytest.mark.parametrize(
     ("looks", "error"), [(1, 0.05), (2, 0.083), (3, 0.107), (4, 0.126), (5, 0.142), (10, 0.193), (20, 0.248)]
 )
@@ -148,11 +105,9 @@ def test_repeated_five_percent_looks_inflate_the_error_as_in_the_classical_table
 @pytest.mark.parametrize(("n_min", "n_max"), [(1, 5), (3, 21), (6, 5)])
 def test_looks_that_make_no_sense_are_refused(n_min, n_max):
     with pytest.raises(StudyError, match="n_min"):
-        find_boundaries("group-sequential", 0.05, n_min, n_max)
+        find_boundaries(0.05, n_min, n_max)
 
 
-def test_unknown_kinds_and_error_rates_are_refused():
-    with pytest.raises(StudyError, match="sometimes"):
-        find_boundaries("sometimes", 0.05, 3, 10)
+def test_an_error_rate_that_makes_no_sense_is_refused():
     with pytest.raises(StudyError, match="error rate"):
-        find_boundaries("anytime", 0.7, 3, 10)
+        find_boundaries(0.7, 3, 10)

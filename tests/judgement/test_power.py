@@ -6,9 +6,7 @@ from scipy import stats
 
 from paribus.errors import JudgementError
 from paribus.judgement.power import (
-    allowed_false_verdicts,
     calibrate_null,
-    count_false_verdicts,
     sd_interval,
     simulate_power,
     smallest_margin,
@@ -156,35 +154,3 @@ def test_too_few_or_unequal_or_diverged_runs_are_refused():
         calibrate_null([1.0, 2.0, 3.0], [1.0, 2.0], Rule(margin=0.1))
     with pytest.raises(JudgementError, match="diverged"):
         calibrate_null([1.0, 2.0], [1.0, math.nan], Rule(margin=0.1))
-
-
-def test_the_allowed_false_verdicts_are_the_binomial_quantiles_of_one_in_a_thousand():
-    """VERDICT.md: 8 of 50, 13 of 100, 21 of 200."""
-    assert [allowed_false_verdicts(n) for n in (50, 100, 200)] == [8, 13, 21]
-    for n in (1, 7, 50, 333):
-        k = allowed_false_verdicts(n, 0.0125)
-        assert stats.binom.sf(k, n, 0.0125) <= 0.001
-        assert k == 0 or stats.binom.sf(k - 1, n, 0.0125) > 0.001
-
-
-def test_honest_nulls_stay_within_what_is_allowed():
-    nulls = np.random.default_rng(5).standard_normal((200, 10))
-    counted = count_false_verdicts(nulls, Rule(margin=1.0))
-    assert (counted.nulls, counted.open, counted.allowed) == (200, 0, 21)
-    assert counted.holds
-    assert 1 <= counted.false_at_zero <= 21
-
-
-def test_nulls_that_differ_after_all_are_found_out():
-    nulls = np.random.default_rng(5).standard_normal((50, 10)) + 1.5
-    counted = count_false_verdicts(nulls, Rule(margin=1.0))
-    assert counted.false_at_zero > counted.allowed
-    assert not counted.holds
-    assert counted.to_json()["holds"] is False
-
-
-def test_nulls_with_too_few_pairs_are_open_and_none_at_all_are_refused():
-    counted = count_false_verdicts([[0.1, -0.1], [0.0, 0.0, 0.0], [-1.0, -1.1, -1.2]], Rule(margin=0.5))
-    assert (counted.open, counted.false_at_zero, counted.false_at_margin) == (1, 1, 1)
-    with pytest.raises(JudgementError, match="no null was run"):
-        count_false_verdicts([], Rule(margin=0.5))

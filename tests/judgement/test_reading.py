@@ -26,7 +26,7 @@ def compared(*differences, metric=VAL_LOSS, **fields):
         compared(0.25),
         compared(),
         compare("new", [Pair(0, 4.0, None, treatment_status="diverged")], RULE, VAL_LOSS),
-        compared(-0.5, -0.51, -0.49, contrast=Contrast({"baseline": -1.0, "new": 1.0}, (("A",), ("B", "C")))),
+        compared(-0.5, -0.51, -0.49, contrast=Contrast({"baseline": -1.0, "new": 1.0}, ("A", "B"))),
     ],
     ids=["better", "described", "undecided", "one pair", "none", "diverged", "contrast"],
 )

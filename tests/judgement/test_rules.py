@@ -26,7 +26,6 @@ def test_a_margin_that_is_negative_or_not_finite_is_refused(margin):
         {"alpha": 0.5},
         {"give_up": -0.1},
         {"give_up": 1},
-        {"boundary": "naive"},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes):
@@ -67,10 +66,13 @@ def test_the_method_prints_the_percentages_of_its_own_rule():
     assert "unlikely" not in text
 
 
-def test_the_method_of_the_anytime_boundary_names_no_constant_level():
-    text = describe_method(Rule(margin=0.02, boundary="anytime"))
-    assert "confidence sequence" in text
-    assert "98" not in text
+def test_a_rule_survives_json_and_one_of_another_boundary_is_refused():
+    rule = Rule(margin=0.02, n_primary=2, first_seed=7)
+    written = rule.to_json()
+    assert written["boundary"] == "group-sequential"
+    assert Rule.from_json(written) == rule
+    with pytest.raises(StudyError, match="the rule has the boundary 'anytime'"):
+        Rule.from_json({**written, "boundary": "anytime"})
 
 
 def test_importing_the_room_loads_neither_torch_nor_scipy():

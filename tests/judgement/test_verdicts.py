@@ -3,17 +3,18 @@ import math
 
 import numpy as np
 import pytest
+from comparing import compare_each, wanted_pairs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS, Metric
 from paribus.errors import JudgementError
-from paribus.judgement.comparison import compare, compare_all
+from paribus.judgement.comparison import compare
 from paribus.judgement.looks import Ending, predict_verdict, replay
 from paribus.judgement.pairs import Pair
 from paribus.judgement.rules import Rule
-from paribus.judgement.verdicts import KINDS, decide, describe_difference, pairs_wanted, suspend
+from paribus.judgement.verdicts import KINDS, decide, describe_difference, suspend
 from paribus.store.records import Finding
 
 C3 = 9.03  # c_n and e_n at n = 3, VERDICT.md
@@ -113,7 +114,7 @@ def test_a_value_that_is_not_finite_is_a_divergence():
 
 def test_a_diverged_baseline_makes_every_live_treatment_invalid_and_no_decided_one():
     gone = Pair(3, None, 3.0, baseline_status="diverged")
-    found = compare_all(
+    found = compare_each(
         {"live": [*pairs_of([1.0, -1.0, 0.5]), gone], "decided": [*pairs_of([-0.5, -0.51, -0.49]), gone]},
         Rule(margin=0.1, n_primary=2),
         VAL_LOSS,
@@ -200,27 +201,27 @@ def test_a_comparison_that_was_not_cut_is_refused():
 
 
 def test_undecided_treatments_want_another_pair_and_decided_ones_retire():
-    found = compare_all(
+    found = compare_each(
         {"decided": pairs_of([-0.5, -0.51, -0.49]), "live": pairs_of([1, -1, 0.5]), "told": pairs_of([1, 2])},
         Rule(margin=0.1, n_primary=2),
         VAL_LOSS,
         primary=("decided", "live"),
     )
-    assert pairs_wanted(found) == {"decided": 3, "live": 4, "told": 4}
+    assert wanted_pairs(found) == {"decided": 3, "live": 4, "told": 4}
     stop = [Finding("leak", "invalid", "splits overlap")]
-    assert pairs_wanted(found, stop) == {"decided": 3, "live": 3, "told": 2}
+    assert wanted_pairs(found, stop) == {"decided": 3, "live": 3, "told": 2}
 
 
 def test_the_first_pairs_are_wanted_together():
-    found = compare_all({"new": []}, Rule(margin=0.1), VAL_LOSS)
-    assert pairs_wanted(found) == {"new": 3}
+    found = compare_each({"new": []}, Rule(margin=0.1), VAL_LOSS)
+    assert wanted_pairs(found) == {"new": 3}
 
 
 def test_the_wanted_pairs_never_exceed_the_registration():
     d = [1.0, -1.0, 0.9, -0.9]
     for n in range(5):
-        found = compare_all({"arm": pairs_of(d[:n])}, Rule(margin=0.01, n_max=4, give_up=0), VAL_LOSS)
-        assert pairs_wanted(found)["arm"] == max(3, min(n + 1, 4))
+        found = compare_each({"arm": pairs_of(d[:n])}, Rule(margin=0.01, n_max=4, give_up=0), VAL_LOSS)
+        assert wanted_pairs(found)["arm"] == max(3, min(n + 1, 4))
 
 
 def test_json_of_a_verdict_is_plain():

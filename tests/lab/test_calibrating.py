@@ -8,21 +8,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 from click.testing import CliRunner
+from paribus.experiment.null import read_null
 
 from paribus.cli.commands import commands
 from paribus.data import Bytes, Text
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import BASELINE, Study
-from paribus.errors import StoreError, StudyError
-from paribus.experiment.null import read_null
+from paribus.errors import StoreError
 from paribus.experiment.plan import Environment, plan, plan_trials
 from paribus.experiment.registering import register
 from paribus.lab import checking
 from paribus.lab import running as lab
-from paribus.lab.calibrating import _shortened, calibrate
+from paribus.lab.calibrating import calibrate
 from paribus.nn import LayerNorm, RMSNorm, llama
-from paribus.store.files import read_json, write_json
+from paribus.store.files import read_json
 from paribus.store.records import Record
 from paribus.store.store import Store
 from toy_study import make_study as make_toy
@@ -53,14 +53,14 @@ def study(home, tmp_path_factory):
         ),
         margin=0.05,
         max_seeds=3,
-        rate_probe=(),
+        extra_rates=(),
     )
 
 
 @pytest.fixture(scope="module")
 def calibrated(study, tmp_path_factory):
     store = tmp_path_factory.mktemp("nulls") / "store"
-    return store, calibrate(study, store, comparisons=2, executor="inline")
+    return store, calibrate(study, store, executor="inline")
 
 
 def test_the_sds_are_those_of_the_runs_that_lie_in_the_store(calibrated):
@@ -68,38 +68,19 @@ def test_the_sds_are_those_of_the_runs_that_lie_in_the_store(calibrated):
     values = {}
     for folder in (store / "runs").iterdir():
         identity, record = read_json(folder / "run.json"), read_json(folder / "result.json")
-        if identity["training"]["tokens"] == 12 * 64:
-            values[record["seed"], identity.get("nudged", False)] = record["metrics"]["val_loss"]
+        values[record["seed"], identity.get("nudged", False)] = record["metrics"]["val_loss"]
     plain, nudged = ([values[seed, side] for seed in range(3)] for side in (False, True))
-    null = found.data["null"]
-    assert null["seed_sd"] == pytest.approx(statistics.stdev(plain))
-    assert null["floor_sd"] == pytest.approx(statistics.stdev(b - a for a, b in zip(plain, nudged, strict=True)))
-    assert 0 < null["floor_sd"] < null["seed_sd"]
-
-
-@pytest.mark.parametrize(("averaged", "kept"), [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25)])
-def test_a_shortened_study_averages_weights_where_two_steps_are_left(study, averaged, kept):
-    long = study.replace(training=study.training.replace(tokens=100 * 64, averaged=averaged))
-    short = _shortened(long).training
-    assert (short.steps, short.averaged) == (10, kept)
-
-
-def test_small_nulls_are_shortened_and_run_on_seeds_of_their_own(calibrated):
-    store, found = calibrated
-    small = found.data["small_nulls"]
-    assert (small["nudged_copies"]["nulls"], small["other_seeds"]["nulls"]) == (2, 1)
-    assert (small["pairs_each"], small["tokens"]) == (3, 640)
-    runs = [read_json(folder / "run.json") for folder in (store / "runs").iterdir()]
-    seeds = [run["seed"] for run in runs if run["training"]["tokens"] == 640]
-    assert sorted(seeds) == sorted(2 * list(range(20_000, 20_006)))
-    assert small["other_seeds"]["holds"]
+    null = found.null
+    assert null.seed_sd == pytest.approx(statistics.stdev(plain))
+    assert null.floor_sd == pytest.approx(statistics.stdev(b - a for a, b in zip(plain, nudged, strict=True)))
+    assert 0 < null.floor_sd < null.seed_sd
 
 
 def test_a_second_call_trains_nothing_and_says_the_same(calibrated, study):
     store, found = calibrated
     events = []
-    again = calibrate(study, store, comparisons=2, executor="inline", observe=events.append)
-    assert again.data == found.data == read_json(found.file)
+    again = calibrate(study, store, executor="inline", observe=events.append)
+    assert again.to_json() == found.to_json() == read_json(found.file)
     assert {event["event"] for event in events} == {"message"}
 
 
@@ -113,21 +94,7 @@ def test_the_study_then_takes_its_baseline_runs_from_there_and_its_report_has_th
 
     report = lab.run(study, store, executor="inline", observe=observe).report
     assert started and {arm for arm, _ in started} == {"rms"}
-    assert report["null"] == {**found.data["null"], "small_nulls": found.data["small_nulls"]}
-
-
-def test_counted_false_verdicts_are_kept_for_the_same_rule_alone(calibrated, study):
-    store, found = calibrated
-    assert calibrate(study, store, executor="inline").data == found.data == read_json(found.file)
-    other = calibrate(study.replace(margin=0.06), store, executor="inline")
-    assert other.file == found.file and "small_nulls" not in other.data
-    write_json(found.file, found.data)
-
-
-@pytest.mark.parametrize("comparisons", [0, 1, 2.5, "4", True])
-def test_too_few_comparisons_and_no_number_at_all_are_refused(comparisons, study, tmp_path):
-    with pytest.raises(StudyError, match=f"comparisons must be a whole number of at least 2, got {comparisons!r}"):
-        calibrate(study, tmp_path / "s", comparisons=comparisons)
+    assert report["null"] == found.null.to_json()
 
 
 def test_two_finished_pairs_are_too_few_for_a_floor_and_a_diverged_one_does_not_count(tmp_path):
@@ -173,5 +140,5 @@ def test_a_plan_counts_no_runs_at_other_rates_where_an_optimizer_has_no_rate():
     toy = make_toy()
     costs = {name: SimpleNamespace(flops={"training_flops_per_token": 1.0}) for name in toy.arms}
     bare = toy.replace(training=toy.training.replace(optimizer=spec(HasNoRate)))
-    assert checking.Checked("toy", toy, {}, costs, ()).plan["rate_probe_runs"] == 4
-    assert checking.Checked("toy", bare, {}, costs, ()).plan["rate_probe_runs"] == 0
+    assert checking.Checked("toy", toy, {}, costs, ()).plan["extra_rate_runs"] == 4
+    assert checking.Checked("toy", bare, {}, costs, ()).plan["extra_rate_runs"] == 0

@@ -11,11 +11,12 @@ import paribus as pb
 from paribus.audits.after.sensitivity import find_noise_floor
 from paribus.design.specs import spec
 from paribus.design.study import BASELINE
-from paribus.experiment.comparisons import compare_records, read_records, read_registration
-from paribus.experiment.plan import is_asked_for, plan_trials
+from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
+from paribus.experiment.stored_evidence import read_evidence
 from paribus.judgement import Rule
-from paribus.lab.judging import judge, status
+from paribus.lab.judging import judge
 from paribus.lab.request import read_request
+from paribus.lab.store_status import status
 from paribus.store.records import Finding
 from toy_study import RECIPE, Part, make_study
 
@@ -51,7 +52,7 @@ def test_all_arms_run_seed_by_seed_until_every_contrast_is_decided(tmp_path):
         "effect of A": "worse", "effect of B": "equivalent", "A:B": "equivalent", "A": None, "B": None, "A + B": None,
     }  # fmt: skip
     assert bench.take() is None
-    assert not any(bench.campaign.wanted(bench.plan.run(arm, 3).digest) for arm in ARMS)
+    assert not any(bench.scheduler.wanted(bench.plan.run(arm, 3).digest) for arm in ARMS)
 
 
 def test_one_open_contrast_keeps_its_arms_running_and_no_others(tmp_path):
@@ -70,7 +71,7 @@ def test_a_failed_arm_makes_every_contrast_of_it_invalid(tmp_path):
     bench = Bench(tmp_path / "s", make_factorial())
     finish(bench, 0, 0, 0, 0, 0)
     bench.finish("A + B", 1, status="failed")
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert {row["verdict"]["kind"] for row in judged["contrasts"].values()} == {"invalid"}
     assert judged["failed_runs"] == [{"arm": "A + B", "seed": 1, "error": None}]
 
@@ -85,38 +86,38 @@ def test_what_lies_in_the_store_is_enough_to_judge_and_to_tell_how_far_it_is(tmp
     bench = Bench(tmp_path / "s", make_factorial())
     for seed in range(3):
         finish(bench, seed, 0.0, 1.0, 0.0, 1.5)
-    registration = read_registration(bench.store, "toy")
-    assert registration["rule"]["n_primary"] == 3
-    found = compare_records(registration, read_records(bench.store, registration))
+    evidence = read_evidence(bench.store, "toy")
+    assert evidence.registration.rule.n_primary == 3
+    found = evidence.comparisons
     assert list(found)[:3] == ["effect of A", "effect of B", "A:B"]
     assert found["A:B"].mean == pytest.approx(0.25, abs=0.01)  # half of 1.5 - 1.0
-    judged = judge(tmp_path / "s", "toy")
+    judged = judge(tmp_path / "s", "toy").to_json()
     assert judged["complete"]
     assert judged["arms"]["A + B"]["seeds"] == [0, 1, 2]
     assert "over all three contrasts together" in judged["method"]
-    rows = {row["treatment"]: row for row in status(tmp_path / "s")["studies"]["toy"]["treatments"]}
+    rows = {row["treatment"]: row for row in status(tmp_path / "s").studies["toy"].treatments}
     assert (rows["effect of A"]["verdict"], rows["A"]["verdict"]) == ("worse", None)
 
 
 def test_a_study_with_contrasts_is_another_registration_than_the_same_arms_in_pairs(tmp_path):
     bench = Bench(tmp_path / "s", make_factorial())
     finish(bench, 0, 0, 0, 0, 0)
-    plain = make_factorial().replace(contrasts={}, primary=("A", "B", "A + B"), rate_probe=())
+    plain = make_factorial().replace(contrasts={}, primary=("A", "B", "A + B"), extra_rates=())
     again = Bench(tmp_path / "s", plain)
-    assert again.registration["name"] == "toy-2"
-    assert again.registration["judged_before"] == ["toy"]
-    assert again.registration["runs"] == bench.registration["runs"]
+    assert again.registration.name == "toy-2"
+    assert again.registration.judged_before == ("toy",)
+    assert again.registration.runs == bench.registration.runs
 
 
-def test_a_primary_treatment_beside_contrasts_is_judged_and_probed_alone(tmp_path):
+def test_a_primary_treatment_beside_contrasts_is_judged_and_run_at_other_rates_alone(tmp_path):
     study = make_factorial(primary=("A",))
     assert Rule.of_study(study).n_primary == 4
     bench = Bench(tmp_path / "s", study)
     for seed in range(3):
         finish(bench, seed, 0.0, 1.0, 0.0, 1.0)
     assert kinds(bench)["A"] == "worse"
-    assert {trial.about["arm"] for trial in plan_trials(bench.plan)["rates"]} == {BASELINE, "A"}
-    assert not plan_trials(Bench(tmp_path / "t", make_factorial()).plan)["rates"]
+    assert {trial.about["arm"] for trial in plan_extra_runs(bench.plan)["rates"]} == {BASELINE, "A"}
+    assert not plan_extra_runs(Bench(tmp_path / "t", make_factorial()).plan)["rates"]
 
 
 def test_a_confirmation_keeps_the_contrasts():
@@ -170,20 +171,22 @@ def test_a_planted_main_effect_is_found_and_the_report_names_it(toy, monkeypatch
 
 
 def test_the_baseline_against_itself_says_how_a_contrast_compares_to_a_pair(toy, monkeypatch):
-    from paribus.cli.texts import null_text
+    from paribus.cli.texts import calibration_text
 
     place, study = toy
     monkeypatch.setenv("PARIBUS_HOME", str(place / "home"))
     calibrated = pb.calibrate(study, place / "null", executor="inline", observe=lambda event: None)
-    assert calibrated.data["contrasts"]["effect of slow"] == pytest.approx(0.5**0.5)
-    assert "the contrast 'effect of slow' has 0.71 times its sd" in " ".join(null_text(calibrated).split())
+    assert calibrated.contrasts["effect of slow"] == pytest.approx(0.5**0.5)
+    assert "the contrast 'effect of slow' has 0.71 times its sd" in " ".join(calibration_text(calibrated).split())
 
 
-def test_a_contrast_that_fell_asks_for_other_widths_and_for_no_other_rate():
-    verdicts = {"effect of A": "worse"}
-    assert is_asked_for("widths", {"width": 8}, verdicts, ["effect of A"])
-    assert not is_asked_for("rates", {"arm": BASELINE, "factor": 2.0}, verdicts, ["effect of A"])
-    assert is_asked_for("rates", {"arm": BASELINE, "factor": 2.0}, {**verdicts, "A": "worse"}, ["effect of A"])
+@pytest.mark.parametrize(("primary", "kinds"), [((), {"width"}), (("A",), {"width", "arm"})])
+def test_a_contrast_that_fell_asks_for_other_widths_and_for_no_other_rate(primary, kinds, tmp_path):
+    bench = Bench(tmp_path / "s", make_factorial(primary=primary, width_response="a", baseline=spec(Model, a=4)))
+    for seed in range(3):
+        finish(bench, seed, 0.0, 1.0, 0.0, 1.0)
+    due = due_extra_runs(plan_extra_runs(bench.plan), bench.scheduler.judged)
+    assert {kind for extra in due for kind in extra.about} - {"factor"} == kinds
 
 
 @pytest.mark.parametrize(("margin", "severities"), [(1.42, []), (1.40, ["doubt"])])  # 2 sqrt(1/2) = 1.414

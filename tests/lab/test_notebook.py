@@ -49,7 +49,7 @@ study = pb.Study(
     margin=0.05,
     min_seeds=2,
     max_seeds=2,
-    rate_probe=(),
+    extra_rates=(),
 )
 study
 """

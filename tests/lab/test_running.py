@@ -338,33 +338,33 @@ def test_bad_input_gets_one_clear_sentence(folder, arguments, code, said):
 
 
 def test_the_baseline_against_itself_is_run_before_anything_else_and_kept(folder):
-    first = paribus(folder, "run", "toy.py", "--store", "null-store", "--null", "--json")
+    first = paribus(folder, "calibrate", "toy.py", "--store", "null-store", "--json")
     assert first.returncode == 0, first.stderr
     null = json.loads(first.stdout)["null"]
     assert 0 < null["floor_sd"] < null["seed_sd"]
     assert null["sds"]["worst"] == pytest.approx(math.sqrt(2) * null["seed_sd"])
     runs = sorted(path.parent.name for path in (folder / "null-store" / "runs").glob("*/result.json"))
     assert len(runs) == 2 * null["n_seeds"] == 10
-    again = paribus(folder, "run", "toy.py", "--store", "null-store", "--null")
+    again = paribus(folder, "calibrate", "toy.py", "--store", "null-store")
     assert "finished" not in again.stderr
     assert f"margin {null['margin']:.3g}" in again.stdout
     assert not list((folder / "null-store" / "studies").glob("*")), "nothing is registered yet"
 
 
-@pytest.mark.parametrize("flags", [("--null", "--confirm"), ("--null", "--timing"), ("--comparisons", "3")])
-def test_flags_that_do_not_go_together_are_a_usage_error(folder, flags):
-    result = paribus(folder, "run", "toy.py", "--store", "none-store", *flags)
-    assert result.returncode == 2
-    assert "--null" in result.stderr
-    assert not (folder / "none-store").exists()
-
-
-def test_timing_adds_a_section_and_changes_no_verdict(folder):
+def test_times_are_added_to_the_report_once_and_change_no_verdict(folder):
+    early = paribus(folder, "time", "toy.py", "--store", "timed-store")
+    assert (early.returncode, "no paribus store at timed-store" in early.stderr) == (1, True)
     plain = paribus(folder, "run", "toy.py", "--store", "timed-store", "--json")
-    timed = paribus(folder, "run", "toy.py", "--store", "timed-store", "--json", "--timing")
+    other = paribus(folder, "time", "toy.py", "--store", "timed-store", "--max-seeds", "5")
+    assert (other.returncode, "has no registration of 'toy' as it is now" in other.stderr) == (1, True)
+    timed = paribus(folder, "time", "toy.py", "--store", "timed-store", "--json")
     assert timed.returncode == 0, timed.stderr
     before, after = json.loads(plain.stdout), json.loads(timed.stdout)
     assert before["timing"] is None
     assert set(after["timing"]["measured"]["treatments"]) == {"again"}
-    assert after["treatments"]["again"]["comparison"] == before["treatments"]["again"]["comparison"]
+    assert {**after, "timing": None} == before
     assert "## Times" in (folder / "timed-store" / "studies" / "toy" / "report.md").read_text()
+    if not after["timing"]["measured"]["busy"]:
+        again = paribus(folder, "time", "toy.py", "--store", "timed-store", "--json")
+        assert "the arms were timed already" in again.stderr
+        assert json.loads(again.stdout)["timing"] == after["timing"]

@@ -7,9 +7,7 @@ from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import Arm, Study
-from paribus.experiment.comparisons import compare_records
-from paribus.judgement import Rule
-from paribus.lab.judging import _describe
+from paribus.judgement import Registration, Rule, decide_all, gather
 from paribus.store.records import Finding, Record
 
 
@@ -114,10 +112,11 @@ def make_record(arm, seed, loss, status="done", **metrics):
 
 def judge_records(study, records, findings=(), name="scale", attempt=1):
     """What ``lab.judge`` makes of these records, without a store."""
-    registration = {
+    content = {
         "name": name,
         "digest": "dba8c9391c327db358528fbf32cbeb09891e11ba51b0d479e3b6f86d519bd119",
         "attempt": attempt,
+        "judged_before": [],
         "study": study.to_json(),
         "rule": Rule.of_study(study).to_json(),
         "data": {"title": "Python source code", "digest": "9c658d1b0208c55d"},
@@ -125,7 +124,8 @@ def judge_records(study, records, findings=(), name="scale", attempt=1):
         "evaluation_digest": "ab" * 32,
         "runs": {arm: [f"{arm}-{seed}" for seed in range(study.max_seeds)] for arm in study.arms},
     }
-    return _describe(registration, records, compare_records(registration, records), list(findings))
+    evidence = gather(Registration.from_json(content), records, {}, tuple(findings))
+    return decide_all(evidence).to_json()
 
 
 def judge_losses(

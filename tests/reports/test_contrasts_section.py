@@ -8,6 +8,7 @@ from judged_studies import BASELINE_MODEL, RECIPE, ScaleNorm, Text, judge_record
 import paribus as pb
 from paribus.cli.texts import _contrast_sentences, result_text, status_text
 from paribus.design.specs import spec
+from paribus.lab.store_status import Status, StudyStatus
 from paribus.reports.figures import draw_picture
 from paribus.reports.html_page import write_html
 from paribus.reports.markdown import write_markdown
@@ -77,7 +78,7 @@ def test_markdown_and_html_hold_the_same_verdicts_and_escape_what_users_wrote():
     for text in (markdown, html):
         said = re.sub(r"<[^>]*>|\*\*", "", text)
         assert re.search("The main effect of norm is for the worse: validation loss higher by 0.(19|20)", said)
-        assert "Contrasts are not probed at other learning rates" in said
+        assert "Contrasts get no runs at other learning rates" in said
         assert "all three contrasts together" in said
         assert "<they>" not in text
     assert "## Effects" in markdown
@@ -107,19 +108,6 @@ def test_an_arm_that_diverged_is_named_in_the_row_of_its_seed():
     assert {claim.kind for claim in page.contrasts.claims} == {"undecided"}
 
 
-def test_a_fraction_says_what_its_effects_cannot_be_told_from():
-    factors = {"a": {"norm.eps": 1e-3}, "b": {"d_model": 128}, "c": {"training.clip": 2.0}}
-    study = pb.factorial(
-        question="?", baseline=BASELINE_MODEL, factors=factors, generators={"c": ("a", "b")}, training=RECIPE,
-        data=spec(Text, source="stdlib"), margin=0.02,
-    )  # fmt: skip
-    page = compose_page(judge({}, study=study))
-    assert page.contrasts.claims[0].name == "effect of a = -b:c"
-    assert "in this fraction together with -b:c" in page.contrasts.claims[0].lead
-    assert any("a cannot be told from -b:c" in note for note in page.contrasts.claims[0].notes)
-    assert any("regular fraction" in line for line in page.method)
-
-
 def test_the_terminal_tells_contrasts_before_arms_and_counts_their_seeds():
     judged = judge(ADDITIVE)
     lines = result_text(Result("scale", judged, "report.html")).splitlines()
@@ -127,8 +115,8 @@ def test_the_terminal_tells_contrasts_before_arms_and_counts_their_seeds():
     assert lines[2].startswith("The main effect of norm is for the worse")
     assert any(line.startswith("norm + wide (descriptive)") for line in lines[5:])
     row = {"treatment": "norm:wide", "primary": True, "pairs": 3, "mean": 0.1, "interval": None, "verdict": None}
-    state = {"studies": {"s": {"question": "?", "runs": {}, "treatments": [{**row, "contrast": True}, row]}}}
-    assert [line.strip() for line in status_text(state).splitlines()[-2:]] == [
+    status = Status("store", 0, [], {"s": StudyStatus("?", {}, [{**row, "contrast": True}, row])})
+    assert [line.strip() for line in status_text(status).splitlines()[-2:]] == [
         "norm:wide: 3 seeds, +0.1000",
         "norm:wide: 3 pairs, +0.1000",
     ]

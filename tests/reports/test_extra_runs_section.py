@@ -115,18 +115,6 @@ def test_the_noise_of_the_baseline_is_told_with_its_intervals_and_the_power_of_t
     assert table.rows[0][2].startswith("100 % equivalent, 3.")
 
 
-def test_false_verdicts_that_were_counted_are_told_with_the_noise():
-    null = calibrate_null([4.0, 4.1, 4.2], [4.001, 4.099, 4.2], Rule(margin=0.02), "nats/token").to_json()
-    counts = {"nudged_copies": [3, 50, 8], "other_seeds": [1, 25, 6]}
-    counted = {key: dict(zip(("false_at_zero", "nulls", "allowed"), row, strict=True)) for key, row in counts.items()}
-    null["small_nulls"] = {"pairs_each": 10, "tokens": 30_000, **counted}
-    said = the("The baseline against itself", page_of(null=null)).sentences[-1]
-    assert (
-        "10 pairs of 30,000 tokens each, at margin 0: 3 of 50 with its nudged copy were called better or worse" in said
-    )
-    assert "1 of 25 with itself on other seeds were called better or worse (by chance up to 6)" in said
-
-
 def test_both_pages_show_the_sections():
     rates = [rate("baseline", 0.5, 4.5), rate("ScaleNorm", 0.5, 4.25)]
     widths = [{"width": 80, "seed": 0, "status": "done", "value": 4.125, "parameters": 1000.0}]

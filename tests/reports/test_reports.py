@@ -289,12 +289,6 @@ def test_a_note_has_no_remedy_and_the_study_is_not_named_as_a_command(judged):
     assert what.endswith("registered here as scale; max pairs 10, seeds from 0")
 
 
-def test_the_error_rate_is_called_exact_for_the_group_sequential_boundary_alone(judged):
-    exact = "stayed below it."
-    assert compose_page(judged["better"]).method[0].endswith(exact)
-    assert exact not in compose_page(judge_losses(-0.08, boundary="anytime")).method[0]
-
-
 def test_the_equivalence_interval_stands_in_the_numbers_of_an_equivalent_verdict_alone(judged):
     def labels(case):
         return [row[0] for row in compose_page(judged[case]).primary[0].numbers.rows]

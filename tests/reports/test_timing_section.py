@@ -113,7 +113,7 @@ def test_without_timing_the_clock_rows_claim_nothing_and_say_how_to_make_a_claim
     assert page.times is None
     for text in both(page):
         assert "No speed claim: the times under Time and memory come from runs side by side." in text
-        assert "paribus run STUDY --timing" in text
+        assert "paribus time STUDY" in text
 
 
 def test_before_the_first_run_there_is_no_clock_to_speak_of():

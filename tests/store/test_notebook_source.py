@@ -42,8 +42,7 @@ def digest():
     return plan(study, Environment("data", "cpu", "2.13.0")).run("mine", 0).digest
 
 
-POINT = "from dataclasses import dataclass\n@dataclass\nclass Point:\n    w: object\n    v: int = 1\n"
-DEFINED = "def scale(factor, x):\n    return factor * x\ndef make(factor):\n    return lambda x: factor * x\n"
+DEFINED = "def make(factor):\n    return lambda x: factor * x\n"
 
 
 @pytest.mark.parametrize(
@@ -58,13 +57,10 @@ DEFINED = "def scale(factor, x):\n    return factor * x\ndef make(factor):\n    
         ("import numpy", "numpy.float32(3.0)", "numpy.float32(5.0)"),
         ("import numpy", "[numpy.arange(5000)]", "[numpy.arange(5000) * (numpy.arange(5000) != 2500)]"),
         ("", "{3, 4}", "{3, 5}"),
-        (POINT, "Point(3)", "Point(5)"),
-        (POINT + "import torch", "Point([torch.tensor(3)])", "Point([torch.tensor(5)])"),
-        ("from types import SimpleNamespace", "SimpleNamespace(w=3)", "SimpleNamespace(w=5)"),
-        ("import functools\n" + DEFINED, "functools.partial(scale, 3)", "functools.partial(scale, 5)"),
+        ("", "(3, [{'w': 4}])", "(3, [{'w': 5}])"),
         (DEFINED, "make(3)", "make(5)"),
         (DEFINED, "{'f': make(3)}", "{'f': make(5)}"),
-        ("import enum\nclass Kind(enum.Enum):\n    A = 1\n    B = 2\n", "Kind.A", "Kind.B"),
+        ("from typing import Optional", "Optional[int]", "Optional[float]"),
         ("import math", "math.sin", "math.cos"),
         ("import math", "{'f': math.sin}", "{'f': math.cos}"),
     ],
@@ -83,11 +79,9 @@ def test_a_global_of_another_value_makes_another_run_and_the_same_value_the_same
 @pytest.mark.parametrize(
     ("before", "edit"),
     [
-        ("class H:\n    w = 3\nK = H", "H.w = 5"),
-        ("import torch\nclass H:\n    w = torch.tensor(3)\nK = H", "H.w = torch.tensor(5)"),
+        ("class H:\n    w = 3\n    def f(self):\n        return self.w\nK = H", "H.w = 5"),
         ("FACTOR = 3\ndef f(x):\n    return FACTOR * x\nK = {'f': [f]}", "FACTOR = 5"),
-        ("import functools\nFACTOR = 3\ndef f(x):\n    return FACTOR * x\nK = functools.partial(f)", "FACTOR = 5"),
-        (POINT + "K = Point(3)", "K.w = 5"),
+        ("FACTOR = 3\ndef f(x):\n    return FACTOR * x\ndef g(x, f=f):\n    return f(x)\nK = g", "FACTOR = 5"),
     ],
 )
 def test_what_a_global_leads_to_is_followed(cell, before, edit):
@@ -102,14 +96,16 @@ def test_what_a_global_leads_to_is_followed(cell, before, edit):
     ("value", "said"),
     [
         ("Own()", "cells:Mine uses the global 'K', a cells.Own, which has no digest"),
-        ("[1, Own()]", r"the global 'K', a list \(in it: a cells.Own\), which has no digest"),
+        ("[1, Own()]", "cells:Mine uses the global 'K', a cells.Own, which has no digest"),
         ("torch.nn.Linear(1, 1)", r"'K', a torch.nn.modules.linear.Linear, .* put it in a .py file, or make it an arg"),
         ("numpy.array([Own()])", "'K', a numpy.ndarray, which has no digest"),
-        ("functools.partial(Own, Own())", r"'K', a functools.partial \(in it: a cells.Own\)"),
+        ("functools.partial(int, base=3)", "'K', a functools.partial, which has no digest"),
+        ("make(Own())", "cells:make.<locals>.<lambda> holds a value from where it was defined, a cells.Own"),
+        ("Own", "the source of cells:Own cannot be read"),
     ],
 )
 def test_a_global_that_cannot_be_told_from_another_is_refused_by_name(cell, value, said):
-    cell("import functools, numpy, torch\nclass Own:\n    pass\n")
+    cell("import functools, numpy, torch\nclass Own:\n    pass\n" + DEFINED)
     cell(f"K = {value}\n" + PART.format("K"))
     with pytest.raises(SpecError, match=said):
         digest()

@@ -108,8 +108,8 @@ def test_the_remedy_of_a_damaged_marker_makes_the_store_whole_again(tmp_path):
         ("runs/abc/result.json", "delete {}/runs/abc and call `paribus run` again"),
         ("studies/norm/registration.json", "move {}/studies/norm away"),
         ("studies/norm/findings.json", "call `paribus run` again, which writes it anew"),
-        ("studies/norm/timing.json", "`paribus run --timing` again"),
-        ("nulls/norm.json", "`paribus run --null` again"),
+        ("studies/norm/timing.json", "`paribus time` again"),
+        ("nulls/norm.json", "`paribus calibrate` again"),
     ],
 )
 def test_the_remedy_of_a_damaged_file_loses_nothing_else(tmp_path, place, remedy):

@@ -1,6 +1,6 @@
 from .after.busy_machine import audit_times as audit_times
 from .after.record_audit import audit_records as audit_records
-from .after.sensitivity import audit_trials as audit_trials
+from .after.sensitivity import audit_extra_runs as audit_extra_runs
 from .before.design_audit import audit_arms as audit_arms
 from .before.design_audit import audit_design as audit_design
 from .before.training_recipe import find_odd_schedules as find_odd_schedules

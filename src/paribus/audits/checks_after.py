@@ -143,7 +143,7 @@ AFTER = (
         "timing",
         "after",
         ("note", "doubt"),
-        "Where `--timing` was asked for: a machine so busy that more than a third of the rounds were rejected (doubt). "
+        "After `paribus time STUDY`: a machine so busy that more than a third of the rounds were rejected (doubt). "
         "The baseline over again timed faster or slower than itself (doubt). A first step of more than 5 times a later "
         "one (note).",
         "Load that slows the steps and not the reference, such as of memory. Start-up beyond the fourth step. "
@@ -155,7 +155,7 @@ AFTER = (
         "after",
         ("note", "doubt"),
         "Without tuning: one pair more at half and at double the learning rate of each verdict "
-        "(`Study(rate_probe=...)`). A difference that speaks against the verdict by more than one pair scatters "
+        "(`Study(extra_rates=...)`). A difference that speaks against the verdict by more than one pair scatters "
         "(doubt); else the numbers (note).",
         "Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no "
         "argument `lr`. Treatments without a verdict, and contrasts.",
@@ -184,7 +184,7 @@ AFTER = (
         "noise floor",
         "after",
         ("doubt",),
-        "After `paribus run STUDY --null`: a margin below twice the sd that rounding alone gives a pair, or, where "
+        "After `paribus calibrate STUDY`: a margin below twice the sd that rounding alone gives a pair, or, where "
         "contrasts alone get verdicts, the noisiest of them.",
         "Noise of the seeds, which the intervals carry. Rounding in longer runs.",
         "up to ten runs of the baseline, half of which the study then has",

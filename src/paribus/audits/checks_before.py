@@ -217,7 +217,7 @@ BEFORE = (
         "one call a step, 10,000 at most",
     ),
     Check(
-        "rate probe",
+        "extra rates",
         "before",
         ("note",),
         "An optimizer without an argument `lr` (or `..._lr`) in a study that is not tuned: no pair is trained at "

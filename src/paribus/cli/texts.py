@@ -13,8 +13,14 @@ from paribus.reports.edits import list_edits
 from paribus.reports.metric_names import SHARED
 
 if TYPE_CHECKING:
+    from paribus.judgement import Power
+    from paribus.lab.calibrating import Calibration
+    from paribus.lab.checking import Checked
+    from paribus.lab.listing import ListedPart, ListedStudy
+    from paribus.lab.store_status import Status
     from paribus.lab.trying.examination import Examination
     from paribus.nn.conformance.suite import CheckResult
+    from paribus.reports.result import Result
 
 
 def wrap_sentences(text: str, width: int) -> str:
@@ -27,16 +33,15 @@ def wrap_sentences(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def result_text(result: Any) -> str:
-    """A ``lab.Result``: the question, a sentence per contrast and treatment, findings, and where the report is."""
+def result_text(result: Result) -> str:
+    """A ``Result``: the question, a sentence per contrast and treatment, findings, and where the report is."""
     report = result.report
     lines = [report["question"], "", *_contrast_sentences(report)]
     for name, row in sorted(report["treatments"].items(), key=lambda item: not item[1]["primary"]):
         lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
     lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
     if timing := report.get("timing"):
-        rows = timing["measured"]["treatments"].items()
-        lines += [f"time per step of {name}: {row['kind']}{_ratio_text(row)}" for name, row in rows]
+        lines += _time_lines(timing["measured"])
     severities = [finding["severity"] for finding in report["findings"]]
     lines.append("findings: " + ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note")))
     return "\n".join([*lines, f"report: {result.page}"])
@@ -56,58 +61,55 @@ def _ratio_text(row: Mapping[str, Any]) -> str:
     return f", {row['ratio']:.3f} of the baseline's ({low:.3f} to {high:.3f})"
 
 
-def null_text(calibrated: Any) -> str:
-    """A ``Calibration``: the noise of the baseline, what this budget can settle in it, and counted false verdicts."""
-    null, unit = calibrated.data["null"], calibrated.data["metric"]["unit"]
+def times_text(result: Result) -> str:
+    """A timed ``Result``: the question, a line per arm that was timed, what weakens them, and where the report is."""
+    measured = result.report["timing"]["measured"]
+    lines = [result.report["question"], "", *_time_lines(measured)]
+    lines += _findings_lines(measured["findings"], ("invalid", "doubt", "note"))
+    return "\n".join([*lines, f"report: {result.page}"])
+
+
+def _time_lines(measured: Mapping[str, Any]) -> list[str]:
+    rows = measured["treatments"].items()
+    return [f"time per step of {name}: {row['kind']}{_ratio_text(row)}" for name, row in rows]
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """A ``Calibration``: the noise of the baseline, and what this budget can settle in it."""
+    null, unit = calibration.null, calibration.metric.unit
     lines = [
-        f"the baseline over {null['n_seeds']} seeds: sd {_with_interval(null, 'seed_sd')} {unit}",
-        f"with weights nudged by rounding, paired: sd {_with_interval(null, 'floor_sd')} {unit}",
+        f"the baseline over {null.n_seeds} seeds: sd {_with_interval(null.seed_sd, null.seed_sd_interval)} {unit}",
+        f"with weights nudged by rounding, paired: sd {_with_interval(null.floor_sd, null.floor_sd_interval)} {unit}",
         "",
-        f"what up to {null['n_max']} pairs settle at the margin {null['margin']:.3g} {unit}, by simulation:",
+        f"what up to {null.n_max} pairs settle at the margin {null.margin:.3g} {unit}, by simulation:",
     ]
-    for name, sd in null["sds"].items():
+    for name, sd in null.sds.items():
         lines.append(f"  paired sd {sd:.2g}: {SHARED[name]}")
-        table = [[f"    true gain {row['gain']:.3g}", *_likeliest(row)] for row in null["powers"][name]]
-        lines += [*_columns(table), f"    smallest margin that is settled: {null['smallest_margins'][name]:.2g}"]
-    lines += ["", *(line for sentence in null["sentences"] for line in textwrap.wrap(sentence, TERMINAL_WIDTH))]
-    for name, noise in calibrated.data.get("contrasts", {}).items():
-        lines += textwrap.wrap(
-            f"All this is of a pair. Where arms share no noise, the contrast {name!r} has {noise:.2g} times its sd.",
-            TERMINAL_WIDTH,
-        )
-    if calibrated.data["tunes"]:
-        lines += textwrap.wrap(
-            "The study tunes: this is the noise at the recipe of its file, not of what is chosen.", TERMINAL_WIDTH
-        )
-    if small := calibrated.data.get("small_nulls"):
-        lines += [
-            "",
-            f"small A/A comparisons, {small['pairs_each']} pairs of {small['tokens']:,} tokens each, at margin 0:",
-        ]
-        lines += [_count_text(words, small[key]) for key, words in _NULLS.items()]
-    return "\n".join([*lines, f"written to {calibrated.file}"])
+        table = [[f"    true gain {power.gain:.3g}", *_likeliest(power)] for power in null.powers[name]]
+        lines += [*_columns(table), f"    smallest margin that is settled: {null.smallest_margins[name]:.2g}"]
+    sentences = [*null.sentences]
+    for name, noise in calibration.contrasts.items():
+        said = f"the contrast {name!r} has {noise:.2g} times its sd."
+        sentences.append(f"All this is of a pair. Where arms share no noise, {said}")
+    if calibration.tunes:
+        sentences.append("The study tunes: this is the noise at the recipe of its file, not of what is chosen.")
+    lines += ["", *(line for sentence in sentences for line in textwrap.wrap(sentence, TERMINAL_WIDTH))]
+    return "\n".join([*lines, f"written to {calibration.file}"])
 
 
-_NULLS = {"nudged_copies": "with its nudged copy", "other_seeds": "with itself on other seeds"}
+def _with_interval(sd: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{sd:.2g} (90 %: {low:.2g} to {high:.2g})"
 
 
-def _count_text(words: str, counted: Mapping[str, Any]) -> str:
-    n, allowed = counted["nulls"], counted["allowed"]
-    return f"  {words}: {counted['false_at_zero']} of {n} called better or worse (by chance up to {allowed})"
+def _likeliest(power: Power) -> list[str]:
+    chances = {"better": power.better, "equivalent": power.equivalent, "undecided": power.undecided}
+    kind = max(chances, key=chances.__getitem__)
+    return [kind, f"{chances[kind]:.0%}", f"after {power.pairs:.1f} pairs"]
 
 
-def _with_interval(null: Mapping[str, Any], key: str) -> str:
-    low, high = null[f"{key}_interval"]
-    return f"{null[key]:.2g} (90 %: {low:.2g} to {high:.2g})"
-
-
-def _likeliest(row: Mapping[str, float]) -> list[str]:
-    kind = max(("better", "equivalent", "undecided"), key=row.__getitem__)
-    return [kind, f"{row[kind]:.0%}", f"after {row['pairs']:.1f} pairs"]
-
-
-def check_text(checked: Any) -> str:
-    """A ``lab.Checked``: the arms side by side, what differs, what the plan costs, and the findings."""
+def check_text(checked: Checked) -> str:
+    """A ``Checked``: the arms side by side, what differs, what the plan costs, and the findings."""
     study, arms = checked.study, [facts.to_json() for facts in checked.arms.values()]
     table = [["arm", "parameters", "active", "of norms", "FLOPs/token", "training", "sites changed"]]
     for arm in arms:
@@ -130,7 +132,7 @@ def check_text(checked: Any) -> str:
         f"data: {data}",
         f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
         f"{plan['training_flops']:.2g} FLOPs",
-        *_beside_lines(plan),
+        *_extra_run_lines(plan),
         f"margin: {study.margin} {study.metric.unit}",
         *([f"contrasts that get a verdict: {', '.join(study.contrasts)}"] if study.contrasts else []),
         "",
@@ -139,30 +141,55 @@ def check_text(checked: Any) -> str:
     return "\n".join(lines if checked.findings else [*lines, "no findings"])
 
 
-def _beside_lines(plan: Mapping[str, float]) -> list[str]:
+def _extra_run_lines(plan: Mapping[str, float]) -> list[str]:
     said = {
         "tuning_runs": "to tune the arms, more where the grid grows",
-        "rate_probe_runs": "at other learning rates, where a verdict could turn",
+        "extra_rate_runs": "at other learning rates, where a verdict could turn",
         "width_runs": "of the baseline at other widths",
     }
     parts = [f"{plan[key]} {words}" for key, words in said.items() if plan[key]]
-    return [f"beside the pairs: {'; '.join(parts)}"] if parts else []
+    return [f"extra runs: {'; '.join(parts)}"] if parts else []
 
 
-def status_text(state: Mapping[str, Any]) -> str:
-    """A ``lab.status``: per study the runs of every arm and the treatments so far."""
-    if not state["studies"]:
-        beside = f"; runs of a tuning or of --null that are finished: {state['finished_runs']}"
-        return f"{state['store']} holds no registered study yet" + (beside if state["finished_runs"] else "")
+def status_text(status: Status) -> str:
+    """A ``Status``: per study the runs of every arm and the treatments so far."""
+    if not status.studies:
+        beside = f"; runs of a tuning or a calibration that are finished: {status.finished_runs}"
+        return f"{status.store} holds no registered study yet" + (beside if status.finished_runs else "")
     lines = []
-    for name, study in state["studies"].items():
-        lines += [f"{name}: {study['question']}"]
+    for name, study in status.studies.items():
+        lines += [f"{name}: {study.question}"]
         table = [["  arm", "done", "diverged", "failed", "unfinished"]]
-        for arm, runs in study["runs"].items():
-            table.append([f"  {arm}", *(str(len(runs[kind])) for kind in table[0][1:])])
+        for arm, runs in study.runs.items():
+            seeds = (runs.done, runs.diverged, runs.failed, runs.unfinished)
+            table.append([f"  {arm}", *(str(len(of_kind)) for of_kind in seeds)])
         lines += _columns(table)
-        lines += [f"  {row['treatment']}: {progress_text(row)}" for row in study["treatments"]] + [""]
+        lines += [f"  {row['treatment']}: {progress_text(row)}" for row in study.treatments] + [""]
     return "\n".join(lines).rstrip()
+
+
+def studies_text(studies: Sequence[ListedStudy]) -> str:
+    """A line per study: its name, its question and its scales."""
+    return "\n".join(
+        f"{study.name:<12} {study.question}  [{', '.join(study.scales)}]{_package_text(study.package)}"
+        for study in studies
+    )
+
+
+def parts_text(parts: Sequence[ListedPart]) -> str:
+    """Every part with its formula, its source, and what it was tested against or where it is imported from."""
+    lines = []
+    for part in parts:
+        lines.append(f"{part.slot} {part.name}{_package_text(part.package)}")
+        parity = f"Tested against {part.parity}" if part.parity else "No public counterpart tested."
+        origin = parity if part.package == "paribus" else f"from {part.module} import {part.name}"
+        for text in filter(None, (part.formula, part.source, origin)):
+            lines += textwrap.wrap(text, TERMINAL_WIDTH - 1, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def _package_text(package: str) -> str:
+    return "" if package == "paribus" else f"  ({package})"
 
 
 def _findings_lines(findings: Sequence[Mapping[str, Any]], severities: Sequence[str]) -> list[str]:
@@ -191,7 +218,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def examination_text(examination: Examination, passed: bool = True) -> str:
     """What the class is, and every check with its numbers, or those alone that failed."""
     what = examination.slot or examination.idea.kind
-    lines = textwrap.wrap(f"{examination.idea.name} {examination.why}: {what}.", TERMINAL_WIDTH)
+    place = f"slot {what}" if examination.slot else what
+    lines = textwrap.wrap(f"{place}: {examination.idea.name} {examination.why}.", TERMINAL_WIDTH)
     if examination.others:
         others = ", ".join(examination.others)
         lines += textwrap.wrap(f"It also runs as {others}; --slot chooses another.", TERMINAL_WIDTH)

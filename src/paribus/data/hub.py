@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from paribus.data.text_files import nearest, require_text
+from paribus.data.text_files import require_text
+from paribus.design.wording import suggest
 from paribus.errors import DataError, HubUnreachable
 
 PREFIX = "hub:"
@@ -42,7 +43,7 @@ def stream(
         rows = datasets.load_dataset(name, config, split=split, revision=revision, streaming=not offline)
         for number, row in enumerate(rows, 1):
             if column not in row:
-                raise DataError(f"{PREFIX}{name} has no column {column!r}; {nearest(column, sorted(row))}")
+                raise DataError(f"{PREFIX}{name} has no column {column!r}; {suggest(column, sorted(row))}")
             place = f"{PREFIX}{name}, row {number}"
             yield place, require_text(row[column], place, column)
 

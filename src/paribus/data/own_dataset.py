@@ -15,7 +15,6 @@ and may have
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ import numpy as np
 
 from paribus.data.split import FEWEST_DOCUMENTS, SIDES
 from paribus.design.specs import reference
+from paribus.design.wording import nearest
 from paribus.errors import DataError
 
 _OFFERED = SIDES[:2]
@@ -110,11 +110,10 @@ def _require_size(title: str, source: Any) -> int:
     for name in ("vocab_size", "documents"):
         if not hasattr(source, name):
             public = [other for other in dir(source) if not other.startswith("_")]
-            close = [other for other in _LIKELY[name] if other in public]
-            close += difflib.get_close_matches(name, public, n=1, cutoff=0.5)
+            close = next((other for other in _LIKELY[name] if other in public), None) or nearest(name, public)
             hint = f"it has {', '.join(public) or 'nothing public'}"
             if close:
-                hint = f"it has {close[0]!r}: call that {name!r} if it is meant"
+                hint = f"it has {close!r}: call that {name!r} if it is meant"
             raise DataError(
                 f"{title} has no {name!r}, and the data of a study are a spec of Text or of a class with vocab_size "
                 f"and documents(side); {hint}"

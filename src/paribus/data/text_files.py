@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+from paribus.design.wording import nearest, suggest
 from paribus.errors import DataError
 
 STDLIB = "stdlib"
@@ -108,14 +108,6 @@ def split_blocks(text: str) -> list[str]:
     return [*blocks, text[start:]]
 
 
-def nearest(name: str, candidates: list[str]) -> str:
-    """A hint for a name that is not there."""
-    if close := difflib.get_close_matches(name, candidates, n=1, cutoff=0.5):
-        return f"did you mean {close[0]!r}?"
-    shown = ", ".join(candidates[:8]) + (", ..." if len(candidates) > 8 else "")
-    return f"there is {shown}" if candidates else "there is none"
-
-
 def _walk(root: Path, left_out: set[str]) -> Iterator[tuple[str, Path]]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if f not in left_out and f != "__pycache__" and not f.startswith("."))
@@ -126,13 +118,9 @@ def _walk(root: Path, left_out: set[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _nearest(path: Path) -> str:
-    hints = []
-    if path.parent.is_dir():
-        hints += difflib.get_close_matches(path.name, sorted(os.listdir(path.parent)), n=1, cutoff=0.5)
-        hints = [str(path.parent / name) for name in hints]
-    if not hints:
-        hints = difflib.get_close_matches(str(path), [STDLIB], n=1, cutoff=0.5)
-    guess = f"did you mean {hints[0]!r}? " if hints else ""
+    beside = nearest(path.name, sorted(os.listdir(path.parent))) if path.parent.is_dir() else None
+    hint = str(path.parent / beside) if beside else nearest(path, [STDLIB])
+    guess = f"did you mean {hint!r}? " if hint else ""
     if len(path.parts) == 2 and not path.is_absolute():
         guess += f"A data set of the Hugging Face hub is written 'hub:{path.as_posix()}'. "
     return f"{guess}The built-in corpus is {STDLIB!r}; else give a file, a folder or 'hub:owner/name'"
@@ -177,7 +165,7 @@ def _jsonl(name: str, path: Path, column: str) -> Iterator[tuple[str, str]]:
         if not isinstance(row, dict):
             raise DataError(f"{place}: expected an object with the key {column!r}, got {type(row).__name__}")
         if column not in row:
-            raise DataError(f"{place} has no column {column!r}; {nearest(column, sorted(row))}")
+            raise DataError(f"{place} has no column {column!r}; {suggest(column, sorted(row))}")
         yield place, require_text(row[column], place, column)
 
 
@@ -190,7 +178,7 @@ def _parquet(name: str, path: Path, column: str) -> Iterator[tuple[str, str]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             if column not in table.schema_arrow.names:
-                raise DataError(f"{name} has no column {column!r}; {nearest(column, table.schema_arrow.names)}")
+                raise DataError(f"{name} has no column {column!r}; {suggest(column, table.schema_arrow.names)}")
             number = 0
             for batch in table.iter_batches(columns=[column]):
                 for value in batch.column(0).to_pylist():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Collection, Iterable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from paribus.design.wording import suggest
 from paribus.errors import StudyError
 
 _ROUNDING = 2.0**-52  # of every weight: how far a sum may be off
@@ -22,43 +22,26 @@ class Contrast:
     Args:
         weights: arm to weight, the baseline under its name. An arm that is not named has weight 0. The positive ones
             sum to 1 and the negative ones to -1: it is a difference of two means, on the scale of the margin.
-        effects: what it estimates in a factorial design, by factors: the effect it stands for (one factor: a main
-            effect, several: their interaction), then the effects it cannot be told from. Empty: neither.
+        factors: of a factorial design: one for a main effect, several for their interaction. Empty: it is neither.
     """
 
     weights: Mapping[str, float]
-    effects: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def factors(self) -> tuple[str, ...]:
-        """Those of the effect it stands for."""
-        return self.effects[0] if self.effects else ()
+    factors: tuple[str, ...] = ()
 
     @property
     def noise(self) -> float:
         """Its standard deviation in units of a pair's, where all arms are equally noisy and share none of it."""
         return math.sqrt(sum(weight * weight for weight in self.weights.values()) / 2)
 
-    def aliases(self, most_factors: int) -> tuple[str, ...]:
-        """The effects of at most so many factors that it cannot be told from, such as ``C:D``.
-
-        One that enters with the opposite sign has a minus in front. With generators that hold the baseline, all off,
-        that is an effect whose number of factors is even where that of the effect is odd, or the other way round.
-        """
-        return tuple(
-            ("-" if (len(effect) - len(self.factors)) % 2 else "") + ":".join(effect)
-            for effect in self.effects[1:]
-            if len(effect) <= most_factors
-        )
-
     def to_json(self) -> dict[str, Any]:
-        """``weights``, and ``effects`` as lists of factors."""
-        return {"weights": dict(self.weights), "effects": [list(effect) for effect in self.effects]}
+        """``weights`` and ``factors``."""
+        return {"weights": dict(self.weights), "factors": list(self.factors)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Contrast:
-        """The contrast that ``to_json`` wrote."""
-        return Contrast(MappingProxyType(dict(data["weights"])), tuple(map(tuple, data["effects"])))
+        """The contrast that ``to_json`` wrote; an older paribus wrote ``effects``, the factors first among them."""
+        factors = data["factors"] if "factors" in data else next(iter(data["effects"]), ())
+        return Contrast(MappingProxyType(dict(data["weights"])), tuple(factors))
 
 
 def read_contrasts(contrasts: Any, arms: Collection[str]) -> Mapping[str, Contrast]:
@@ -82,14 +65,13 @@ def _read_contrast(name: Any, value: Any, arms: Collection[str]) -> Contrast:
         raise StudyError(f"contrast {name!r} must be a dict from an arm to its weight, got {contrast.weights!r}")
     for arm in contrast.weights:
         if arm not in arms:
-            close = difflib.get_close_matches(str(arm), arms, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
-            raise StudyError(f"contrast {name!r} names no arm {arm!r}; {hint}")
+            raise StudyError(f"contrast {name!r} names no arm {arm!r}; {suggest(arm, arms)}")
     weights = {arm: _read_weight(name, arm, weight) for arm, weight in contrast.weights.items()}
     used = {arm: weight for arm, weight in weights.items() if weight}
     _require_scale(name, used)
-    _require_effects(name, contrast.effects)
-    return Contrast(MappingProxyType(used), contrast.effects)
+    if not isinstance(contrast.factors, tuple) or not all(isinstance(f, str) and f for f in contrast.factors):
+        raise StudyError(f'contrast {name!r}: factors is a tuple of names such as ("A", "B"), got {contrast.factors!r}')
+    return Contrast(MappingProxyType(used), contrast.factors)
 
 
 def _read_weight(name: str, arm: str, weight: Any) -> float:
@@ -126,14 +108,3 @@ def _sum(weights: Iterable[float]) -> float:
         return math.fsum(weights)
     except OverflowError:
         return math.inf
-
-
-def _require_effects(name: str, effects: Any) -> None:
-    def is_tuple_of(kind: type, value: Any) -> bool:
-        return isinstance(value, tuple) and all(isinstance(item, kind) and item for item in value)
-
-    if not is_tuple_of(tuple, effects) or not all(is_tuple_of(str, effect) for effect in effects):
-        raise StudyError(
-            f'contrast {name!r}: effects is a tuple of tuples of factors, such as (("A",),) or (("A", "B"),), got '
-            f"{effects!r}"
-        )

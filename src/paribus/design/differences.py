@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paribus.design.specs import Change, site_of
 from paribus.design.study import Study
+from paribus.design.trees import Change, site_of
 
 
 @dataclass(frozen=True)

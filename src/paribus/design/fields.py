@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from typing import Any, TypeVar
 
+from paribus.design.wording import suggest
 from paribus.errors import StudyError
 
 _Class = TypeVar("_Class", bound=type)
@@ -23,9 +23,7 @@ def known_fields(cls: _Class) -> _Class:
     def checked(self: Any, *given: Any, **named: Any) -> None:
         for name in named:
             if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(names)}"
-                raise StudyError(f"{cls.__name__} has no field {name!r}; {hint}")
+                raise StudyError(f"{cls.__name__} has no field {name!r}; {suggest(name, names)}")
         if lacking := [name for name in needed if name not in {*names[: len(given)], *named}]:
             raise StudyError(f"{cls.__name__} needs {', '.join(lacking)}")
         initialize(self, *given, **named)

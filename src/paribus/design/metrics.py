@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType
@@ -10,6 +9,7 @@ from typing import Any
 
 from paribus.design.fields import known_fields
 from paribus.design.specs import reference
+from paribus.design.wording import suggest
 from paribus.errors import SpecError, StudyError
 
 
@@ -108,10 +108,8 @@ def require_metric(metric: Any) -> None:
         _require_own(metric)
         return
     if metric.key not in METRICS:
-        close = difflib.get_close_matches(metric.key, METRICS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(METRICS)}"
         own = "one of your own says how it is measured: Metric(key, unit, measure=function)"
-        raise StudyError(f"no study is judged on {metric.key!r}; {hint}; {own}")
+        raise StudyError(f"no study is judged on {metric.key!r}; {suggest(metric.key, METRICS)}; {own}")
     known = METRICS[metric.key]
     if metric.better != known.better:
         raise StudyError(f"metric {known.key!r} says {metric.better} is better; {known.better} is")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from paribus.design.fields import known_fields
-from paribus.design.specs import Change, Spec, shorten
+from paribus.design.specs import Spec
+from paribus.design.trees import Change, shorten
 from paribus.errors import StudyError
 
 

@@ -1,26 +1,24 @@
 """A spec: a class and its arguments, as frozen data.
 
 A spec can be compared, edited by path, hashed, written to JSON and, in :mod:`paribus.nn`, built.
-Paths follow the arguments: ``blocks.0.mlp.d_ff`` is the argument ``d_ff`` of the spec ``mlp`` in the
-first entry of ``blocks``.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import inspect
 import json
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+from paribus.design.trees import Tree
+from paribus.design.wording import suggest
 from paribus.errors import SpecError
 
 _SCALARS = (type(None), bool, int, float, str)
@@ -39,44 +37,25 @@ def spec(cls: type, /, **arguments: Any) -> Spec:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in arguments:
         if name not in parameters and not open_ended:
-            raise SpecError(f"{cls.__name__} takes no argument {name!r}; {_nearest(name, parameters)}")
+            raise SpecError(f"{cls.__name__} takes no argument {name!r}; {suggest(name, parameters)}")
     frozen = tuple((name, _freeze(value, f"{cls.__name__}.{name}")) for name, value in sorted(arguments.items()))
     return Spec(cls, frozen)
 
 
 @dataclass(frozen=True)
-class Change:
-    """One difference between two specs: the path and what stands there before and after."""
-
-    path: str
-    before: Any
-    after: Any
-
-    def __str__(self) -> str:
-        before, after = self.before, self.after
-        if isinstance(before, tuple) and isinstance(after, tuple) and len(before) != len(after):
-            return f"{self.path or 'model'}: {len(before)} -> {len(after)} entries"
-        return f"{self.path or 'model'}: {describe(before)} -> {describe(after)}"
-
-
-@dataclass(frozen=True)
-class Spec:
+class Spec(Tree):
     """A class and the arguments that were given for it, in name order."""
 
     cls: type
     arguments: tuple[tuple[str, Any], ...] = ()
 
-    def __getitem__(self, path: str) -> Any:
-        """The value at ``path``; a default counts. Raises SpecError where nothing stands."""
-        node: Any = self
-        for key in path.split("."):
-            if isinstance(node, Spec) and key in (values := node.resolved()):
-                node = values[key]
-            elif isinstance(node, tuple) and key.isdigit() and int(key) < len(node):
-                node = node[int(key)]
-            else:
-                raise SpecError(f"no {path!r} in {self.cls.__name__}; {_nearest(path, self.paths())}")
-        return node
+    @property
+    def head(self) -> type:
+        return self.cls
+
+    @property
+    def short_name(self) -> str:
+        return self.cls.__name__
 
     def resolved(self) -> dict[str, Any]:
         """All arguments by name: those given, then the signature's defaults."""
@@ -89,14 +68,6 @@ class Spec:
                     continue  # a default that is no data, such as a dtype, cannot differ between arms
         return dict(sorted(values.items()))
 
-    def sites(self) -> dict[str, Spec]:
-        """Every spec below this one, by path, parents first."""
-        return {path: node for path, node in self._walk() if isinstance(node, Spec) and path}
-
-    def paths(self) -> list[str]:
-        """Every path at which a value stands, defaults included."""
-        return [path for path, _ in self._walk() if path]
-
     def replace(self, pattern: str, value: Any) -> Spec:
         """Return this spec with ``value`` at every path that matches ``pattern``.
 
@@ -107,25 +78,21 @@ class Spec:
         """
         value = _freeze(value, pattern)
         if isinstance(value, type):
-            for path, node in self._walk():
+            for path, node in self.walk():
                 if path and isinstance(node, Spec) and fnmatchcase(path, pattern):
                     raise SpecError(
                         f"a spec stands at {path!r}, and {value.__name__} is a class; write spec({value.__name__})"
                     )
-        matched = [path for path, node in self._walk() if path and self._is_target(path, node, pattern, value)]
+        matched = [path for path, node in self.walk() if path and self._is_target(path, node, pattern, value)]
         if not matched:
             kind = list(self.sites()) if isinstance(value, Spec) else self.paths()
-            raise SpecError(f"pattern {pattern!r} matches no site of {self.cls.__name__}; {_nearest(pattern, kind)}")
+            raise SpecError(f"pattern {pattern!r} matches no site of {self.cls.__name__}; {suggest(pattern, kind)}")
         edited = self
         for path in matched:
             # An edit above this path may have removed what stood here.
             if not any(path.startswith(other + ".") for other in matched):
                 edited = _put(edited, path.split("."), value)
         return edited
-
-    def diff(self, other: Spec) -> tuple[Change, ...]:
-        """The differences from this spec to ``other``, outermost first; defaults count as given."""
-        return tuple(_diff("", self, other))
 
     @property
     def digest(self) -> str:
@@ -144,21 +111,6 @@ class Spec:
             raise SpecError(f"expected the JSON of a spec, got {str(data)[:80]}")
         return value
 
-    def __str__(self) -> str:
-        return describe(self)
-
-    def _walk(self) -> Iterator[tuple[str, Any]]:
-        stack: list[tuple[str, Any]] = [("", self)]
-        while stack:
-            path, node = stack.pop()
-            yield path, node
-            children: list[tuple[str, Any]] = []
-            if isinstance(node, Spec):
-                children = list(node.resolved().items())
-            elif isinstance(node, tuple):
-                children = [(str(index), item) for index, item in enumerate(node)]
-            stack.extend((f"{path}.{key}" if path else key, child) for key, child in reversed(children))
-
     def _is_target(self, path: str, node: Any, pattern: str, value: Any) -> bool:
         if not fnmatchcase(path, pattern):
             return False
@@ -176,22 +128,6 @@ def reference(thing: Any) -> str:
     if "<" in name:
         raise SpecError(f"{name!r} has no name at the top level of its module; write it there as a class or with def")
     return f"{module}:{name}"
-
-
-def describe(value: Any) -> str:
-    """A spec or value in one short line, as one would write it."""
-    if isinstance(value, Spec):
-        inner = ", ".join(f"{name}={describe(item)}" for name, item in value.arguments)
-        return f"{value.cls.__name__}({inner})"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(describe(item) for item in value) + ")"
-    return getattr(value, "__name__", None) or repr(value)
-
-
-def shorten(value: Any) -> str:
-    """``describe`` in at most 80 characters, for messages."""
-    text = describe(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @lru_cache(maxsize=1024)
@@ -263,36 +199,3 @@ def _put(node: Any, keys: list[str], value: Any) -> Any:
         return tuple(_put(item, rest, value) if str(index) == key else item for index, item in enumerate(node))
     arguments = dict(node.arguments)
     return spec(node.cls, **{**arguments, key: _put(node.resolved().get(key), rest, value)})
-
-
-def _diff(path: str, before: Any, after: Any) -> Iterator[Change]:
-    if isinstance(before, Spec) and isinstance(after, Spec) and before.cls is after.cls:
-        left, right = before.resolved(), after.resolved()
-        for key in sorted(left.keys() | right.keys()):
-            yield from _diff(f"{path}.{key}" if path else key, left.get(key), right.get(key))
-    elif isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after):
-        for index, pair in enumerate(zip(before, after, strict=True)):
-            yield from _diff(f"{path}.{index}" if path else str(index), *pair)
-    elif type(before) is not type(after) or before != after:
-        yield Change(path, before, after)
-
-
-def _nearest(name: str, candidates: Any) -> str:
-    candidates = list(candidates)
-    if close := difflib.get_close_matches(name, candidates, n=1, cutoff=0.5):
-        return f"did you mean {close[0]!r}?"
-    shown = ", ".join(candidates[:8]) + (", ..." if len(candidates) > 8 else "")
-    return f"there is {shown}" if candidates else "it takes none"
-
-
-def site_of(path: str, spec: Spec) -> str:
-    """The innermost site of ``spec`` at or above ``path``; "" is the model itself."""
-    sites = spec.sites()
-    while path and path not in sites:
-        path = path.rpartition(".")[0]
-    return path
-
-
-def lies_under(path: str, site: str) -> bool:
-    """Whether ``path`` is ``site`` or below it; all is below "", the model."""
-    return not site or path == site or path.startswith(f"{site}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,10 @@ from paribus.design.fields import known_fields
 from paribus.design.markup import block, lines, paragraph, table
 from paribus.design.metrics import VAL_LOSS, Metric, require_metric
 from paribus.design.recipe import Training, require_count, require_number
-from paribus.design.specs import Change, Spec, describe, shorten
+from paribus.design.specs import Spec
+from paribus.design.trees import Change, describe, shorten
 from paribus.design.tuning import Tuning, learning_rates, set_hyperparameters
+from paribus.design.wording import suggest
 from paribus.errors import SpecError, StudyError
 
 BASELINE = "baseline"
@@ -26,7 +27,7 @@ MOST_SEEDS = 20  # the boundary recursion is checked by simulation up to here
 
 _NOWHERE = -1  # a width that no model has
 
-_RATE_PROBE = (0.5, 2.0)
+_EXTRA_RATES = (0.5, 2.0)
 
 MATCHES = {
     "parameters": "parameters",
@@ -57,9 +58,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         if self.match is not None and self.match not in MATCHES:
-            close = difflib.get_close_matches(str(self.match), MATCHES, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(MATCHES)}"
-            raise StudyError(f"no treatment can be matched in {self.match!r}; {hint}")
+            raise StudyError(f"no treatment can be matched in {self.match!r}; {suggest(self.match, MATCHES)}")
         if not isinstance(self.width, str | None):
             raise StudyError(f'width is a path pattern such as "*.mlp.d_ff", got {self.width!r}')
         if (self.match is None) != (self.width is None):
@@ -98,12 +97,11 @@ class Study:
         null: treatments that are meant to be the same function as the baseline.
         alpha: family error rate over all looks, all primary treatments and all contrasts.
         give_up: stop a treatment whose chance of a verdict by ``max_seeds`` falls below this.
-        boundary: "group-sequential", or "anytime" for an open-ended confidence sequence.
         first_seed: the seeds are ``first_seed, first_seed + 1, ...``.
         tuning: give every arm the same number of trials first, and compare each at its own best.
-        rate_probe: without ``tuning``, what the learning rates are multiplied by for one more pair each, which tells
-            whether the verdict would turn at another rate. Empty: no such pair. None: half and double, and no such
-            pair in a study of contrasts without a primary treatment, since contrasts cannot be probed so.
+        extra_rates: without ``tuning``, what the learning rates are multiplied by for one extra pair each, which shows
+            whether the verdict would turn at another rate. Empty: no extra pairs. None: half and double, and none in a
+            study of contrasts without a primary treatment, since contrasts get no runs at other rates.
         width_response: a width of the baseline by path pattern, such as ``"*.mlp.d_ff"``: two more baselines, one
             narrower and one wider, tell how much of a difference the number of parameters alone would make.
         contrasts: name to weights by arm that sum to zero, the positive ones to 1; each gets a verdict on its weighted
@@ -126,10 +124,9 @@ class Study:
     null: tuple[str, ...] = ()
     alpha: float = 0.05
     give_up: float = 0.10
-    boundary: str = "group-sequential"
     first_seed: int = 0
     tuning: Tuning | None = None
-    rate_probe: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
+    extra_rates: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
     width_response: str | None = None
     contrasts: Mapping[str, Any] = field(default_factory=dict)  # arms to weights, or a Contrast; read, a Contrast
     _filled_in: tuple[str, ...] = field(init=False, repr=False, compare=False)  # the fields that were None
@@ -168,12 +165,12 @@ class Study:
         freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
         freeze(self, "contrasts", read_contrasts(self.contrasts, (BASELINE, *arms)))
         everyone = () if self.contrasts else tuple(arms)
-        freeze(self, "_filled_in", tuple(name for name in ("primary", "rate_probe") if getattr(self, name) is None))
+        freeze(self, "_filled_in", tuple(name for name in ("primary", "extra_rates") if getattr(self, name) is None))
         freeze(self, "primary", everyone if self.primary is None else tuple(self.primary))
         if twice := [name for name in self.primary if self.primary.count(name) > 1]:
             raise StudyError(f"primary names {twice[0]!r} twice: {self.primary!r}")
-        if self.rate_probe is None:
-            freeze(self, "rate_probe", _RATE_PROBE if self.primary else ())
+        if self.extra_rates is None:
+            freeze(self, "extra_rates", _EXTRA_RATES if self.primary else ())
         freeze(self, "null", tuple(self.null))
         require_metric(self.metric)
         for name, arm in self.arms.items():
@@ -189,9 +186,7 @@ class Study:
         for place in ("primary", "changes", "null"):
             for name in getattr(self, place):
                 if name not in arms:
-                    close = difflib.get_close_matches(name, arms, n=1)
-                    hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, arms))}"
-                    raise StudyError(f"{place} names no treatment {name!r}; {hint}")
+                    raise StudyError(f"{place} names no treatment {name!r}; {suggest(name, arms)}")
         for name in ("margin", "alpha", "give_up"):
             require_number(name, getattr(self, name))
         if not (math.isfinite(self.margin) and self.margin >= 0):
@@ -205,8 +200,6 @@ class Study:
             )
         if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
             raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
-        if self.boundary not in ("group-sequential", "anytime"):
-            raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
         self._check_trials()
 
     def _check_trials(self) -> None:
@@ -221,14 +214,16 @@ class Study:
                 )
             for arm, point in itertools.product(self.arms.values(), self.tuning.points):
                 set_hyperparameters(arm.training, point)
-        factors = self.rate_probe
+        factors = self.extra_rates
         numbers = isinstance(factors, tuple) and all(isinstance(f, int | float) and f > 0 and f != 1 for f in factors)
         if not numbers:
-            raise StudyError(f"rate_probe is a tuple of positive factors other than 1, such as (0.5, 2), got {factors}")
+            raise StudyError(
+                f"extra_rates is a tuple of positive factors other than 1, such as (0.5, 2), got {factors}"
+            )
         if factors and not self.primary:
             raise StudyError(
-                f"rate_probe {factors} has nothing to probe: contrasts are not, and no treatment is primary; "
-                "tuning=paribus.Tuning() tries every arm at several rates"
+                f"extra_rates {factors} has nothing to run: no treatment is primary, and contrasts get no runs at "
+                "other rates; tuning=paribus.Tuning() tries every arm at several rates"
             )
         if self.width_response is not None:
             self._check_width()
@@ -267,7 +262,7 @@ class Study:
     def replace(self, **changes: Any) -> Study:
         """This study with some fields changed; a new registration.
 
-        What nobody wrote of ``primary`` and ``rate_probe`` is filled in anew.
+        What nobody wrote of ``primary`` and ``extra_rates`` is filled in anew.
         """
         return dataclasses.replace(self, **{**dict.fromkeys(self._filled_in), **changes})
 
@@ -297,10 +292,9 @@ class Study:
             "null": list(self.null),
             "alpha": self.alpha,
             "give_up": self.give_up,
-            "boundary": self.boundary,
             "first_seed": self.first_seed,
             "tuning": self.tuning and self.tuning.to_json(),
-            "rate_probe": list(self.rate_probe),
+            "extra_rates": list(self.extra_rates),
             "width_response": self.width_response,
             **({"contrasts": {name: c.to_json() for name, c in self.contrasts.items()}} if self.contrasts else {}),
         }

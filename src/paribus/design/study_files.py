@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import os
@@ -14,9 +13,10 @@ from pathlib import Path
 from types import ModuleType
 
 from paribus.design.plugins import STUDIES, Fault, Offer, import_offered, list_offers
-from paribus.design.specs import shorten
 from paribus.design.study import Study
 from paribus.design.tracebacks import BUILT_IN, own_traceback
+from paribus.design.trees import shorten
+from paribus.design.wording import nearest, suggest
 from paribus.errors import StudyError
 
 DEFAULT_SCALE = "quick"
@@ -174,14 +174,13 @@ def _find(reference: str) -> Path:
         return path
     if path.suffix == ".py" or os.sep in reference:
         beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, beside, n=1)
-        hint = f"did you mean {path.parent / close[0]}?" if close else "a study is a .py file that defines `study`"
+        close = nearest(path.name, beside)
+        hint = f"did you mean {path.parent / close}?" if close else "a study is a .py file that defines `study`"
         raise StudyError(f"no study file {reference}; {hint}")
     offered, faults = offered_studies()
     for fault in faults:
         if fault.offer.name == reference:
             raise StudyError(str(fault))
-    close = difflib.get_close_matches(reference, [*known, *offered], n=1)
     there = f"built in are {', '.join(known)}" + (f", packages offer {', '.join(offered)}" if offered else "")
-    hint = f"did you mean {close[0]!r}?" if close else f"{there}; or name a .py file"
+    hint = suggest(reference, [*known, *offered], otherwise=f"{there}; or name a .py file")
     raise StudyError(f"no study {reference!r}; {hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from paribus.design.fields import known_fields
 from paribus.design.specs import Spec
+from paribus.design.wording import nearest
 from paribus.errors import SpecError, StudyError
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def _put(training: Training, path: str, value: float) -> Training:
         if field_name in {f.name for f in dataclasses.fields(training)}:
             raise StudyError(f"{path!r} cannot be tuned: the arms keep equal tokens, batches and evaluation")
         known = [LEARNING_RATE, *_TUNABLE, *(f"optimizer.{name}" for name in training.optimizer.resolved())]
-        close = [name for name in known if name.endswith(f".{path}")] or difflib.get_close_matches(path, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "it is a path below optimizer or schedule, or clip"
+        close = next((name for name in known if name.endswith(f".{path}")), None) or nearest(path, known)
+        hint = f"did you mean {close!r}?" if close else "it is a path below optimizer or schedule, or clip"
         also = f" {LEARNING_RATE!r} multiplies every rate" if field_name == "lr" else ""
         raise StudyError(f"no hyper-parameter {path!r}; {hint}{also}")
     if not rest:

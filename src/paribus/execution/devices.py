@@ -33,10 +33,10 @@ def local_slots(device: str, n_runs: int, count: int | None = None) -> list[dict
         return [{"CUDA_VISIBLE_DEVICES": name, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **beside} for name in takers]
     if device == "mps":
         return [{}]
-    return [dict(_CPU_ENVIRONMENT) for _ in range(min(count or _cores(), n_runs))]
+    return [dict(_CPU_ENVIRONMENT) for _ in range(min(count or usable_cores(), n_runs))]
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores this process may use; macOS has no affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -60,7 +60,7 @@ def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | No
         model=arm.model.to_json(),
         training=arm.training.to_json(),
         data=plan.study.data.to_json(),
-        identity=run.identity,
+        identity=dict(run.identity),
         store=str(store.folder.resolve()),
         device=plan.environment.device,
         study_file=str(study_file.resolve()) if study_file else None,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from paribus.design.study import BASELINE
-from paribus.experiment.comparisons import digest_content, read_registration
+from paribus.experiment.extra_runs import ExtraRun
 from paribus.experiment.plan import Plan
-from paribus.judgement import Rule
+from paribus.experiment.stored_evidence import digest_content, read_registration
+from paribus.judgement import Registration, Rule
+from paribus.judgement.registration import RegisteredStudy
 from paribus.store.files import FORMAT, write_json
 from paribus.store.records import Finding
 from paribus.store.store import Store
-
-if TYPE_CHECKING:
-    from paribus.experiment.plan import Trial
 
 
 def register(
@@ -26,69 +26,82 @@ def register(
     data: Mapping[str, Any],
     evaluation_digest: str,
     findings: Sequence[Finding] = (),
-    trials: Mapping[str, Sequence[Trial]] | None = None,
+    extra_runs: Mapping[str, Sequence[ExtraRun]] | None = None,
     tuning: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> Registration:
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
     A study that was edited is a new registration, under a name of its own. ``attempt`` counts the registrations on the
     same evaluation documents that ask the same question or saw the same pairs of runs as a primary treatment has, in a
-    comparison, a rate probe or a tuning; ``judged_before`` names the latter. ``trials`` are the runs beside the pairs
-    that may be made, ``tuning`` what was tried before the recipes were chosen. ``findings`` of the design are written
-    beside it, with one more where runs were seen before.
+    comparison, in extra runs or a tuning; ``judged_before`` names the latter. ``extra_runs`` are those that may be
+    made, ``tuning`` what was tried before the recipes were chosen. ``findings`` of the design are written beside it,
+    with one more where runs were seen before.
     """
-    study = plan.study
-    content: dict[str, Any] = {
-        "study": study.to_json(),
-        "rule": Rule.of_study(study).to_json(),
-        "data": dict(data),
-        "evaluation_digest": evaluation_digest,
-        "device": plan.environment.device,
-        "runs": {arm: [plan.run(arm, seed).digest for seed in plan.seeds] for arm in study.arms},
-        **(
-            {"unmeasured": {arm: [plan.unmeasured(arm, seed).digest for seed in plan.seeds] for arm in study.arms}}
-            if study.metric.measure
-            else {}
-        ),
-        "trials": {kind: [trial.to_json() for trial in rows] for kind, rows in (trials or {}).items()},
-        "tuning": tuning,
-    }
+    planned = _describe(plan, data, evaluation_digest, extra_runs or {}, tuning)
     others = [read_registration(store, other) for other in store.study_names()]
-    registration = next((o for o in others if {key: o.get(key) for key in content} == content), None)
-    if registration is None:
-        asked = [o for o in others if o["evaluation_digest"] == evaluation_digest]
-        weighed = {arm for contrast in study.contrasts.values() for arm in contrast.weights} - {BASELINE}
-        judged = _pairs_of(content, {*study.primary, *weighed})
-        shared = [o["name"] for o in asked if _have_seen(o, judged)]
-        same = [o["name"] for o in asked if _words(o["study"]["question"]) == _words(study.question)]
-        content |= {
-            "format": FORMAT,
-            "name": _free_name(name, {other["name"] for other in others}),
-            "attempt": 1 + len({*shared, *same}),
-            "judged_before": shared,
-        }
-        registration = {**content, "digest": digest_content(content)}
-    folder = store.study_folder(registration["name"])
-    findings = [*findings, *_repeated_looks(registration["judged_before"])]
+    registration = next((other for other in others if other.fixes_the_same(planned)), None)
+    registration = registration or _count_attempt(planned, name, others)
+    findings = [*findings, *_repeated_looks(registration.judged_before)]
+    folder = store.study_folder(registration.name)
     write_json(folder / "findings.json", [finding.to_json() for finding in findings])
-    write_json(folder / "registration.json", registration)
+    write_json(folder / "registration.json", {"format": FORMAT, **registration.to_json()})
     return registration
 
 
-def _pairs_of(content: Mapping[str, Any], arms: Collection[str]) -> set[tuple[str, str]]:
+def _describe(
+    plan: Plan,
+    data: Mapping[str, Any],
+    evaluation_digest: str,
+    extra_runs: Mapping[str, Sequence[ExtraRun]],
+    tuning: Mapping[str, Any] | None,
+) -> Registration:
+    """What is to be registered, without a name yet."""
+    study = plan.study
+    unmeasured = {arm: tuple(run.training_digest for run in runs) for arm, runs in plan.runs.items()}
+    return Registration(
+        name="",
+        study=RegisteredStudy.from_json(study.to_json()),
+        rule=Rule.of_study(study),
+        data=dict(data),
+        evaluation_digest=evaluation_digest,
+        device=plan.environment.device,
+        runs={arm: tuple(run.digest for run in runs) for arm, runs in plan.runs.items()},
+        unmeasured=unmeasured if study.metric.measure else {},
+        extra_runs={kind: tuple(extra.registered for extra in runs) for kind, runs in extra_runs.items()},
+        tuning=tuning,
+    )
+
+
+def _count_attempt(planned: Registration, name: str, others: Sequence[Registration]) -> Registration:
+    study = planned.study
+    weighed = {arm for contrast in study.contrasts.values() for arm in contrast.weights} - {BASELINE}
+    pairs = _pairs_of(planned, {*study.primary, *weighed})
+    scored_alike = [other for other in others if other.evaluation_digest == planned.evaluation_digest]
+    shared = [other.name for other in scored_alike if _have_seen(other, pairs)]
+    same = [other.name for other in scored_alike if _words(other.study.question) == _words(study.question)]
+    registration = replace(
+        planned,
+        name=_free_name(name, {other.name for other in others}),
+        attempt=1 + len({*shared, *same}),
+        judged_before=tuple(shared),
+    )
+    content = {key: value for key, value in registration.to_json().items() if key != "digest"}
+    return replace(registration, digest=digest_content({"format": FORMAT, **content}))
+
+
+def _pairs_of(registration: Registration, arms: Iterable[str]) -> set[tuple[str, str]]:
     """The pairs of runs that were, or will be, compared, also without the user's metric: the models are the same."""
-    tables = [content["runs"], *filter(None, [content.get("unmeasured")])]
+    tables = [registration.runs, *filter(None, [registration.unmeasured])]
     return {pair for runs in tables for arm in arms for pair in zip(runs[BASELINE], runs[arm], strict=True)}
 
 
-def _have_seen(other: Mapping[str, Any], pairs: set[tuple[str, str]]) -> bool:
+def _have_seen(other: Registration, pairs: set[tuple[str, str]]) -> bool:
     """Whether an earlier registration compared one of these ``pairs`` of runs, or tried both of its runs."""
-    tuning = other.get("tuning") or {"arms": {}}
-    rows = [row for arm in tuning["arms"].values() for row in arm["curve"]]
+    tuned = (other.tuning or {"arms": {}})["arms"].values()
+    rows = [row for arm in tuned for row in arm["curve"]]
     tried = {digest for row in rows for key in ("digests", "unmeasured") for digest in row.get(key, ())}
-    probed = other.get("trials", {}).get("rates", ())
-    tried |= {row[key] for row in probed for key in ("digest", "unmeasured") if key in row}
-    compared = _pairs_of(other, other["runs"].keys() - {BASELINE})
+    tried |= {digest for run in other.extra_runs.get("rates", ()) for digest in (run.digest, run.unmeasured) if digest}
+    compared = _pairs_of(other, other.runs.keys() - {BASELINE})
     return bool(compared & pairs) or any(tried.issuperset(pair) for pair in pairs)
 
 
@@ -108,8 +121,8 @@ def _repeated_looks(names: Sequence[str]) -> list[Finding]:
         Finding(
             check="repeated look",
             severity="doubt",
-            message=f"runs of this study were judged, tuned or probed before, in {', '.join(map(repr, names))}: "
-            "the error rate holds for the first look at them",
+            message="runs of this study were judged, tuned or run at another rate before, in "
+            f"{', '.join(map(repr, names))}: the error rate holds for the first look at them",
             evidence={"judged_before": list(names)},
             remedy="`paribus run STUDY --confirm` judges fresh seeds on documents that were held back",
         )

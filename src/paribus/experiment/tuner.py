@@ -10,13 +10,14 @@ from typing import Any
 from paribus.design.study import BASELINE, Arm, Study
 from paribus.design.tuning import Point, Tuning, set_hyperparameters
 from paribus.errors import StudyError
-from paribus.experiment.plan import Plan, Trial
+from paribus.experiment.extra_runs import ExtraRun
+from paribus.experiment.plan import Plan, identify_run
 from paribus.store.records import Record
 
 WORTH_MORE = 0.1
 """Of the margin: how much better than all inner values an edge must be before the best may lie beyond it."""
 
-RunTrials = Callable[[Sequence[Trial]], Mapping[str, Record]]
+RunTrials = Callable[[Sequence[ExtraRun]], Mapping[str, Record]]
 """Runs what is missing of some trials; records by digest."""
 
 
@@ -53,13 +54,13 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
             for arm, curve in curves.items()
         },
     }
-    return _with_recipes(study, best), report
+    return with_recipes(study, best), report
 
 
 def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[str, Any]]]:
     """Per arm one row for every point: its value in every run, and their mean (None where a run diverged)."""
     study = plan.study
-    trials: dict[str, list[list[Trial]]] = {}
+    trials: dict[str, list[list[ExtraRun]]] = {}
     for name, arm in study.arms.items():
         validated = arm.replace(training=arm.training.replace(evaluation_side="validation"))
         trials[name] = [[_trial(plan, name, validated, p, seed) for seed in tuning.run_seeds] for p in tuning.points]
@@ -72,13 +73,14 @@ def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[
     }
 
 
-def _trial(plan: Plan, name: str, arm: Arm, point: Point, seed: int) -> Trial:
+def _trial(plan: Plan, name: str, arm: Arm, point: Point, seed: int) -> ExtraRun:
     tried = arm.replace(training=set_hyperparameters(arm.training, point))
     said = ", ".join(f"{key} {value:.3g}" for key, value in point.items())
-    return Trial(plan.trial(f"{name}, {said}", tried, seed), tried, {"arm": name, "point": dict(point)})
+    run = identify_run(plan, f"{name}, {said}", tried, seed)
+    return ExtraRun(run, tried, {"arm": name, "point": dict(point)})
 
 
-def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, Any]:
+def _score(study: Study, trials: Sequence[ExtraRun], records: Sequence[Record]) -> dict[str, Any]:
     for trial, record in zip(trials, records, strict=True):
         if record.status == "failed":
             why = (record.error or "no reason given").strip().splitlines()[0]
@@ -88,7 +90,7 @@ def _score(study: Study, trials: Sequence[Trial], records: Sequence[Record]) -> 
     return {
         "point": dict(trials[0].about["point"]),
         "digests": [trial.run.digest for trial in trials],
-        **({"unmeasured": [trial.run.unmeasured.digest for trial in trials]} if study.metric.measure else {}),
+        **({"unmeasured": [trial.run.training_digest for trial in trials]} if study.metric.measure else {}),
         "values": values,
         "value": fmean(known) if len(known) == len(values) else None,
     }
@@ -127,7 +129,9 @@ def _edges(study: Study, tuning: Tuning, arm: str, curve: Sequence[Mapping[str, 
     return edges
 
 
-def _with_recipes(study: Study, points: Mapping[str, Point]) -> Study:
+def with_recipes(study: Study, points: Mapping[str, Point]) -> Study:
+    """The study in which every arm has the hyper-parameters of its point."""
+
     def recipe(name: str) -> Any:
         return set_hyperparameters(study.arms[name].training, points[name])
 

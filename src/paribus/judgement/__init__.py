@@ -1,28 +1,27 @@
 """From records to verdicts: boundaries, comparisons, verdicts. numpy and scipy; no torch.
 
-The flow: ``Rule.of_study(study)``; after every finished pair ``compare`` (or ``compare_all``) and ``decide``, which
-returns None until the pairs suffice; ``suspend`` where no more pairs come.
+The flow: ``gather`` the evidence of a registered study, ``add`` each run that finishes, ``decide_all`` judges it.
 """
 
-from paribus.judgement.boundaries import Boundaries, anytime_bound, crossing_probability, find_boundaries
-from paribus.judgement.comparison import Comparison, compare, compare_all, sign_flip_p
+from paribus.judgement.boundaries import Boundaries, crossing_probability, find_boundaries
+from paribus.judgement.comparison import Comparison, compare, sign_flip_p
 from paribus.judgement.document_noise import estimate_document_error
+from paribus.judgement.evidence import Evidence, gather
+from paribus.judgement.judged import Judged, decide_all
 from paribus.judgement.looks import Ending, half_widths, look, predict_verdict, replay
 from paribus.judgement.pairs import Pair
 from paribus.judgement.planning import Outlook, plan_seeds
 from paribus.judgement.power import (
     NullCalibration,
-    NullCount,
     Power,
-    allowed_false_verdicts,
     calibrate_null,
-    count_false_verdicts,
     simulate_power,
     smallest_margin,
 )
+from paribus.judgement.registration import Registration
 from paribus.judgement.rules import Rule, describe_method
 from paribus.judgement.speed import LOG_TIME, TIME_MARGIN, SpeedVerdict, judge_times, pair_times
-from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, describe_on, pairs_wanted, suspend
+from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, suspend
 
 __all__ = [
     "KINDS",
@@ -31,32 +30,30 @@ __all__ = [
     "Boundaries",
     "Comparison",
     "Ending",
+    "Evidence",
+    "Judged",
     "NullCalibration",
-    "NullCount",
     "Outlook",
     "Pair",
     "Power",
+    "Registration",
     "Rule",
     "SpeedVerdict",
     "Verdict",
-    "allowed_false_verdicts",
-    "anytime_bound",
     "calibrate_null",
     "compare",
-    "compare_all",
-    "count_false_verdicts",
     "crossing_probability",
     "decide",
+    "decide_all",
     "describe_difference",
     "describe_method",
-    "describe_on",
     "estimate_document_error",
     "find_boundaries",
+    "gather",
     "half_widths",
     "judge_times",
     "look",
     "pair_times",
-    "pairs_wanted",
     "plan_seeds",
     "predict_verdict",
     "replay",

@@ -20,9 +20,6 @@ import numpy as np
 from paribus.design.study import MOST_SEEDS
 from paribus.errors import StudyError
 
-ANYTIME_SPREAD = 0.1
-"""g of the anytime boundary: a smaller g is tighter for later pairs and wider for the first ones."""
-
 # Against pieces five times as short and kinks followed through all looks, these move a crossing probability of .05
 # by 2e-7 at n_max = 10 and by 1e-6 at n_max = 20.
 _PIECE = 0.25  # longest piece of r on which a continuation function is one polynomial
@@ -36,64 +33,37 @@ class Boundaries:
     """The critical values of every look.
 
     Args:
-        a_sign: two-sided level of each look's interval; None where it differs from look to look (anytime).
-        a_equiv: two-sided level of each look's equivalence interval, of which only one side can err; None likewise.
+        a_sign: two-sided level of each look's interval.
+        a_equiv: two-sided level of each look's equivalence interval, of which only one side can err.
         c: by n, standard errors between the mean and either end of the interval.
         e: by n, the same for the equivalence interval.
     """
 
-    a_sign: float | None
-    a_equiv: float | None
+    a_sign: float
+    a_equiv: float
     c: dict[int, float]
     e: dict[int, float]
 
 
 @lru_cache(maxsize=64)
-def find_boundaries(kind: str, error: float, n_min: int, n_max: int) -> Boundaries:
-    """The boundaries of ``kind`` that are wrong with probability ``error``: alpha over the primary treatments.
+def find_boundaries(error: float, n_min: int, n_max: int) -> Boundaries:
+    """The boundaries that are wrong with probability ``error``: alpha over the primary treatments.
 
-    "group-sequential": ``a_sign`` solves P0(some |T_n| > t[n-1, 1 - a_sign/2]) = error and ``a_equiv`` solves
+    ``a_sign`` solves P0(some |T_n| > t[n-1, 1 - a_sign/2]) = error and ``a_equiv`` solves
     P0(some T_n > t[n-1, 1 - a_equiv/2]) = error, n = n_min..n_max; both exactly (see ``crossing_probability``).
 
-    "anytime": see ``anytime_bound``; ``c`` at level ``error`` and ``e`` at level ``2 error``, because a false
-    equivalence is a crossing of one side only. That halving is exact up to paths that cross both sides,
-    (P(both) / 2); the bound's own slack at finite n covers them, which the tests check by the exact recursion
-    and by simulation.
-
-    Raises StudyError for an unknown kind or looks that make no sense.
+    Raises StudyError for looks or an error rate that make no sense.
     """
     if not 2 <= n_min <= n_max <= MOST_SEEDS:
         raise StudyError(f"need 2 <= n_min <= n_max <= {MOST_SEEDS}, got {n_min} and {n_max}")
     if not 0 < error < 0.5:
         raise StudyError(f"the error rate of a boundary lies between 0 and 0.5, got {error}")
     looks = range(n_min, n_max + 1)
-    if kind == "anytime":
-        c = {n: anytime_bound(n, error) for n in looks}
-        e = {n: anytime_bound(n, 2 * error) for n in looks}
-        return Boundaries(None, None, c, e)
-    if kind != "group-sequential":
-        raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {kind!r}")
     a_sign = _solve_level(lambda level: crossing_probability(_t_bounds(level, looks), two_sided), error, len(looks))
     a_equiv = _solve_level(
         lambda level: crossing_probability(_t_bounds(level, looks), one_sided), 2 * error, len(looks), target=error
     )
     return Boundaries(a_sign, a_equiv, _t_bounds(a_sign, looks), _t_bounds(a_equiv, looks))
-
-
-def anytime_bound(n: int, error: float) -> float:
-    """Critical value of the anytime-valid t confidence sequence after ``n`` pairs.
-
-    gamma = g / (g + n), kappa = (error^2 gamma)^(-1/n), c_n = sqrt((n-1)(kappa-1) / (1 - kappa gamma)),
-    infinite where kappa gamma >= 1: too few pairs to exclude anything.
-    P(some |T_n| > c_n, n = 2, 3, ...) <= error, without a last look.
-
-    Source: the right Haar / Gaussian mixture of the t likelihood ratio; Lai 1976, Wang and Ramdas 2023.
-    """
-    gamma = ANYTIME_SPREAD / (ANYTIME_SPREAD + n)
-    kappa = (error**2 * gamma) ** (-1 / n)
-    if kappa * gamma >= 1:
-        return math.inf
-    return math.sqrt((n - 1) * (kappa - 1) / (1 - kappa * gamma))
 
 
 def crossing_probability(bounds: dict[int, float], sides: Callable[[int, float], tuple[float, float]]) -> float:
@@ -156,8 +126,6 @@ def _solve_level(
 
 
 def _bound_of_r(n: int, bound: float) -> float:
-    if math.isinf(bound):
-        return math.sqrt(n)
     return bound * math.sqrt(n / (n - 1 + bound**2))
 
 

@@ -8,9 +8,8 @@ where higher is better a positive one is. Only the judging itself works on orien
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -186,29 +185,6 @@ def compare(
     return Comparison(treatment, metric, rule, primary, pairs, contrast=contrast, **numbers)
 
 
-def compare_all(
-    pairs: Mapping[str, Sequence[Pair]],
-    rule: Rule,
-    metric: Metric,
-    primary: Collection[str] | None = None,
-    contrasts: Mapping[str, Contrast] = MappingProxyType({}),
-) -> dict[str, Comparison]:
-    """Compare every treatment and contrast, in the order of ``pairs``. None: all are primary.
-
-    Each primary treatment is judged at alpha / K from first to last: one that is decided retires and its share
-    of alpha is not given to the others, since the family error could then exceed alpha.
-
-    Raises JudgementError where ``rule.n_primary`` is not the number of primary treatments, or one has no entry.
-    """
-    names = tuple(pairs) if primary is None else tuple(primary)
-    if len(set(names)) != rule.n_primary:
-        raise JudgementError(f"the rule shares alpha among {rule.n_primary} primary treatments, got {len(set(names))}")
-    for name in names:
-        if name not in pairs:
-            raise JudgementError(f"no pairs of the primary treatment {name!r}")
-    return {name: compare(name, own, rule, metric, name in names, contrasts.get(name)) for name, own in pairs.items()}
-
-
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Exact two-sided p of the sign-flip (randomization) test: the share of all 2^n flips whose |sum| reaches |sum d|.
 
@@ -319,9 +295,6 @@ def _plain_range(ends: tuple[float, float] | None) -> list[float] | None:
     return [float(end) for end in ends] if ends is not None else None
 
 
-_LEVELS = ("a_sign", "a_equiv")  # a rule's JSON tells them, and they follow from its fields
-
-
 def read_comparison(data: Mapping[str, Any]) -> Comparison:
     """The comparison that ``Comparison.to_json`` wrote, without the losses of single documents."""
     columns = ("seeds", "baseline", "values", "baseline_status", "treatment_status")
@@ -330,7 +303,7 @@ def read_comparison(data: Mapping[str, Any]) -> Comparison:
     given: dict[str, Any] = {
         **{f.name: data[f.name] for f in fields(Comparison) if f.name in data},
         "metric": Metric(**data["metric"]),
-        "rule": Rule(**{name: value for name, value in data["rule"].items() if name not in _LEVELS}),
+        "rule": Rule.from_json(data["rule"]),
         "pairs": tuple(
             Pair(seed, baseline, treatment, before, after, diverged=tuple(arms))
             for (seed, baseline, treatment, before, after), arms in zip(rows, diverged, strict=True)

@@ -109,9 +109,8 @@ def half_widths(
     from scipy.special import ndtri
 
     se = np.asarray(sd, dtype=float) / np.sqrt(n)
-    with np.errstate(invalid="ignore"):  # an anytime bound may be infinite where sd is 0: no width is known yet
-        h = np.hypot(rule.boundaries.c[n] * se, ndtri(1 - rule.error / 2) * np.asarray(se_doc))
-        he = np.hypot(rule.boundaries.e[n] * se, ndtri(1 - rule.error) * np.asarray(se_doc))
+    h = np.hypot(rule.boundaries.c[n] * se, ndtri(1 - rule.error / 2) * np.asarray(se_doc))
+    he = np.hypot(rule.boundaries.e[n] * se, ndtri(1 - rule.error) * np.asarray(se_doc))
     return h, he
 
 

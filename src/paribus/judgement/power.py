@@ -1,4 +1,4 @@
-"""What a budget can settle: the chance of each verdict before money is spent, and the error rate on nulls."""
+"""What a budget can settle: the chance of each verdict before money is spent."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from paribus.judgement.rules import Rule
 
 CONFIDENCE = 0.90
 """Of the intervals around standard deviations."""
-
-FALSE_ALARM = 0.001
-"""Chance that nulls judged at the promised error rate exceed what is allowed: 8 of 50, 13 of 100, 21 of 200."""
 
 _EXPERIMENTS = 4_000  # the standard error of a simulated chance is below .008
 _STILL = 1e-9  # stands for a standard deviation of 0, which would end as "seeds have no effect"
@@ -89,32 +86,6 @@ class NullCalibration:
         return plain | {"powers": {name: [row.to_json() for row in rows] for name, rows in self.powers.items()}}
 
 
-@dataclass(frozen=True)
-class NullCount:
-    """How many of ``nulls`` comparisons without a difference ended in a verdict that says there is one.
-
-    Args:
-        open: nulls whose pairs do not suffice for the looks at either margin; they are in ``nulls`` too.
-        false_at_zero: "better" or "worse" at margin 0.
-        false_at_margin: the same at the study's margin.
-        allowed: the most that the promised error rate explains (see ``allowed_false_verdicts``).
-    """
-
-    nulls: int
-    open: int
-    false_at_zero: int
-    false_at_margin: int
-    allowed: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether neither count exceeds what is allowed."""
-        return max(self.false_at_zero, self.false_at_margin) <= self.allowed
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"holds": self.holds}
-
-
 def simulate_power(rule: Rule, sd: float, gains: Sequence[float] | None = None) -> tuple[Power, ...]:
     """The chance of each verdict for true ``gains``: by default none, one margin and two (with margin 0: in sd).
 
@@ -162,35 +133,6 @@ def calibrate_null(
         smallest_margins={name: smallest_margin(rule, sd) for name, sd in sds.items()},
         sentences=_advise(rule, sds, floor_sd, unit),
     )
-
-
-def count_false_verdicts(differences: Sequence[Sequence[float]], rule: Rule) -> NullCount:
-    """How often ``rule`` says "better" or "worse" of nulls, each a sequence of paired differences.
-
-    Raises JudgementError for more pairs than the rule allows, or no null at all.
-    """
-    if not len(differences):
-        raise JudgementError("no null was run: there is nothing to count")
-    ends = {
-        margin: [int(replay(np.array([own], dtype=float), replace(rule, margin=margin))[0][0]) for own in differences]
-        for margin in (0.0, rule.margin)
-    }
-    false = {margin: sum(code in (Ending.BETTER, Ending.WORSE) for code in codes) for margin, codes in ends.items()}
-    unfinished = sum(Ending.OPEN in codes for codes in zip(*ends.values(), strict=True))
-    return NullCount(
-        nulls=len(differences),
-        open=unfinished,
-        false_at_zero=false[0.0],
-        false_at_margin=false[rule.margin],
-        allowed=allowed_false_verdicts(len(differences), rule.error),
-    )
-
-
-def allowed_false_verdicts(nulls: int, error: float = 0.05) -> int:
-    """The smallest k with P(X > k) <= .001 for X binomial(nulls, error): 8 of 50, 13 of 100, 21 of 200 at .05."""
-    from scipy.special import bdtrc
-
-    return next(k for k in range(nulls + 1) if bdtrc(k, nulls, error) <= FALSE_ALARM)
 
 
 def smallest_margin(rule: Rule, sd: float) -> float:
@@ -254,7 +196,7 @@ def _settled_ratio(rule: Rule) -> float:
     while not is_settled(high):
         low, high = high, 2 * high
         if high > 1e6:
-            return math.inf  # the anytime boundary may never close with few pairs
+            return math.inf  # a few pairs may never settle it at a tiny error rate
     while high - low > 0.01 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if is_settled(middle) else (middle, high)

@@ -1,14 +1,17 @@
-"""The rule that a study registers before its first run: error rate, looks, margin, boundary."""
+"""The rule that a study registers before its first run: error rate, looks, margin."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from paribus.design.study import MOST_SEEDS, Study
 from paribus.errors import StudyError
 from paribus.judgement.boundaries import Boundaries, find_boundaries
+
+_BOUNDARY = "group-sequential"
 
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _NUMERALS = (*_WORDS.split(), "seventeen", "eighteen", "nineteen", "twenty")
@@ -24,7 +27,6 @@ class Rule:
         n_min, n_max: a verdict falls after at least and at most so many pairs.
         n_primary: K, the treatments and contrasts that share ``alpha``; each is judged at alpha / K.
         give_up: stop where the predicted chance of a verdict by ``n_max`` is below this; 0 never gives up.
-        boundary: "group-sequential" or "anytime".
         first_seed: seed of the first pair.
 
     Raises StudyError for values that make no sense.
@@ -36,7 +38,6 @@ class Rule:
     n_max: int = 10
     n_primary: int = 1
     give_up: float = 0.10
-    boundary: str = "group-sequential"
     first_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,8 +53,6 @@ class Rule:
             raise StudyError(f"n_primary must be at least 1, got {self.n_primary}")
         if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
             raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
-        if self.boundary not in ("group-sequential", "anytime"):
-            raise StudyError(f"boundary is 'group-sequential' or 'anytime', got {self.boundary!r}")
 
     @classmethod
     def of_study(cls, study: Study) -> Rule:
@@ -65,7 +64,6 @@ class Rule:
             n_max=study.max_seeds,
             n_primary=len(study.primary) + len(study.contrasts),
             give_up=study.give_up,
-            boundary=study.boundary,
             first_seed=study.first_seed,
         )
 
@@ -77,11 +75,22 @@ class Rule:
     @property
     def boundaries(self) -> Boundaries:
         """The critical values of every look; solved once per process and kept."""
-        return find_boundaries(self.boundary, self.error, self.n_min, self.n_max)
+        return find_boundaries(self.error, self.n_min, self.n_max)
 
     def to_json(self) -> dict[str, Any]:
-        """Every field by name, and the levels a_sign and a_equiv (null for the anytime boundary)."""
-        return asdict(self) | {"a_sign": self.boundaries.a_sign, "a_equiv": self.boundaries.a_equiv}
+        """Every field by name, the kind of boundary, and its levels a_sign and a_equiv."""
+        levels = {"a_sign": self.boundaries.a_sign, "a_equiv": self.boundaries.a_equiv}
+        return {**asdict(self), "boundary": _BOUNDARY, **levels}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rule:
+        """The rule that ``to_json`` wrote. Raises StudyError for another boundary, which an older paribus had."""
+        if data["boundary"] != _BOUNDARY:
+            raise StudyError(
+                f"the rule has the boundary {data['boundary']!r}, this paribus judges by {_BOUNDARY!r} alone: judge it "
+                "with the paribus that registered it, or register the study again"
+            )
+        return cls(**{field.name: data[field.name] for field in fields(cls)})
 
 
 def describe_method(rule: Rule, sharing: str = "primary treatments") -> str:
@@ -96,21 +105,16 @@ def describe_method(rule: Rule, sharing: str = "primary treatments") -> str:
     shared = "" if rule.n_primary == 1 else f" over all {_numeral(rule.n_primary)} {sharing} together"
     most = f"wrong at most {_percent(rule.alpha)} of the time{shared}"
     levels = rule.boundaries
-    if levels.a_sign is None or levels.a_equiv is None:
-        drawn = f"a t confidence sequence, an interval that is {most} however often one looks"
-        inside = "the same kind of interval for one side"
-    else:
-        level = _percent(1 - levels.a_sign)
-        drawn = f"an ordinary paired-t interval, but at {level} instead of 95 %, so that {rounds} is {most}"
-        if looks == 1 and rule.n_primary == 1:
-            drawn = f"an ordinary paired-t interval at {level}, which is {most}"
-        inside = f"a {_percent(1 - levels.a_equiv)} interval"
+    level = _percent(1 - levels.a_sign)
+    drawn = f"an ordinary paired-t interval, but at {level} instead of 95 %, so that {rounds} is {most}"
+    if looks == 1 and rule.n_primary == 1:
+        drawn = f"an ordinary paired-t interval at {level}, which is {most}"
     unlikely = " or a verdict has become unlikely" if rule.give_up > 0 and looks > 1 else ""
     return (
-        f"{when} we draw {drawn}. We stop when it lies on one side of zero (better / worse), when {inside} lies inside "
-        f"the margin (equivalent), or when {_numeral(rule.n_max)} pairs are used up{unlikely} (undecided, with the "
-        "seeds that would settle it). Where it lies on one side of zero and inside the margin too, the verdict is "
-        "equivalent: a real but negligible gain or loss."
+        f"{when} we draw {drawn}. We stop when it lies on one side of zero (better / worse), when a "
+        f"{_percent(1 - levels.a_equiv)} interval lies inside the margin (equivalent), or when {_numeral(rule.n_max)} "
+        f"pairs are used up{unlikely} (undecided, with the seeds that would settle it). Where it lies on one side of "
+        "zero and inside the margin too, the verdict is equivalent: a real but negligible gain or loss."
     )
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from paribus.judgement.comparison import Comparison
 
-_NAMED_ALIASES = 2  # factors: a larger interaction that a contrast cannot be told from is in its notes alone
-
 
 def name_subject(comparison: Comparison) -> str:
     """What gets the verdict: the treatment's name, or a contrast in words."""
@@ -18,7 +16,7 @@ def name_subject(comparison: Comparison) -> str:
     if not contrast.factors:
         return f"The contrast {comparison.treatment!r}"
     kind = "main effect" if len(contrast.factors) == 1 else "interaction"
-    return f"The {kind} of {_list(contrast.factors)}{_name_aliases(comparison)}"
+    return f"The {kind} of {_list(contrast.factors)}"
 
 
 def state_verdict(comparison: Comparison, kind: str) -> str:
@@ -31,8 +29,7 @@ def state_verdict(comparison: Comparison, kind: str) -> str:
     if len(contrast.factors) < 2:
         return f"{name_subject(comparison)} is for the {kind}"
     less = "separate effects" if len(contrast.factors) == 2 else "effects and smaller interactions"
-    together = f"{_list(contrast.factors)} together{_name_aliases(comparison)}"
-    return f"{together} do {kind} than their {less} add up to"
+    return f"{_list(contrast.factors)} together do {kind} than their {less} add up to"
 
 
 def state_size(comparison: Comparison) -> str:
@@ -55,27 +52,20 @@ def state_size(comparison: Comparison) -> str:
 def explain_contrast(comparison: Comparison) -> tuple[str, ...]:
     """What a reader must know of a contrast to read its number, such as the weights of one that is no effect.
 
-    Nothing for a treatment and for a full main effect.
+    Nothing for a treatment and for a main effect.
     """
-    contrast, notes = comparison.contrast, []
-    if contrast is None:
+    contrast = comparison.contrast
+    if contrast is None or len(contrast.factors) == 1:
         return ()
     if not contrast.factors:
         weighed = " ".join(f"{weight:+.4g} x {arm!r}" for arm, weight in contrast.weights.items())
         return (f"The contrast is {weighed}.",)
     *others, last = contrast.factors
-    if others:
-        averaged = ", averaged over the other factors" if len(contrast.weights) > 2 ** len(contrast.factors) else ""
-        notes.append(
-            f"This interaction is half the difference between the effect of {':'.join(others)} with {last} and without "
-            f"{last}{averaged}; it is 0 where the effects add up."
-        )
-    if aliases := contrast.aliases(len(max(contrast.effects, key=len))):
-        notes.append(
-            f"In this fraction of the arms {':'.join(contrast.factors)} cannot be told from {', '.join(aliases)}: the "
-            "number is their sum."
-        )
-    return tuple(notes)
+    averaged = ", averaged over the other factors" if len(contrast.weights) > 2 ** len(contrast.factors) else ""
+    return (
+        f"This interaction is half the difference between the effect of {':'.join(others)} with {last} and without "
+        f"{last}{averaged}; it is 0 where the effects add up.",
+    )
 
 
 def is_difference(comparison: Comparison) -> bool:
@@ -107,11 +97,6 @@ def name_metric(comparison: Comparison) -> str:
     """The metric's key in words."""
     words = comparison.metric.key.split("_")
     return " ".join({"val": "validation"}.get(word, word) for word in words)
-
-
-def _name_aliases(comparison: Comparison) -> str:
-    aliases = comparison.contrast.aliases(_NAMED_ALIASES) if comparison.contrast else ()
-    return f" (in this fraction together with {', '.join(aliases)})" if aliases else ""
 
 
 def _list(names: Sequence[str]) -> str:

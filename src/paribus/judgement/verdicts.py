@@ -148,24 +148,9 @@ def suspend(comparison: Comparison, findings: Sequence[Finding] = (), why: str =
     return _write(comparison, findings, "undecided", said, (why,), Ending.OPEN if comparison.interval else None)
 
 
-def pairs_wanted(comparisons: Mapping[str, Comparison], findings: Sequence[Finding] = ()) -> dict[str, int]:
-    """How many pairs each treatment needs before the next judgement; where that is what it has, it is done.
-
-    An undecided primary treatment wants one more (at first ``n_min``); a decided one has retired. A descriptive
-    one is described on as many pairs as ``describe_on`` says, unless a run of it diverged.
-    """
-    wanted = {}
-    for name, comparison in comparisons.items():
-        if comparison.primary:
-            live = decide(comparison, findings) is None
-            wanted[name] = max(comparison.n_pairs + 1, comparison.rule.n_min) if live else comparison.n_pairs
-    primary = {name: comparison for name, comparison in comparisons.items() if comparison.primary}
-    needs = dict(wanted)
-    for name, comparison in comparisons.items():
-        if not comparison.primary:
-            over = any(math.isnan(d) for d in comparison.differences) or _messages(comparison, findings, "invalid")
-            wanted[name] = comparison.n_pairs if over else max(comparison.n_pairs, describe_on(name, primary, needs))
-    return {name: wanted[name] for name in comparisons}
+def is_condemned(comparison: Comparison, findings: Sequence[Finding]) -> bool:
+    """Whether a finding about one of its arms, or about the whole study, leaves no verdict to stand."""
+    return bool(_messages(comparison, findings, "invalid"))
 
 
 def describe_on(treatment: str, primary: Mapping[str, Comparison], pairs: Mapping[str, int]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from paribus.design.study import Study, arms_without_rates
 from paribus.errors import HubUnreachable, SpecError
-from paribus.experiment.plan import WIDTHS
+from paribus.experiment.extra_runs import WIDTHS
 from paribus.lab.request import read_request
 from paribus.store.files import FORMAT
 from paribus.store.records import Finding
@@ -58,7 +58,7 @@ class Checked:
     def plan(self) -> dict[str, float]:
         """What the study costs at most: pairs, runs, training tokens and floating-point operations.
 
-        Runs beside the pairs are counted apart: of the tuning (before its grid grows), at other rates, at other widths.
+        Extra runs are counted apart: of the tuning (before its grid grows), at other rates, at other widths.
         """
         per_seed = {name: arm.training.trained_tokens for name, arm in self.study.arms.items()}
         flops = sum(tokens * self.arms[name].flops["training_flops_per_token"] for name, tokens in per_seed.items())
@@ -71,9 +71,9 @@ class Checked:
             "tokens": tokens,
             "training_flops": pairs * flops,
             "tuning_runs": len(tuning.points) * tuning.seeds * len(per_seed) if tuning else 0,
-            "rate_probe_runs": 0
+            "extra_rate_runs": 0
             if tuning or arms_without_rates(self.study.arms)
-            else len(self.study.rate_probe) * (1 + len(self.study.primary)),
+            else len(self.study.extra_rates) * (1 + len(self.study.primary)),
             "width_runs": len(WIDTHS) * self.study.min_seeds if self.study.width_response else 0,
         }
 

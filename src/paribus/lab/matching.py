@@ -7,8 +7,9 @@ from functools import cache
 
 from paribus.audits.instruments.costs import measure_flops, measure_parameters
 from paribus.audits.instruments.models import blaming
-from paribus.design.specs import Spec, describe
+from paribus.design.specs import Spec
 from paribus.design.study import MATCHES, Arm, Study
+from paribus.design.trees import describe
 from paribus.errors import SpecError, StudyError
 
 LARGEST_MISMATCH = 0.005  # of the baseline's number; half a unit of the width where that is more

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paribus.design.recipe import Training
-from paribus.design.specs import Spec, describe, spec
+from paribus.design.specs import Spec, spec
 from paribus.design.study import Study
 from paribus.design.study_files import read_study
+from paribus.design.trees import describe
 from paribus.errors import StudyError
 from paribus.store.records import Finding
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paribus.design.study import BASELINE, Study
-from paribus.experiment.plan import is_asked_for, plan, plan_trials
+from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
+from paribus.experiment.plan import plan
 from paribus.experiment.registering import register
-from paribus.experiment.scheduler import Campaign
-from paribus.lab.judging import TIMES, judge, without_extra_rates
+from paribus.experiment.scheduler import Scheduler
+from paribus.experiment.stored_evidence import forget_failures, read_evidence
+from paribus.lab.judging import audit_evidence, write_judged
 from paribus.lab.request import read_request
 from paribus.reports.result import Result
 from paribus.store.events import Observe
-from paribus.store.files import read_json, write_json
+from paribus.store.files import read_json
 from paribus.store.records import Finding
 from paribus.store.store import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from paribus.lab.workspace import Bench
 
 
 def run(
@@ -34,14 +32,13 @@ def run(
     devices: int | None = None,
     max_seeds: int | None = None,
     confirm: bool = False,
-    timing: bool = False,
     observe: Observe | None = None,
 ) -> Result:
     """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
 
     What is on disk is not done again; an interrupted run goes on from its checkpoint. ``executor`` is "local", worker
     processes on this machine, or "inline", this process; a Study with classes of ``__main__`` runs in this process, and
-    says so. ``timing`` adds a comparison of the arms' times in interleaved blocks, on this machine alone.
+    says so.
     ``observe`` is called with every event; None shows them: in a notebook's cell, at a terminal, or line by line.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
@@ -49,7 +46,6 @@ def run(
     from paribus.experiment.tuner import tune
     from paribus.lab.notebook import watch
     from paribus.lab.workspace import set_up
-    from paribus.reports import FORMS, write_report
 
     asked = read_request(study, scale, data, max_seeds, confirm)
     with watch(observe) as told, set_up(asked, store, executor, device, devices, told) as bench:
@@ -64,32 +60,24 @@ def run(
             best, tuned = tune(made, partial(bench.run, plan=made))
             made = plan(best, bench.environment)
             findings += [found for found in find_odd_schedules(best) if found not in findings]
-        trials = plan_trials(made)
+        extra_runs = plan_extra_runs(made)
         source = {"title": bench.corpus.title, "digest": bench.corpus.digest}
         registration = register(
-            bench.store, asked.name, made, source, bench.evaluation_digest, findings, trials=trials, tuning=tuned
+            bench.store, asked.name, made, source, bench.evaluation_digest, findings, extra_runs, tuned
         )
         bench.tell("training")
-        campaign = Campaign(bench.store, made, registration, asked.file, findings, told)
-        bench.execute(campaign.next_job, campaign.observe, campaign.wanted)
-        judged = judge(store, registration["name"])
-        rows = {**judged["treatments"], **judged.get("contrasts", {})}
-        verdicts = {name: row["verdict"]["kind"] for name, row in rows.items() if row["verdict"]}
-        unprobed = without_extra_rates(judged["study"])
-        beside = [
-            t for kind in ("rates", "widths") for t in trials[kind] if is_asked_for(kind, t.about, verdicts, unprobed)
-        ]
-        if beside and judged["complete"]:
+        evidence = forget_failures(bench.store, read_evidence(bench.store, registration.name))
+        scheduler = Scheduler(bench.store, made, evidence, asked.file, told)
+        bench.execute(scheduler.next_job, scheduler.observe, scheduler.wanted)
+        evidence = scheduler.evidence
+        judged = audit_evidence(evidence, bench.store)
+        if due := due_extra_runs(extra_runs, judged):
             bench.tell("would the verdict turn? runs at other learning rates and widths")
-            bench.run(beside, made)
-            judged = judge(store, registration["name"])
-        folder = bench.store.study_folder(registration["name"])
-        paths = {form: write_report(judged, folder, form) for form in FORMS}
-        if timing:
-            _time_arms(bench, made.study, folder)
-            judged = judge(store, registration["name"])
-            paths = {form: write_report(judged, folder, form) for form in FORMS}
-    return Result(judged["name"], read_json(paths["json"]), paths["html"])
+            for record in bench.run(due, made).values():
+                evidence = evidence.add(record)
+            judged = audit_evidence(evidence, bench.store)
+        paths = write_judged(judged, bench.store)
+    return Result(registration.name, read_json(paths["json"]), paths["html"])
 
 
 def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
@@ -97,22 +85,3 @@ def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
     condemned = {finding.arm for finding in findings if finding.severity == "invalid"}
     asked = [{name} for name in study.primary] + [set(contrast.weights) for contrast in study.contrasts.values()]
     return bool(condemned & {None, BASELINE}) or all(condemned & arms for arms in asked)
-
-
-def _time_arms(bench: Bench, study: Study, folder: Path) -> None:
-    """Time the arms once, and again only where the machine was busy: times chosen among several have no error rate."""
-    from paribus.execution.timing import measure_times
-
-    tries = []
-    if (file := folder / TIMES).exists():
-        known = read_json(file)["measured"]
-        if not known["busy"]:
-            bench.tell(f"the arms were timed already; {file} holds their times")
-            return
-        tries = [
-            *known.get("busy_before", ()),
-            {"rejected_rounds": known["rejected_rounds"], "rounds": known["rounds"]},
-        ]
-    bench.tell("timing the arms in turn, on this machine alone")
-    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)["measured"]
-    write_json(file, {"measured": {**measured, "busy_before": tries}})

@@ -11,9 +11,9 @@ from typing import Any
 
 from paribus.design.study import Study
 from paribus.errors import StudyError
-from paribus.experiment.extra_runs import run_trials
+from paribus.experiment.extra_runs import ExtraRun, run_extra_runs
 from paribus.experiment.job import Execute
-from paribus.experiment.plan import Environment, Plan, Trial
+from paribus.experiment.plan import Environment, Plan
 from paribus.lab.request import Request
 from paribus.store.events import Observe
 from paribus.store.records import Record
@@ -46,10 +46,10 @@ class Bench:
         """Say what is being done."""
         self.observe({"event": "message", "text": text})
 
-    def run(self, trials: Sequence[Trial], plan: Plan) -> Mapping[str, Record]:
-        """Run what is missing of ``trials``; their records by digest."""
-        return run_trials(
-            trials,
+    def run(self, extra_runs: Sequence[ExtraRun], plan: Plan) -> Mapping[str, Record]:
+        """Run what is missing of ``extra_runs``; their records by digest."""
+        return run_extra_runs(
+            extra_runs,
             store=self.store,
             plan=plan,
             study_file=self.asked.file,

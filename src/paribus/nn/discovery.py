@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -14,6 +13,7 @@ from torch import nn
 
 import paribus.nn
 from paribus.design.plugins import PARTS, Fault, Offer, import_offered, list_offers
+from paribus.design.wording import suggest
 
 _START = r"(?:^|(?<=\. ))"  # a label starts a line, or stands after a sentence
 
@@ -84,8 +84,7 @@ def _read_offer(offer: Offer) -> Part | str:
 
     slot, _, name = offer.name.partition(".")
     if slot not in CHECKED_SLOTS:
-        close = difflib.get_close_matches(slot, CHECKED_SLOTS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(CHECKED_SLOTS)}"
+        hint = suggest(slot, CHECKED_SLOTS)
         return f"no slot {slot!r}; {hint} The name is the slot, a dot and the class's name, such as norm.ScaleNorm"
     if not name or name != offer.attribute:
         return f"the name is to be '{slot}.{offer.attribute or 'Class'}' and the value 'module:Class', of one class"

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from paribus.design.specs import Spec, describe, spec
+from paribus.design.specs import Spec, spec
+from paribus.design.trees import describe
 from paribus.errors import SpecError
 from paribus.nn.attention import Attention, split_width
 from paribus.nn.block import PostNorm, PreNorm

@@ -12,7 +12,7 @@ from paribus.reports.metric_names import name_metric
 from paribus.reports.pictures import Effects, decide_decimals, shorten
 from paribus.reports.tables import Table
 
-PROBED = "Contrasts are not probed at other learning rates; Study(tuning=...) gives every arm its own."
+NO_EXTRA_RATES = "Contrasts get no runs at other learning rates; Study(tuning=...) gives every arm its own."
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,12 @@ def explain_contrasts(judged: Mapping[str, Any]) -> tuple[str, ...]:
         "A contrast weighs the arms of one seed with weights that sum to zero. Contrasts get the verdicts and share "
         "the error rate; the arms themselves are described, unless they are registered as primary."
     )
-    if any(contrast["effects"] for contrast in contrasts.values()):
+    if any(Contrast.from_json(contrast).factors for contrast in contrasts.values()):
         said += (
             " A main effect is the mean of the arms with the factor minus the mean of those without; an interaction of "
             "two factors is half the difference between the effect of one with and without the other (Box, Hunter and "
             "Hunter 2005, Statistics for Experimenters, chapter 5)."
         )
-    if any(len(contrast["effects"]) > 1 for contrast in contrasts.values()):
-        said += " The arms are a regular fraction of all combinations: effects that coincide in it are estimated once."
     return (said,)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-_ABSENT = object()
+from paribus.design.spec_names import DEFAULT, SpecName, read_value
+from paribus.design.trees import differences
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ class Edit:
 
 def list_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Edit, ...]:
     """The edits between two arms ``{"model": spec, "training": recipe}``, paths of the recipe under ``training.``."""
-    changes = list(_walk("", before.get("model"), after.get("model")))
+    changes = list(differences(read_value(before.get("model")), read_value(after.get("model"))))
     left, right = before.get("training") or {}, after.get("training") or {}
     for key in sorted({*left, *right}):
-        changes += _walk(f"training.{key}", left.get(key, _ABSENT), right.get(key, _ABSENT))
+        one, other = (read_value(recipe.get(key, DEFAULT)) for recipe in (left, right))
+        changes += differences(one, other, f"training.{key}")
     groups: dict[tuple[str, str], list[str]] = {}
-    for path, old, new in changes:
-        groups.setdefault((describe_value(old), describe_value(new)), []).append(path or "model")
+    for change in changes:
+        groups.setdefault((describe_value(change.before), describe_value(change.after)), []).append(
+            change.path or "model"
+        )
     return tuple(Edit(_run_together(paths), len(paths), *values) for values, paths in groups.items())
 
 
@@ -40,40 +44,20 @@ def is_spec(value: Any) -> bool:
 
 def describe_value(value: Any) -> str:
     """A value of a spec in words: ``MuonAdamW(adamw_lr=0.01, lr=0.02)``, ``none``, ``(4 x PreNorm(norm=RMSNorm))``."""
-    if value is _ABSENT:
-        return "default"
-    if is_spec(value):
-        inner = ", ".join(f"{name}={describe_value(item)}" for name, item in sorted(value["arguments"].items()))
-        return f"{_last(value['class'])}({inner})" if inner else _last(value["class"])
-    if isinstance(value, Mapping) and "reference" in value:
-        return _last(value["reference"])
-    if isinstance(value, list | tuple):
+    value = read_value(value)
+    if isinstance(value, SpecName):
+        inner = ", ".join(f"{name}={describe_value(item)}" for name, item in value.arguments)
+        return f"{value.short_name}({inner})" if inner else value.short_name
+    if isinstance(value, tuple):
         return f"({', '.join(_describe_items(value))})"
-    return "none" if value is None else str(value)
+    return "none" if value is None else str(getattr(value, "__name__", value))
 
 
 def _describe_items(items: Sequence[Any]) -> Iterator[str]:
     """Equal specs in a row once with their number; of other values each is short."""
     for item, equals in groupby(items):
         words, n = describe_value(item), len(list(equals))
-        yield from [f"{n} x {words}"] if n > 1 and is_spec(item) else [words] * n
-
-
-def _walk(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    if is_spec(before) and is_spec(after) and before["class"] == after["class"]:
-        left, right = before["arguments"], after["arguments"]
-        for key in sorted({*left, *right}):
-            inner = f"{path}.{key}" if path else key
-            yield from _walk(inner, left.get(key, _ABSENT), right.get(key, _ABSENT))
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, pair in enumerate(zip(before, after, strict=True)):
-            yield from _walk(f"{path}.{index}" if path else str(index), *pair)
-    elif before is not after and before != after:
-        yield path, before, after
-
-
-def _last(reference: str) -> str:
-    return str(reference).rpartition(":")[2]
+        yield from [f"{n} x {words}"] if n > 1 and isinstance(item, SpecName) else [words] * n
 
 
 def _run_together(paths: list[str]) -> tuple[str, ...]:

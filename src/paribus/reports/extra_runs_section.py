@@ -1,4 +1,4 @@
-"""What runs beside the pairs showed: tuning, other learning rates, other widths, the baseline against itself."""
+"""What the extra runs showed: tuning, other learning rates, other widths, the baseline against itself."""
 
 from __future__ import annotations
 
@@ -195,7 +195,6 @@ def _compose_null(null: Mapping[str, Any]) -> Section:
         f"Against its own copy, whose initial weights are moved by one unit in the last place, the paired differences "
         f"have an sd of {spread('floor_sd')}: what rounding alone makes.",
         *null["sentences"],
-        *_count_false_verdicts(null.get("small_nulls")),
     )
     rows = []
     for key, sd in null["sds"].items():
@@ -214,20 +213,6 @@ def _compose_null(null: Mapping[str, Any]) -> Section:
     )
     caption = f"What up to {null['n_max']} pairs settle at the margin of {null['margin']:.4g} {unit}, by simulation"
     return Section("The baseline against itself", sentences, (Table(caption, header, tuple(rows), is_text=True),))
-
-
-def _count_false_verdicts(small: Mapping[str, Any] | None) -> tuple[str, ...]:
-    if not small:
-        return ()
-    said = [
-        f"{small[key]['false_at_zero']} of {small[key]['nulls']} with {words} were called better or worse (by chance "
-        f"up to {small[key]['allowed']})"
-        for key, words in (("nudged_copies", "its nudged copy"), ("other_seeds", "itself on other seeds"))
-    ]
-    return (
-        f"Counted in small comparisons of the baseline, {small['pairs_each']} pairs of {small['tokens']:,} tokens "
-        f"each, at margin 0: {' and '.join(said)}.",
-    )
 
 
 def _name(key: str) -> str:

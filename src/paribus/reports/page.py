@@ -8,7 +8,7 @@ from typing import Any
 
 from paribus.design.metrics import OF_CURVE
 from paribus.design.study import BASELINE
-from paribus.reports.contrasts_section import PROBED, Contrasts, compose_contrasts, explain_contrasts
+from paribus.reports.contrasts_section import NO_EXTRA_RATES, Contrasts, compose_contrasts, explain_contrasts
 from paribus.reports.edits import list_edits
 from paribus.reports.extra_runs_section import Section, compose_sections, describe_recipes
 from paribus.reports.formatting import (
@@ -334,7 +334,7 @@ def _limit(judged: Mapping[str, Any]) -> tuple[str, ...]:
     rows = [*judged["treatments"].values(), *judged.get("contrasts", {}).values()]
     wider = any(row["verdict"] and row["verdict"]["wider_sentence"] for row in rows)
     if judged.get("contrasts") and not judged.get("tuning"):
-        shared += f" {PROBED}"
+        shared += f" {NO_EXTRA_RATES}"
     points = " The claim for other documents stands beside the numbers." if wider else ""
     evaluation = f"This holds for this evaluation set: {scored}.{points}"
     return tuple(line for line in (_limit_scale(judged), shared, evaluation) if line)
@@ -365,14 +365,9 @@ def _learning_rates(recipe: Mapping[str, Any]) -> dict[str, float]:
 def _explain(judged: Mapping[str, Any]) -> tuple[str, ...]:
     study = judged["study"]
     metric = study["metric"]
-    method = judged["method"]
-    if study["boundary"] == "group-sequential":  # what the simulations were made with
-        method += (
-            " The error rate is exact for normally distributed differences; simulations with heavier tails "
-            "(t with 5 degrees of freedom) stayed below it."
-        )
     said = [
-        method,
+        judged["method"] + " The error rate is exact for normally distributed differences; simulations with heavier "
+        "tails (t with 5 degrees of freedom) stayed below it.",
         f"Judged is {name_metric(metric)} after the last step; {metric['better']} is better. A difference is treatment "
         "minus baseline on the same seed: both runs share initial weights of equal path and shape, and the data order.",
     ]

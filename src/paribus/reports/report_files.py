@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from paribus.design.wording import suggest
 from paribus.errors import StoreError, StudyError
 from paribus.reports.page import compose_page
 from paribus.store.files import FORMAT, write_bytes, write_json, write_text
@@ -23,9 +23,7 @@ def write_report(judged: Mapping[str, Any], folder: Path, form: str) -> Path:
     Raises StudyError for an unknown form, StoreError for data of another format or a place that cannot be written.
     """
     if form not in FORMS:
-        close = difflib.get_close_matches(str(form), FORMS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(FORMS)}"
-        raise StudyError(f"no report form {form!r}; {hint}")
+        raise StudyError(f"no report form {form!r}; {suggest(form, FORMS)}")
     if judged.get("format") != FORMAT:
         raise StoreError(f"this paribus renders judged data of format {FORMAT}, got format {judged.get('format')!r}")
     folder = Path(folder)

@@ -50,7 +50,7 @@ def note_clock(judged: Mapping[str, Any]) -> str:
         return f"The times under {_CLOCK} come from {runs}; what may be said of speed stands under Times."
     return (
         f"No speed claim: the times under {_CLOCK} come from {runs}. Where the arms are to take turns: "
-        "paribus run STUDY --timing."
+        "paribus time STUDY."
     )
 
 

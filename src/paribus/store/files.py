@@ -117,8 +117,8 @@ def remedy_for(path: Path) -> str:
 _REMEDIES = {
     "store.json": f'write {{"format": {FORMAT}}} into it: it holds nothing else',
     "findings.json": "call `paribus run` again, which writes it anew",
-    "timing.json": "delete it and call `paribus run --timing` again",
-    "nulls": "delete it and call `paribus run --null` again: its finished runs are kept",
+    "timing.json": "delete it and call `paribus time` again",
+    "nulls": "delete it and call `paribus calibrate` again: its finished runs are kept",
     "verdicts.json": "call `paribus report`, which writes it anew",
     "report.json": "call `paribus report`, which writes it anew",
 }

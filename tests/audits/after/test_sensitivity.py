@@ -13,10 +13,10 @@ from paribus.audits.after.sensitivity import (
     find_tuning_flaws,
 )
 from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
-from paribus.judgement import Pair, Rule, compare
+from paribus.judgement import Pair, Rule, compare, decide
 
 RULE = Rule(margin=0.03)
-STUDY = {"primary": ["idea"], "rate_probe": [0.5, 2.0], "margin": 0.03, "metric": {"unit": "nats", "better": "lower"}}
+STUDY = {"primary": ["idea"], "extra_rates": [0.5, 2.0], "margin": 0.03, "metric": {"unit": "nats", "better": "lower"}}
 
 
 def comparison(*differences, metric=VAL_LOSS, rule=RULE):
@@ -31,10 +31,15 @@ def at_rates(study, compared, statuses=("done", "done"), **by_factor):
         rows.append({"arm": "baseline", "factor": factor, "status": "done", "value": base})
         value = base + difference if status == "done" else None
         rows.append({"arm": "idea", "factor": factor, "status": status, "value": value})
-    return list(find_rate_dependence(study, {"idea": compared}, rows))
+    return list(find_rate_dependence(study, {"idea": compared}, {"idea": decide(compared)}, rows))
 
 
 BETTER = (-0.100, -0.101, -0.102)  # sd .001: one pair scatters by 4.303 * .001 * sqrt(4/3) = .00497
+
+
+def sizes_explain(arms, widths, base):
+    compared = comparison(*BETTER)
+    return find_size_explanations(STUDY, {"idea": compared}, {"idea": decide(compared)}, arms, widths, base)
 
 
 def test_pairs_that_agree_with_the_verdict_are_a_note_with_their_numbers():
@@ -113,7 +118,7 @@ def test_a_baseline_that_catches_up_at_its_own_best_rate_is_a_doubt():
         {"arm": "baseline", "factor": 0.5, "status": "done", "value": 2.80},
         {"arm": "idea", "factor": 0.5, "status": "done", "value": 2.85},
     ]
-    (found,) = find_rate_dependence(STUDY, {"idea": comparison(*BETTER)}, rows)
+    (found,) = find_rate_dependence(STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, rows)
     assert found.evidence["turned_at"] == ["0.5 x", "each arm's best of these rates"]
 
 
@@ -152,7 +157,9 @@ def sizes(slope, noise=0.0):
 @pytest.mark.parametrize(("slope", "severity"), [(-0.6, "doubt"), (-0.1, "note"), (0.6, "note")])
 def test_a_size_that_makes_more_than_half_of_a_carried_difference_is_doubted(slope, severity):
     arms = {"baseline": 100.0, "idea": 110.0}
-    (found,) = find_size_explanations(STUDY, {"idea": comparison(*BETTER)}, arms, sizes(slope), [])
+    (found,) = find_size_explanations(
+        STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, arms, sizes(slope), []
+    )
     assert found.severity == severity
     assert found.evidence["slope_per_log_parameter"] == pytest.approx(slope)
     assert found.evidence["expected"] == pytest.approx(slope * math.log(1.1))
@@ -162,7 +169,9 @@ def test_a_size_that_makes_more_than_half_of_a_carried_difference_is_doubted(slo
 def test_the_error_of_the_slope_is_that_of_least_squares_within_seeds():
     arms = {"baseline": 100.0, "idea": 110.0}
     rows = sizes(-0.3, noise=0.01)
-    (found,) = find_size_explanations(STUDY, {"idea": comparison(*BETTER)}, arms, rows, [])
+    (found,) = find_size_explanations(
+        STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, arms, rows, []
+    )
     design = np.array([[math.log(r["parameters"]), *(r["seed"] == s for s in range(3))] for r in rows], dtype=float)
     values = np.array([r["value"] for r in rows])
     solution, residuals, *_ = np.linalg.lstsq(design, values, rcond=None)
@@ -173,7 +182,9 @@ def test_the_error_of_the_slope_is_that_of_least_squares_within_seeds():
 
 def test_of_an_arm_of_the_baselines_size_it_is_said_that_size_explains_nothing():
     arms = {"baseline": 100.0, "idea": 100.0}
-    (found,) = find_size_explanations(STUDY, {"idea": comparison(*BETTER)}, arms, sizes(-0.6), [])
+    (found,) = find_size_explanations(
+        STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, arms, sizes(-0.6), []
+    )
     assert (found.severity, found.arm) == ("note", "idea")
     assert "as many parameters as the baseline, 100: their number explains nothing of its difference of -0.1" in (
         found.message

@@ -8,9 +8,9 @@ from torch import nn
 
 from paribus.audits import audit_design
 from paribus.audits.before.training_recipe import (
+    find_missing_extra_rates,
     find_mixed_metric,
     find_odd_schedules,
-    find_unprobed_rates,
     require_recipe,
 )
 from paribus.audits.instruments.observation import APART, Objective
@@ -186,13 +186,13 @@ class HasNoRate(torch.optim.SGD):
         super().__init__(params, lr=pace)
 
 
-def test_a_study_whose_optimizer_has_no_rate_is_told_that_none_is_probed():
+def test_a_study_whose_optimizer_has_no_rate_is_told_that_none_is_multiplied():
     training = TRAINING.replace(optimizer=spec(HasNoRate))
     study = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm)), training=training)
-    (found,) = find_unprobed_rates(study)
-    assert (found.check, found.severity, found.arm) == ("rate probe", "note", None)
+    (found,) = find_missing_extra_rates(study)
+    assert (found.check, found.severity, found.arm) == ("extra rates", "note", None)
     assert "no pair is trained at 0.5 and 2 times the learning rate: HasNoRate of 2 arms has no argument lr" in (
         found.message
     )
-    assert list(find_unprobed_rates(study.replace(rate_probe=()))) == []
-    assert list(find_unprobed_rates(study.replace(training=TRAINING))) == []
+    assert list(find_missing_extra_rates(study.replace(extra_rates=()))) == []
+    assert list(find_missing_extra_rates(study.replace(training=TRAINING))) == []

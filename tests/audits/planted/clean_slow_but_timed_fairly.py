@@ -5,7 +5,7 @@ from stopped_clock import Clock, leave_times
 
 import paribus as pb
 
-study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"idea": ("*norm",)}, rate_probe=())
+study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"idea": ("*norm",)}, extra_rates=())
 
 
 def spoil(store):

@@ -10,7 +10,7 @@ study = make_study(
     pb.Arm(BASELINE, TRAINING.replace(optimizer=pb.spec(torch.optim.AdamW, lr=0.02))),
     training=TRAINING.replace(optimizer=pb.spec(torch.optim.AdamW, lr=0.002)),
     changes={"idea": ("training.optimizer.lr",)},
-    rate_probe=(32.0,),
+    extra_rates=(32.0,),
     min_seeds=3,
     max_seeds=3,
 )

@@ -31,7 +31,9 @@ class FusedNorm(nn.Module):
         return nn.functional.layer_norm(x, x.shape[-1:], self.gain)
 
 
-study = make_study(BASELINE.replace("final_norm", pb.spec(FusedNorm)), changes={"idea": ("final_norm",)}, rate_probe=())
+study = make_study(
+    BASELINE.replace("final_norm", pb.spec(FusedNorm)), changes={"idea": ("final_norm",)}, extra_rates=()
+)
 
 CAUGHT = {
     "check": "timing",

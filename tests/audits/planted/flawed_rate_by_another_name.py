@@ -22,7 +22,7 @@ class SignDescent(torch.optim.Optimizer):
 study = make_study(
     pb.Arm(BASELINE, TRAINING.replace(optimizer=pb.spec(SignDescent))),
     changes={"idea": ("training.optimizer",)},
-    rate_probe=(0.5, 2.0),
+    extra_rates=(0.5, 2.0),
 )
 
-CAUGHT = {"check": "rate probe", "severity": "note", "arm": "idea", "evidence": {"arms": ["idea"]}}
+CAUGHT = {"check": "extra rates", "severity": "note", "arm": "idea", "evidence": {"arms": ["idea"]}}

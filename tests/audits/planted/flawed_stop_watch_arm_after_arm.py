@@ -9,7 +9,7 @@ from paribus.judgement import TIME_MARGIN, Rule, judge_times
 from paribus.store.files import write_json
 from paribus.store.store import Store
 
-study = make_study(BASELINE, null=("idea",), rate_probe=())
+study = make_study(BASELINE, null=("idea",), extra_rates=())
 
 CAUGHT = {"check": "timing", "severity": "doubt", "arm": "idea"}
 

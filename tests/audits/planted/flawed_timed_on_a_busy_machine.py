@@ -7,7 +7,7 @@ from stopped_clock import Clock, leave_times
 
 import paribus as pb
 
-study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"idea": ("*norm",)}, rate_probe=())
+study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"idea": ("*norm",)}, extra_rates=())
 
 CAUGHT = {"check": "timing", "severity": "doubt", "evidence": {"reference_spread": (1.5, 11)}}
 

@@ -38,6 +38,6 @@ def make_study(treatment=None, baseline=BASELINE, /, **fields):
         "margin": 0.03,
         "min_seeds": 2,
         "max_seeds": 2,
-        "rate_probe": (),
+        "extra_rates": (),
     }
     return pb.Study(baseline=baseline, **{**defaults, **fields})

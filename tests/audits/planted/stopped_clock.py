@@ -19,7 +19,7 @@ class Clock:
 
 
 def leave_times(store, clock, steps, reference=lambda: 0.02):
-    """Put what ``--timing`` would have written into ``store``, had ``clock`` been this machine's.
+    """Put what `paribus time` would have written into ``store``, had ``clock`` been this machine's.
 
     ``reference`` says how long the fixed computation takes, each time it is asked. Timed here through internals: no
     public call takes another clock.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from paribus.experiment.comparisons import digest_content, read_registration
 
 import paribus as pb
 from paribus.design.study_files import read_study
 from paribus.errors import PartError, StoreError, StudyError
-from paribus.experiment.comparisons import digest_content, read_registration
 from paribus.lab import running as lab
 from paribus.lab.sampling.drawing import END, _decoder
 from paribus.nn.contract import build_model
@@ -62,7 +62,7 @@ study = pb.Study(
         tokens=40 * 128, batch_tokens=128, seq_len=32, evaluations=1, evaluation_tokens=512,
         optimizer=pb.spec(torch.optim.AdamW, lr=0.01),
     ),
-    margin=1.0, min_seeds=2, max_seeds=2, rate_probe=(),
+    margin=1.0, min_seeds=2, max_seeds=2, extra_rates=(),
 )
 """
 

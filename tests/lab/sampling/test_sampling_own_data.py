@@ -44,7 +44,7 @@ def ask_in_digits(data):
         margin=10.0,
         min_seeds=2,
         max_seeds=2,
-        rate_probe=(),
+        extra_rates=(),
     )
 
 

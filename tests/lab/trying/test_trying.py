@@ -41,15 +41,15 @@ def call(*arguments):
     return CliRunner().invoke(commands, arguments, standalone_mode=False)
 
 
-def test_check_of_a_class_ends_with_1_where_a_check_fails():
-    passed, failed = call("check", "tried.py:HalfNorm"), call("check", "tried.py:Peeking")
+def test_examine_ends_with_1_where_a_check_fails():
+    passed, failed = call("examine", "tried.py:HalfNorm"), call("examine", "tried.py:Peeking")
     assert (passed.return_value, failed.return_value) == (0, 1)
     assert "HalfNorm as norm: 10 of 10 checks passed" in passed.stdout
     assert "FAIL  is causal" in failed.stdout
 
 
-def test_check_of_a_class_as_json_is_pure_data():
-    found = json.loads(call("check", "tried.py:HalfNorm", "--json", "--set", "share=0.25").stdout)
+def test_examine_as_json_is_pure_data():
+    found = json.loads(call("examine", "tried.py:HalfNorm", "--json", "--set", "share=0.25").stdout)
     assert (found["slot"], found["passed"], found["arguments"]) == ("norm", True, {"share": 0.25})
 
 
@@ -68,8 +68,6 @@ def test_what_was_written_is_said_as_json_too():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["check", "tried.py:HalfNorm", "--scale", "paper"], "--scale and --data are a study's"),
-        (["check", "norm", "--slot", "norm"], "--slot and --set are for one class"),
         (["try", "tried.py:HalfNorm", "--set", "share"], "expected name=value, got 'share'"),
         (["try", "tried.py:HalfNorm", "--set", "share="], "expected name=value, got 'share='"),
         (["try", "tried.py:HalfNorm", "--set", "share=1", "--set", "share=2"], "share is set twice"),
@@ -81,6 +79,25 @@ def test_options_that_do_not_go_together_are_said(arguments, said):
     refused = call(*arguments).exception
     assert isinstance(refused, click.UsageError)
     assert said in refused.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["check", "tried.py:HalfNorm"], "`paribus examine tried.py:HalfNorm`"),
+        (["check", "tried.py:HalfNorm", "--slot", "norm"], "`paribus examine FILE.py:CLASS`"),
+        (["check", "norm", "--set", "share=1"], "`paribus examine FILE.py:CLASS`"),
+        (["run", "norm", "--null"], "`paribus calibrate STUDY`"),
+        (["run", "norm", "--timing"], "`paribus time STUDY`"),
+        (["run", "norm", "--null", "--comparisons", "50"], "`paribus calibrate STUDY`"),
+        (["run", "norm", "--comparisons", "50"], "benchmarks/false_verdicts.py"),
+    ],
+)
+def test_the_spellings_of_earlier_releases_answer_with_todays(arguments, answer, here):
+    refused = call(*arguments).exception
+    assert isinstance(refused, click.UsageError)
+    assert answer in refused.message
+    assert not (here / "paribus-store").exists()
 
 
 def test_a_better_that_was_seen_once_is_offered_a_confirmation(monkeypatch):

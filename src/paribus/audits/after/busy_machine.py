@@ -59,7 +59,7 @@ def _start_up(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
                 "first_over_later": ratios,
                 "first_step_seconds": {arm: arms[arm]["first_step_seconds"] for arm in arms},
             },
-            remedy="leave the first steps out of every time; the blocks of --timing do",
+            remedy="leave the first steps out of every time; `paribus time` does",
         )
 
 

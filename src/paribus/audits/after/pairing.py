@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paribus.design.specs import lies_under
+from paribus.design.spec_names import SpecName
 from paribus.design.study import BASELINE
+from paribus.design.trees import changed_sites, lies_under
 from paribus.design.wording import list_some, write_count
 from paribus.store.records import Finding, Record
 
@@ -25,9 +26,8 @@ def find_unpaired(study: Mapping[str, Any], records: Mapping[str, Mapping[int, R
             if record.status == "done" and seed in baseline and baseline[seed].status == "done"
         }
         if pairs:
-            yield from _weights(
-                arm, pairs, changed_sites(study["arms"][BASELINE]["model"], study["arms"][arm]["model"])
-            )
+            before, after = (SpecName.from_json(study["arms"][name]["model"]) for name in (BASELINE, arm))
+            yield from _weights(arm, pairs, changed_sites(before, after))
             yield from _batches(arm, pairs, study)
             yield from _held_out(arm, pairs)
             yield from _environment(arm, pairs)
@@ -35,24 +35,6 @@ def find_unpaired(study: Mapping[str, Any], records: Mapping[str, Mapping[int, R
 
 Pairs = dict[int, tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Seed to the ``pairing`` blocks of the baseline's and the treatment's record."""
-
-
-def changed_sites(before: Any, after: Any, path: str = "") -> set[str]:
-    """Paths of the sites at which the JSON of two specs differs; "" is the model itself.
-
-    A default that only one of them spells out counts as a change: their classes are not imported to know better.
-    """
-    if _is_spec(before) and _is_spec(after) and before["class"] == after["class"]:
-        left, right = before["arguments"], after["arguments"]
-        names = sorted(left.keys() | right.keys())
-        found = {name: changed_sites(left.get(name), right.get(name), _join(path, name)) for name in names}
-        # An argument is no site: what changed is the part that takes it.
-        plain = {_join(path, n) for n in names if not _holds_spec(left.get(n)) and not _holds_spec(right.get(n))}
-        return {path if site in plain else site for sites in found.values() for site in sites}
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        items = enumerate(zip(before, after, strict=True))
-        return {site for index, pair in items for site in changed_sites(*pair, _join(path, str(index)))}
-    return set() if before == after else {path}
 
 
 def _weights(arm: str, pairs: Pairs, changed: set[str]) -> Iterator[Finding]:
@@ -134,15 +116,3 @@ def _environment(arm: str, pairs: Pairs) -> Iterator[Finding]:
 
 def _unequal(pairs: Pairs, key: str) -> list[int]:
     return [seed for seed, (one, other) in pairs.items() if one.get(key) != other.get(key)]
-
-
-def _is_spec(data: Any) -> bool:
-    return isinstance(data, dict) and "class" in data and "arguments" in data
-
-
-def _holds_spec(data: Any) -> bool:
-    return _is_spec(data) or (isinstance(data, list) and any(map(_holds_spec, data)))
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

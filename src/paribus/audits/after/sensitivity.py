@@ -9,39 +9,37 @@ from typing import Any
 
 from paribus.design.contrasts import Contrast
 from paribus.design.study import BASELINE
-from paribus.judgement import Comparison, decide
+from paribus.judgement import Comparison, Judged, Verdict
+from paribus.judgement.judged import tell_extra_run
 from paribus.store.records import Finding, Record
 
 EXPLAINS = 0.5  # of a difference, that the size of the arm alone would make
 
 Rows = Sequence[Mapping[str, Any]]
-"""Trials as ``paribus.trials.read_trials`` gives them."""
+"""Extra runs as ``tell_extra_run`` gives them."""
 
 
-def audit_trials(
-    registration: Mapping[str, Any],
-    comparisons: Mapping[str, Comparison],
-    records: Mapping[str, Mapping[int, Record]],
-    trials: Mapping[str, Rows],
-    null: Mapping[str, Any] | None,
-    design: Sequence[Finding] = (),
-) -> tuple[Finding, ...]:
-    """Everything that the runs beside the pairs, and those of the tuning, say about the comparisons.
+def audit_extra_runs(by_numbers: Judged, judged: Judged, design: Sequence[Finding] = ()) -> tuple[Finding, ...]:
+    """Everything that the extra runs, and those of the tuning, say about the comparisons.
 
     Args:
+        by_numbers: judged without any finding: what could turn is what the numbers say.
+        judged: the same, judged with the findings so far.
         design: what was found before training; it says which arms are the baseline's function.
-        records: the runs that are judged, by arm and seed.
-        trials: rows by what they are for; ``null`` the calibration made of those with nudged weights.
     """
-    study = registration["study"]
-    findings = [*find_rate_dependence(study, comparisons, trials.get("rates", ()))]
-    if tuning := registration.get("tuning"):
+    study, comparisons, records = judged.study.to_json(), judged.comparisons, by_numbers.records
+    key = judged.study.metric.key
+    rows = {kind: [tell_extra_run(*run, key) for run in runs] for kind, runs in judged.extra_runs.items()}
+    findings = [*find_rate_dependence(study, comparisons, by_numbers.verdicts, rows.get("rates", ()))]
+    if tuning := judged.evidence.registration.tuning:
         findings += find_tuning_flaws(tuning)
-    if widths := trials.get("widths"):
+    if widths := rows.get("widths"):
         seeds = {row["seed"] for row in widths}
         base = [_row(record, study) for seed, record in records[BASELINE].items() if seed in seeds]
-        findings += find_size_explanations(study, comparisons, _sizes(records), widths, base)
-    if null:
+        sizes = _sizes(records)
+        findings += find_size_explanations(study, comparisons, by_numbers.verdicts, sizes, widths, base)
+    if judged.null:
+        null = judged.null.to_json()
         findings += find_noise_floor(study, null)
         same = {f.arm for f in design if f.check == "same function" and f.evidence["other"] == BASELINE}
         alike = [name for name in comparisons if name in {*study["null"], *same}]
@@ -50,22 +48,25 @@ def audit_trials(
 
 
 def find_rate_dependence(
-    study: Mapping[str, Any], comparisons: Mapping[str, Comparison], rates: Rows
+    study: Mapping[str, Any],
+    comparisons: Mapping[str, Comparison],
+    verdicts: Mapping[str, Verdict | None],
+    rates: Rows,
 ) -> Iterator[Finding]:
     """Whether the one pair at each other learning rate agrees with the verdict, as far as one pair can tell."""
     values = {(row["arm"], row["factor"]): row for row in rates}
     for name in study["primary"]:
         comparison = comparisons[name]
-        verdict = decide(comparison)
+        verdict = verdicts[name]
         if verdict is None or verdict.kind in ("undecided", "invalid"):
             continue  # nothing that could turn
         pairs = {
             factor: (values[BASELINE, factor], values[name, factor])
-            for factor in study.get("rate_probe", ())  # a registration from before there was a probe
+            for factor in study.get("extra_rates", study.get("rate_probe", ()))  # "rate_probe": in older stores
             if (BASELINE, factor) in values and (name, factor) in values
         }
         if pairs:
-            yield _rate_finding(study, comparison, verdict.kind, pairs)
+            yield _rate_finding(study, comparison, verdict, pairs)
 
 
 def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
@@ -101,7 +102,12 @@ def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def find_size_explanations(
-    study: Mapping[str, Any], comparisons: Mapping[str, Comparison], arms: Mapping[str, float], widths: Rows, base: Rows
+    study: Mapping[str, Any],
+    comparisons: Mapping[str, Comparison],
+    verdicts: Mapping[str, Verdict | None],
+    arms: Mapping[str, float],
+    widths: Rows,
+    base: Rows,
 ) -> Iterator[Finding]:
     """How much of each difference the number of parameters alone would make, by the baseline's own width.
 
@@ -129,7 +135,7 @@ def find_size_explanations(
         gap = math.log(arms[name] / arms[BASELINE])
         expected, blur = slope * gap, abs(error * gap)
         share = expected / comparison.mean if comparison.mean else math.inf
-        decided = decide(comparison) if comparison.primary else None
+        decided = verdicts.get(name)
         carried = decided is not None and decided.kind in ("better", "worse")
         yield Finding(
             check="size response",
@@ -204,9 +210,10 @@ def _sizes(records: Mapping[str, Mapping[int, Record]]) -> dict[str, float]:
 def _rate_finding(
     study: Mapping[str, Any],
     comparison: Comparison,
-    kind: str,
+    verdict: Verdict,
     pairs: Mapping[float, tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> Finding:
+    kind = verdict.kind
     name, unit, better = comparison.treatment, study["metric"]["unit"], study["metric"]["better"]
     sign = 1 if better == "lower" else -1
     assert comparison.mean is not None
@@ -228,7 +235,7 @@ def _rate_finding(
     ]
     shown = [f"{difference:+.3g} at {where}" for where, difference in differences.items()] + broken
     said = "the verdict may turn with the rate" if turned else "none turns the verdict, which one pair cannot rule out"
-    crossed = _crossed(comparison, differences, study["margin"])
+    crossed = _crossed(comparison, verdict, differences, study["margin"])
     if crossed and not turned:
         side, claim = ("outside", "stays in") if kind == "equivalent" else ("within", "exceeds")
         said += (
@@ -252,10 +259,9 @@ def _rate_finding(
     )
 
 
-def _crossed(comparison: Comparison, differences: Mapping[str, float], margin: float) -> list[str]:
+def _crossed(comparison: Comparison, verdict: Verdict, differences: Mapping[str, float], margin: float) -> list[str]:
     """Where a pair lies on another side of the margin than the verdict says, by chance or not."""
-    verdict = decide(comparison)
-    assert verdict and comparison.mean is not None  # the runs at other rates come after the verdict
+    assert comparison.mean is not None  # the runs at other rates come after the verdict
     if verdict.kind == "equivalent":
         return [where for where, difference in differences.items() if abs(difference) > margin]
     if verdict.qualifier != "by more than the margin":

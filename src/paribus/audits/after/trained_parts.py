@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
-from paribus.audits.after.pairing import changed_sites
-from paribus.design.specs import lies_under
+from paribus.design.spec_names import SpecName
 from paribus.design.study import BASELINE
+from paribus.design.trees import changed_sites, lies_under
 from paribus.design.wording import write_count
 from paribus.store.records import Finding, Record
 
@@ -116,7 +116,7 @@ def _odd_sites(
     study: Mapping[str, Any], arm: str, gaps: Mapping[tuple[str, str], tuple[float, float]], n_pairs: int
 ) -> Finding:
     plans = study["arms"]
-    changed = changed_sites(plans[BASELINE]["model"], plans[arm]["model"])
+    changed = changed_sites(*(SpecName.from_json(plans[name]["model"]) for name in (BASELINE, arm)))
     same_recipe = plans[BASELINE]["training"] == plans[arm]["training"]
     is_changed = {site: any(lies_under(site, above) for above in changed) for site, _ in gaps}
     untouched = [place for place in gaps if same_recipe and not is_changed[place[0]]]

@@ -19,8 +19,9 @@ from paribus.audits.instruments.models import (
     forward_exactly,
     randomize,
 )
-from paribus.design.specs import Spec, site_of
+from paribus.design.specs import Spec
 from paribus.design.streams import derive
+from paribus.design.trees import site_of
 from paribus.nn.precision import float64_arithmetic
 from paribus.store.records import Finding
 from paribus.training.isolation import preserving

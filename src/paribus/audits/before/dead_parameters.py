@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from paribus.audits.instruments.models import draw_tokens, fixed_noise, randomize
 from paribus.audits.instruments.sites import is_ours
-from paribus.design.specs import lies_under
+from paribus.design.trees import lies_under
 from paribus.design.wording import list_some
 from paribus.nn.slots import parts_of
 from paribus.store.records import Finding

@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 
 from paribus.audits.before.factors import find_joined_factors
 from paribus.design.differences import Difference, compare_specs
-from paribus.design.specs import Spec, describe
+from paribus.design.specs import Spec
 from paribus.design.study import Study
+from paribus.design.trees import describe
 from paribus.design.wording import list_some, write_count
 from paribus.store.records import Finding
 

@@ -28,9 +28,9 @@ from paribus.audits.before.sizes import (
 from paribus.audits.before.substitutes import find_substitutes, find_unsteady_training
 from paribus.audits.before.text_leaks import find_foreign_vocabulary, find_leaked_text, find_lost_text, require_bytes
 from paribus.audits.before.training_recipe import (
+    find_missing_extra_rates,
     find_mixed_metric,
     find_odd_schedules,
-    find_unprobed_rates,
     require_recipe,
     require_steps,
 )
@@ -87,7 +87,7 @@ def audit_arms(study: Study, vocab_size: int, facts: Mapping[str, ArmFacts]) -> 
             *find_other_amounts(study),
             *_probe_arms(study, vocab_size, facts),
             *find_odd_schedules(study),
-            *find_unprobed_rates(study),
+            *find_missing_extra_rates(study),
         )
 
 

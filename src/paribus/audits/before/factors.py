@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from paribus.design.specs import Change, Spec, describe, site_of
+from paribus.design.specs import Spec
 from paribus.design.study import BASELINE, Arm, Study
+from paribus.design.trees import Change, describe, site_of
 from paribus.design.wording import list_some
 from paribus.errors import SpecError
 from paribus.store.records import Finding

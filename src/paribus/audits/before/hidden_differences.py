@@ -8,8 +8,9 @@ from typing import Any
 from paribus.audits.instruments.observation import APART, Objective, Observed, find_noise
 from paribus.audits.instruments.sites import is_ours
 from paribus.design.differences import compare_specs
-from paribus.design.specs import Spec, lies_under, site_of
+from paribus.design.specs import Spec
 from paribus.design.study import BASELINE, Study
+from paribus.design.trees import lies_under, site_of
 from paribus.design.wording import list_some, write_count
 from paribus.store.records import Finding
 

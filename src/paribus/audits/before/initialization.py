@@ -8,8 +8,8 @@ from typing import Any
 from paribus.audits.instruments.observation import Observed
 from paribus.audits.instruments.sites import is_ours
 from paribus.design.differences import compare_specs
-from paribus.design.specs import lies_under, site_of
 from paribus.design.study import BASELINE, Study
+from paribus.design.trees import lies_under, site_of
 from paribus.design.wording import write_count
 from paribus.store.records import Finding
 

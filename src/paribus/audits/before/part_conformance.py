@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from paribus.audits.instruments.models import Probe, draw_tokens, forward
 from paribus.audits.instruments.sites import is_ours
-from paribus.design.specs import Spec, lies_under, site_of
+from paribus.design.specs import Spec
 from paribus.design.study import BASELINE
+from paribus.design.trees import lies_under, site_of
 from paribus.design.wording import list_some, write_count
 from paribus.errors import ParibusError
 from paribus.nn.conformance.subjects import CHECKED_SLOTS

@@ -73,19 +73,19 @@ def find_odd_schedules(study: Study) -> Iterator[Finding]:
             yield from _schedule_faults(name, schedule, steps)
 
 
-def find_unprobed_rates(study: Study) -> Iterator[Finding]:
+def find_missing_extra_rates(study: Study) -> Iterator[Finding]:
     """A study that would be tried at other learning rates, where an arm's optimizer has none to multiply."""
     lacking = arms_without_rates(study.arms)
-    if study.rate_probe and not study.tuning and lacking:
+    if study.extra_rates and not study.tuning and lacking:
         cls = study.arms[lacking[0]].training.optimizer.cls
-        factors = " and ".join(f"{factor:g}" for factor in study.rate_probe)
+        factors = " and ".join(f"{factor:g}" for factor in study.extra_rates)
         yield Finding(
-            check="rate probe",
+            check="extra rates",
             severity="note",
             message=f"no pair is trained at {factors} times the learning rate: {cls.__name__} of "
             f"{write_count(len(lacking), 'arm')} has no argument lr, or ..._lr, that could be multiplied",
             arm=lacking[0] if len(lacking) == 1 else None,
-            evidence={"arms": lacking, "factors": list(study.rate_probe)},
+            evidence={"arms": lacking, "factors": list(study.extra_rates)},
             remedy="call the argument lr, or tune it by its path: Study(tuning=paribus.Tuning(over=...))",
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from paribus.design.streams import derive
 from paribus.design.study import BASELINE, Study
 from paribus.design.study_files import read_study
+from paribus.design.wording import suggest
 from paribus.errors import DataError, PartError, StoreError, StudyError
-from paribus.experiment.comparisons import read_registration
+from paribus.experiment.stored_evidence import read_registration
 from paribus.lab.sampling.samples import TOLERANCES, ArmSamples, DecodingCheck, Passage, Samples
 from paribus.lab.sampling.weights import TrainedArm, find_trained
 from paribus.store.store import DEFAULT_STORE, Store
@@ -65,7 +65,7 @@ def sample(
 
     _require_numbers(n_tokens, temperature, seed)
     place = Store.open(store)
-    registration = read_registration(place, name or _only_study(place))
+    registration = read_registration(place, name or _only_study(place)).to_json()
     chosen = _choose_arms(registration, arms)
     given = list(read_study(study).scales.values()) if isinstance(study, str | Path) else [study] if study else []
     trained = find_trained(place, registration, chosen, given)
@@ -130,9 +130,7 @@ def _choose_arms(registration: Mapping[str, Any], arms: Sequence[str]) -> list[s
     known = sorted(registration["runs"], key=lambda name: name != BASELINE)  # a registration has them by name
     for arm in arms:
         if arm not in known:
-            close = difflib.get_close_matches(arm, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(map(repr, known))}"
-            raise StudyError(f"study {registration['name']!r} has no arm {arm!r}; {hint}")
+            raise StudyError(f"study {registration['name']!r} has no arm {arm!r}; {suggest(arm, known)}")
     return list(dict.fromkeys(arms)) or known
 
 

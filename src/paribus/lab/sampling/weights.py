@@ -14,7 +14,6 @@ from paribus.design.specs import Spec, reference, resolve
 from paribus.design.study import Arm, Study
 from paribus.design.study_files import offered_studies
 from paribus.errors import StoreError, StudyError
-from paribus.experiment.comparisons import seeded
 from paribus.lab.request import name_after
 from paribus.store.files import read_json
 from paribus.store.identity import source_identity
@@ -110,7 +109,7 @@ def find_trained(
 
 
 def _find_folders(place: Store, registration: Mapping[str, Any], names: Sequence[str]) -> dict[str, Path]:
-    every = {name: place.run_folder(seeded(registration, name)[0][1]) for name in registration["runs"]}
+    every = {name: place.run_folder(registration["runs"][name][0]) for name in registration["runs"]}
     if lacking := [why for name in names if (why := _why_none(place, name, every[name]))]:
         others = [repr(name) for name, folder in every.items() if (folder / WEIGHTS).exists()]
         hint = f" There are weights of {', '.join(others)}: --arm NAME" if others else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import shlex
@@ -14,8 +13,9 @@ import paribus.nn
 from paribus.design.specs import Spec
 from paribus.design.study import Study
 from paribus.design.study_files import built_in_studies, read_study
+from paribus.design.wording import suggest
 from paribus.errors import PartError, SpecError, StudyError
-from paribus.lab.trying.examination import SAID, Examination
+from paribus.lab.trying.examination import GIVEN, Examination
 from paribus.nn.conformance.suite import CheckResult
 from paribus.nn.slots import SLOTS
 
@@ -94,7 +94,7 @@ def draft(examination: Examination, baseline: str | None = None, margin: float |
 def _opening(examination: Examination, text: str, baseline: str | None, margin: float | None) -> str:
     """The docstring of the file: its question, and the command that wrote it."""
     options = {
-        "--slot": examination.slot if examination.why == SAID else None,
+        "--slot": examination.slot if examination.why == GIVEN else None,
         "--baseline": baseline,
         "--margin": margin,
     }
@@ -205,8 +205,7 @@ def _read_baseline_study(name: str) -> Study:
     offered = f"the built-in studies are {', '.join(known)}"
     if name in RECIPES:
         raise StudyError(f"{name!r} is a model and no study, and asks nothing that this could change; {offered}")
-    close = difflib.get_close_matches(name, [*RECIPES, *known], n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the recipes are {', '.join(RECIPES)}; {offered}"
+    hint = suggest(name, [*RECIPES, *known], otherwise=f"the recipes are {', '.join(RECIPES)}; {offered}")
     if name.endswith(".py"):
         hint = "a study file of yours is none here: write the file with --write, and edit its baseline"
     raise StudyError(f"there is no baseline {name!r}; {hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from paribus.audits.before.own_metric import require_measure
 from paribus.data.own_dataset import read_dataset
 from paribus.design.metrics import require_metric
 from paribus.design.specs import Spec, spec
+from paribus.design.wording import suggest
 from paribus.errors import MissingArgument, ParibusError, SpecError, StudyError
 from paribus.lab.trying.idea import Idea, read_idea
 from paribus.nn.conformance.slot_finder import find_slots
@@ -28,7 +28,7 @@ from paribus.training.optim import build_optimizer
 from paribus.training.step import update_weights
 
 _VOCABULARY = 61  # ids in the logits that a metric is tried on
-SAID = "was said to stand there"  # why a slot is what it is where --slot names it
+GIVEN = "was given this slot"  # why it has a slot that was not found but named
 _STEPS = (1, 10, 100)  # lengths of training at which a schedule is asked
 
 
@@ -79,9 +79,7 @@ def examine(reference: str, slot: str | None = None, arguments: Mapping[str, Any
     if slot is not None and idea.kind != "part":
         raise StudyError(f"{idea.name}, of the kind {idea.kind}, stands in no slot; leave the slot {slot!r} out")
     if slot is not None and slot not in CHECKED_SLOTS:
-        close = difflib.get_close_matches(slot, CHECKED_SLOTS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {_or(CHECKED_SLOTS)}"
-        raise StudyError(f"there is no slot {slot!r}; {hint}")
+        raise StudyError(f"there is no slot {slot!r}; {suggest(slot, CHECKED_SLOTS)}")
     if idea.kind == "part":
         return _examine_part(idea, slot, given)
     if idea.kind == "metric":
@@ -100,7 +98,7 @@ def _examine_part(idea: Idea, slot: str | None, arguments: dict[str, Any]) -> Ex
     _require_kinds(idea, arguments)
     try:
         if slot is not None:
-            return Examination(idea, slot, SAID, (), arguments, check_part(site, slot))
+            return Examination(idea, slot, GIVEN, (), arguments, check_part(site, slot))
         fitting = find_slots(site)
         if len(fitting.slots) > 1:
             choice = " or ".join(f"--slot {name}" for name in fitting.slots)

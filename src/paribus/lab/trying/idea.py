@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -16,6 +15,7 @@ from typing import Any
 
 from paribus.design.metrics import Metric
 from paribus.design.tracebacks import own_traceback
+from paribus.design.wording import nearest, suggest
 from paribus.errors import StudyError
 
 KINDS = ("part", "optimizer", "schedule", "dataset", "metric")
@@ -55,8 +55,7 @@ def read_idea(reference: str) -> Idea:
     module, folder = _import_beside(Path(place).expanduser()) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, name):
         offered = [key for key, value in vars(module).items() if _is_own(value, module)]
-        close = difflib.get_close_matches(name, offered, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it defines {', '.join(offered) or 'no class'}"
+        hint = suggest(name, offered, otherwise=f"it defines {', '.join(offered) or 'no class'}")
         raise StudyError(f"{place} has no {name!r}; {hint}")
     thing = getattr(module, name)
     return Idea(thing, _kind_of(thing, name), module.__name__, name, folder, str(reference))
@@ -117,8 +116,8 @@ def _import_beside(path: Path) -> tuple[ModuleType, Path]:
     """Import a file as its folder's neighbours would: by its stem, with its folder on the module search path."""
     if not path.is_file():
         beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, beside, n=1)
-        hint = f"; did you mean {path.parent / close[0]}?" if close else ""
+        close = nearest(path.name, beside)
+        hint = f"; did you mean {path.parent / close}?" if close else ""
         raise StudyError(f"there is no file {path}{hint}")
     path = path.resolve()
     if not path.stem.isidentifier() or keyword.iskeyword(path.stem):

@@ -1,0 +1,85 @@
+"""`paribus time`: whole training steps of a study's arms, in turn on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paribus.design.study import Study
+from paribus.errors import StoreError
+from paribus.experiment.plan import plan
+from paribus.experiment.stored_evidence import TIMES, read_registration
+from paribus.experiment.tuner import with_recipes
+from paribus.lab.reporting import report
+from paribus.lab.request import read_request
+from paribus.lab.workspace import Bench, set_up
+from paribus.reports.result import Result
+from paribus.store.events import Observe
+from paribus.store.files import read_json, write_json
+from paribus.store.store import DEFAULT_STORE, Store
+
+
+def time(
+    study: str | Path | Study,
+    store: str | Path = DEFAULT_STORE,
+    *,
+    scale: str | None = None,
+    data: str | None = None,
+    device: str | None = None,
+    max_seeds: int | None = None,
+    confirm: bool = False,
+    observe: Observe | None = None,
+) -> Result:
+    """Compare the times of a study's arms: interleaved blocks of training steps, in this process; report them.
+
+    The study must be registered in ``store``, as ``run`` does before its first run; none of its runs need be finished,
+    and no verdict changes. Arms are timed once, and again only where the machine was busy: times chosen among several
+    have no error rate. ``observe`` is called with every event; None shows them, as ``run`` does.
+    Raises StoreError where the study as it is now was never registered, and ParibusError for a study, corpus, device or
+    store that cannot be used.
+    """
+    from paribus.lab.notebook import watch
+
+    Store.open(store)
+    request = read_request(study, scale, data, max_seeds, confirm)
+    with watch(observe) as observe, set_up(request, store, "inline", device, None, observe) as bench:
+        registered, name = _find_registered(bench)
+        _time_once(bench, registered, bench.store.study_folder(name) / TIMES)
+    return report(store, name)
+
+
+def _find_registered(bench: Bench) -> tuple[Study, str]:
+    """The study with the recipes that its registration has, and the name of the latter."""
+    for name in bench.store.study_names():
+        registration = read_registration(bench.store, name)
+        study = bench.study
+        if registration.runs.keys() != study.arms.keys():
+            continue
+        if tuned := registration.tuning:
+            study = with_recipes(study, {arm: row["best"] for arm, row in tuned["arms"].items()})
+        runs = plan(study, bench.environment).runs
+        digests = {arm: tuple(run.digest for run in of_arm) for arm, of_arm in runs.items()}
+        found = (registration.study.to_json(), registration.runs, registration.evaluation_digest)
+        if found == (study.to_json(), digests, bench.evaluation_digest):
+            return study, name
+    raise StoreError(
+        f"{bench.store.folder} has no registration of {bench.asked.name!r} as it is now; `paribus run` registers a "
+        "study and runs it: call it first, with the same options"
+    )
+
+
+def _time_once(bench: Bench, study: Study, file: Path) -> None:
+    from paribus.execution.timing import measure_times
+
+    tries = []
+    if file.exists():
+        known = read_json(file)["measured"]
+        if not known["busy"]:
+            bench.tell(f"the arms were timed already; {file} holds their times")
+            return
+        tries = [
+            *known.get("busy_before", ()),
+            {"rejected_rounds": known["rejected_rounds"], "rounds": known["rounds"]},
+        ]
+    bench.tell("timing the arms in turn, on this machine alone")
+    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)["measured"]
+    write_json(file, {"measured": {**measured, "busy_before": tries}})
