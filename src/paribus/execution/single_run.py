@@ -187,12 +187,10 @@ def load_data(data: str, training: Training) -> tuple[Any, Any, str]:
 @lru_cache(maxsize=4)  # by the class itself: one that was defined again is another
 def _load_data(source: Spec, training: Training) -> tuple[Any, Any, str]:
     from paribus.data.preparation import prepare
-    from paribus.training.evaluation import HeldOut
 
     corpus = prepare(source.cls(**dict(source.arguments)))
-    evaluation = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
-    held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.window_bytes)
-    return corpus, held_out, evaluation.digest
+    held_out = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
+    return corpus, held_out, held_out.digest
 
 
 @contextlib.contextmanager
