@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paribus.lab.listing import ListedPart, ListedStudy
     from paribus.lab.store_status import Status
     from paribus.lab.trying.examination import Examination
-    from paribus.nn.conformance.suite import Check
+    from paribus.nn.conformance.suite import CheckResult
     from paribus.reports.result import Result
 
 
@@ -230,6 +230,6 @@ def examination_text(examination: Examination, passed: bool = True) -> str:
     return "\n".join([*lines, f"{examination.idea.name} as {what}: {n - failed} of {n} checks passed"])
 
 
-def _check_lines(check: Check) -> list[str]:
+def _check_lines(check: CheckResult) -> list[str]:
     head = f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: "
     return textwrap.wrap(head + check.detail, TERMINAL_WIDTH, subsequent_indent=" " * 6)
