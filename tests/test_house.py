@@ -1,6 +1,7 @@
 """The rules of the house: floors, light imports, sizes, names, public surface."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections import Counter
@@ -133,6 +134,22 @@ def test_every_public_name_of_a_room_resolves(room):
     assert list(module.__all__) == sorted(module.__all__, key=lambda n: n) or room == "judgement"
     for name in module.__all__:
         assert getattr(module, name) is not None
+
+
+VERBS = [value for name in paribus.__all__ if inspect.isfunction(value := getattr(paribus, name))]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_a_public_function_is_typed_and_names_what_it_raises(verb):
+    signature = inspect.signature(verb)
+    types = [parameter.annotation for parameter in signature.parameters.values()] + [signature.return_annotation]
+    assert inspect.Signature.empty not in types
+    assert "Raises" in verb.__doc__ or verb is paribus.list_studies  # which has nothing to refuse
+
+
+def test_a_verb_of_the_command_line_is_a_function_of_the_same_name():
+    names = set(commands.commands) - {"studies", "parts", "try"}  # list_studies, list_parts; draft and run
+    assert names <= {verb.__name__ for verb in VERBS}
 
 
 def test_no_public_function_bears_the_name_of_a_module():

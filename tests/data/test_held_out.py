@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_documents import write_documents
 
-from paribus.data.held_out import IGNORE, Side, choose_windows, share_windows
+from paribus.data.held_out import IGNORED, Side, choose_windows, share_windows
 from paribus.data.preparation import prepare
 from paribus.data.text import Text
 from paribus.data.tokenizer import BPE, Bytes
@@ -46,7 +46,7 @@ def test_the_digest_is_over_the_windows_and_the_bytes_of_the_documents():
 def test_a_document_shorter_than_a_window_is_padded():
     evaluation = choose_windows(make_side([3, 2]), seq_len=4, max_tokens=100, separator=SEPARATOR)
     assert evaluation.inputs.tolist() == [[SEPARATOR, 0, 1, SEPARATOR], [SEPARATOR, 3, SEPARATOR, SEPARATOR]]
-    assert evaluation.targets.tolist() == [[0, 1, SEPARATOR, IGNORE], [3, SEPARATOR, IGNORE, IGNORE]]
+    assert evaluation.targets.tolist() == [[0, 1, SEPARATOR, IGNORED], [3, SEPARATOR, IGNORED, IGNORED]]
     assert evaluation.document_tokens.tolist() == [3, 2] and evaluation.document_bytes.tolist() == [6, 3]
 
 
@@ -76,7 +76,7 @@ def test_windows_are_shared_as_dealing_them_one_by_one_would(pieces, n_windows):
 def test_no_window_holds_two_documents_and_no_token_is_scored_twice(lengths, seq_len, max_tokens):
     side = make_side(lengths)
     evaluation = choose_windows(side, seq_len, max_tokens, SEPARATOR)
-    scored = evaluation.targets != IGNORE
+    scored = evaluation.targets != IGNORED
     assert scored.sum() == evaluation.n_tokens <= max_tokens
     plain = evaluation.targets[scored & (evaluation.targets != SEPARATOR)]
     assert len(set(plain.tolist())) == len(plain)

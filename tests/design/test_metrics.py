@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from paribus.audits.before.own_metric import find_shifting_tokens, require_measure
+from paribus.data.held_out import HeldOut
 from paribus.design.metrics import METRICS, RECORDED, VAL_LOSS, Metric
 from paribus.errors import StudyError
 from paribus.experiment.stored_evidence import read_evidence
 from paribus.lab import running as lab
 from paribus.store.store import Store
-from paribus.training.evaluation import HeldOut, evaluate
+from paribus.training.evaluation import evaluate
 from toy_study import make_study
 
 LOG2, LOG4 = math.log(2), math.log(4)
@@ -39,7 +40,7 @@ HELD_OUT = HeldOut(
     inputs=np.array([[0, 1, 0], [1, 0, 0]]),
     targets=np.array([[1, 1, 3], [0, 3, -1]]),
     documents=np.array([[0, 0, 0], [1, 1, 1]]),
-    n_bytes=np.array([6, 4]),
+    window_bytes=np.array([6, 4]),
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from paribus.data.held_out import HeldOut
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import Study
@@ -14,7 +15,6 @@ from paribus.errors import StudyError
 from paribus.execution.timing import Instruments, make_step, measure_times, time_steps
 from paribus.judgement import TIME_MARGIN, Rule
 from paribus.nn.contract import roles
-from paribus.training.evaluation import HeldOut
 from paribus.training.loop import train
 
 

@@ -95,14 +95,13 @@ def test_the_weights_that_are_kept_give_the_loss_of_the_record(job, whole):
     from paribus.data import prepare
     from paribus.design.specs import Spec
     from paribus.nn.contract import build_model
-    from paribus.training.evaluation import HeldOut, evaluate
+    from paribus.training.evaluation import evaluate
 
     source = Spec.from_json(job.data)
     corpus = prepare(source.cls(**dict(source.arguments)))
-    scored = corpus.evaluation(24, 96)
+    held_out = corpus.evaluation(24, 96)
     model = build_model(Spec.from_json(job.model), 99, vocab_size=corpus.vocab_size, seq_len=24)
     model.load_state_dict(whole[1])
-    held_out = HeldOut(scored.inputs, scored.targets, scored.documents, scored.window_bytes)
     assert evaluate(model, held_out, 2, "cpu", "fp32").loss == pytest.approx(whole[0]["metrics"]["val_loss"], abs=1e-6)
 
 

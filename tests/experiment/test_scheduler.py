@@ -11,6 +11,7 @@ from paribus.experiment.plan import Environment, identify_run, plan
 from paribus.experiment.registering import register
 from paribus.experiment.scheduler import Scheduler
 from paribus.experiment.stored_evidence import forget_failures, read_evidence, read_registration
+from paribus.judgement import decide_all
 from paribus.lab.judging import judge
 from paribus.store.records import Finding, Record, read_findings
 from paribus.store.store import Store
@@ -276,3 +277,15 @@ def test_what_an_earlier_call_saw_fail_is_tried_again(tmp_path):
     evidence = forget_failures(bench.store, read_evidence(bench.store, "toy"))
     again = Scheduler(bench.store, bench.plan, evidence, None, lambda event: None)
     assert bench.name(again.next_job().digest) == ("wide", 0)
+
+
+def test_every_record_of_a_large_study_is_read_once(tmp_path, monkeypatch):
+    treatments = {f"width {i}": spec(Part, width=i) for i in range(2, 21)}
+    bench = Bench(tmp_path / "s", make_study(treatments=treatments, margin=1e-6, max_seeds=20, give_up=0.0))
+    reads, read, losses = [], Store.read_record, random.Random(0)
+    monkeypatch.setattr(Store, "read_record", lambda store, digest: reads.append(digest) or read(store, digest))
+    while run := bench.take():
+        bench.finish(*run, losses.gauss(3.0, 0.1))
+    assert len(reads) == len(set(reads)) == 20 * 20
+    assert bench.scheduler.judged.is_complete
+    assert bench.scheduler.judged.to_json() == decide_all(read_evidence(bench.store, "toy")).to_json()

@@ -11,12 +11,12 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from paribus import nn as parts
+from paribus.data.held_out import HeldOut
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.errors import TrainingError
 from paribus.training import compilation
 from paribus.training.compilation import Compiled, compile_blocks, in_place_of
-from paribus.training.evaluation import HeldOut
 from paribus.training.loop import Interrupted, train
 from paribus.training.step import accumulate_gradients
 
@@ -47,7 +47,7 @@ def run(folder, mlp, compiled, **options):
         compile=compiled,
     )
     inputs, targets = batch(10**6)
-    held_out = HeldOut(inputs, targets, np.zeros((4, T), dtype=int), n_bytes=None)
+    held_out = HeldOut(inputs, targets, np.zeros((4, T), dtype=int), window_bytes=None)
     trained = train(
         model, training, seed=0, roles=parts.roles(model), batch=batch, held_out=held_out, folder=folder, **options
     )

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from paribus import nn as parts
+from paribus.data.held_out import HeldOut
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.execution.single_run import deterministic
 from paribus.nn import build_model
 from paribus.training import MuonAdamW
-from paribus.training.evaluation import HeldOut
 from paribus.training.loop import Interrupted, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -42,7 +42,7 @@ def run(folder, model, device="cuda", stop=lambda: False, **changes):
         evaluations=2,
     ).replace(**changes)
     inputs, targets = batch(10**6, 3)
-    held_out = HeldOut(inputs, targets, np.zeros((3, T), dtype=int), n_bytes=None)
+    held_out = HeldOut(inputs, targets, np.zeros((3, T), dtype=int), window_bytes=None)
     how = {"seed": 0, "roles": parts.roles(built), "batch": batch, "held_out": held_out, "device": device, "stop": stop}
     with deterministic(device):
         trained = train(built, training, folder=folder, **how)

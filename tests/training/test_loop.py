@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from paribus import nn as nn_parts
+from paribus.data.held_out import IGNORED, HeldOut
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.errors import Diverged, StoreError, StudyError
 from paribus.store.files import read_jsonl
 from paribus.store.records import loss_curve
 from paribus.training import Constant
-from paribus.training.evaluation import IGNORED, HeldOut, evaluate
+from paribus.training.evaluation import evaluate
 from paribus.training.loop import Interrupted, train
 from paribus.training.step import gather_auxiliary
 
@@ -64,7 +65,7 @@ def held_out():
     inputs, targets = batch(10**6, 3)
     targets = targets.copy()
     targets[2, 2:] = IGNORED
-    return HeldOut(inputs, targets, np.repeat([[0], [0], [1]], T, axis=1), n_bytes=np.array([8, 8, 4]))
+    return HeldOut(inputs, targets, np.repeat([[0], [0], [1]], T, axis=1), window_bytes=np.array([8, 8, 4]))
 
 
 def recipe(**changes):
@@ -97,7 +98,7 @@ def test_training_lowers_the_loss_of_a_learnable_task(tmp_path):
 
     training = recipe(tokens=200 * 4 * T, clip=None)
     inputs, targets = successor(0)
-    scored = HeldOut(inputs, targets, np.repeat(np.arange(4)[:, None], T, axis=1), n_bytes=np.full(4, 4))
+    scored = HeldOut(inputs, targets, np.repeat(np.arange(4)[:, None], T, axis=1), window_bytes=np.full(4, 4))
     trained = train(make(), training, seed=0, roles=ROLES, batch=successor, held_out=scored, folder=tmp_path)
     assert trained.evaluations[0]["loss"] > 1.5
     assert trained.scores.loss < 0.05
@@ -129,7 +130,7 @@ def test_the_part_of_the_curve_is_spread_evenly_and_has_its_own_bytes(tokens):
     inputs = np.arange(6 * T).reshape(6, T)
     part = HeldOut(inputs, inputs + 1, inputs + 2, np.arange(6)).part(tokens)
     chosen = {1: [0], T: [0], 2 * T: [0, 3], 3 * T - 1: [0, 3]}[tokens]
-    assert part.n_bytes.tolist() == chosen
+    assert part.window_bytes.tolist() == chosen
     for added, array in enumerate((part.inputs, part.targets, part.documents)):
         assert (array == inputs[chosen] + added).all()
 

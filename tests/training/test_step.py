@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from paribus.data.held_out import HeldOut
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.streams import derive
-from paribus.training.evaluation import HeldOut
 from paribus.training.loop import train
 from paribus.training.schedule import build_schedule
 from paribus.training.step import Stepper, start_training

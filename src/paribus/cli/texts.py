@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paribus.lab.listing import ListedPart, ListedStudy
     from paribus.lab.store_status import Status
     from paribus.lab.trying.examination import Examination
-    from paribus.nn.conformance.suite import Check
+    from paribus.nn.conformance.suite import CheckResult
     from paribus.reports.result import Result
 
 
@@ -132,7 +132,7 @@ def check_text(checked: Checked) -> str:
         f"data: {data}",
         f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
         f"{plan['training_flops']:.2g} FLOPs",
-        *_extra_run_lines(plan),
+        *_extra_runs_lines(plan),
         f"margin: {study.margin} {study.metric.unit}",
         *([f"contrasts that get a verdict: {', '.join(study.contrasts)}"] if study.contrasts else []),
         "",
@@ -141,13 +141,13 @@ def check_text(checked: Checked) -> str:
     return "\n".join(lines if checked.findings else [*lines, "no findings"])
 
 
-def _extra_run_lines(plan: Mapping[str, float]) -> list[str]:
-    said = {
+def _extra_runs_lines(plan: Mapping[str, float]) -> list[str]:
+    purposes = {
         "tuning_runs": "to tune the arms, more where the grid grows",
         "extra_rate_runs": "at other learning rates, where a verdict could turn",
         "width_runs": "of the baseline at other widths",
     }
-    parts = [f"{plan[key]} {words}" for key, words in said.items() if plan[key]]
+    parts = [f"{plan[key]} {words}" for key, words in purposes.items() if plan[key]]
     return [f"extra runs: {'; '.join(parts)}"] if parts else []
 
 
@@ -169,11 +169,12 @@ def status_text(status: Status) -> str:
 
 
 def studies_text(studies: Sequence[ListedStudy]) -> str:
-    """A line per study: its name, its question and its scales."""
-    return "\n".join(
-        f"{study.name:<12} {study.question}  [{', '.join(study.scales)}]{_package_text(study.package)}"
-        for study in studies
-    )
+    """Per study its name, its question, its scales, and the package it comes with."""
+    lines = []
+    for study in studies:
+        text = f"{study.name:<12} {study.question} [{', '.join(study.scales)}]{_package_text(study.package)}"
+        lines += textwrap.wrap(text, TERMINAL_WIDTH, subsequent_indent=" " * 13)
+    return "\n".join(lines)
 
 
 def parts_text(parts: Sequence[ListedPart]) -> str:
@@ -229,6 +230,6 @@ def examination_text(examination: Examination, passed: bool = True) -> str:
     return "\n".join([*lines, f"{examination.idea.name} as {what}: {n - failed} of {n} checks passed"])
 
 
-def _check_lines(check: Check) -> list[str]:
+def _check_lines(check: CheckResult) -> list[str]:
     head = f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: "
     return textwrap.wrap(head + check.detail, TERMINAL_WIDTH, subsequent_indent=" " * 6)

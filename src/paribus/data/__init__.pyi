@@ -1,5 +1,5 @@
 from .corpus import Corpus as Corpus
-from .held_out import Evaluation as Evaluation
+from .held_out import HeldOut as HeldOut
 from .overlap import measure_overlap as measure_overlap
 from .preparation import prepare as prepare
 from .text import Text as Text

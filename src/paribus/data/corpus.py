@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from paribus.data.held_out import Evaluation, Side, choose_windows
+from paribus.data.held_out import HeldOut, Side, choose_windows
 from paribus.data.tokenizer import Encoder, load_encoder
 from paribus.design.streams import derive
 from paribus.errors import DataError
@@ -92,7 +92,7 @@ class Corpus:
             )
         return (n_tokens - seq_len) // seq_len
 
-    def evaluation(self, seq_len: int, max_tokens: int, side: str = "validation") -> Evaluation:
+    def evaluation(self, seq_len: int, max_tokens: int, side: str = "validation") -> HeldOut:
         """The windows of "validation" or "confirm" that every run scores; see ``choose_windows``.
 
         Raises DataError for another side, one without documents, or a ``max_tokens`` below two windows.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from paribus.errors import DataError
 
-IGNORE = -1
+IGNORED = -1
 """Target of a position that is not scored."""
 
 
@@ -31,41 +32,61 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Windows of held-out tokens; no window holds more than one document.
+class HeldOut:
+    """Windows of held-out tokens, which are scored; of a corpus, no window holds more than one document.
 
     Args:
-        inputs: (W, T) int64 ids; a document's first input is the separator. Padding is the separator too.
-        targets: (W, T) int64 ids, ``IGNORE`` where padded.
+        inputs: (W, T) int64 ids; of a corpus, a document's first input is the separator, and padding is, too.
+        targets: (W, T) int64 next ids, ``IGNORED`` where nothing is scored.
         documents: (W, T) int64, the document of each target, from 0; padding bears its window's document.
-        document_tokens: (J,) int64 scored tokens of each document.
-        window_bytes: (W,) int64 bytes of text that the targets of a window stand for, a separator for none; or None.
-        digest: SHA-256 over the inputs, the targets, their documents and the documents' bytes.
+        window_bytes: (W,) int64 bytes of text that the scored targets of a window stand for, a separator for none; None
+            where they are not known.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     documents: np.ndarray
-    document_tokens: np.ndarray
     window_bytes: np.ndarray | None
-    digest: str
+
+    def part(self, max_tokens: int) -> HeldOut:
+        """At most ``max_tokens`` of them, and one window at least: windows that are spread evenly over all."""
+        n = min(max(1, max_tokens // self.inputs.shape[1]), len(self.inputs))
+        chosen = np.arange(n) * len(self.inputs) // n
+        window_bytes = None if self.window_bytes is None else self.window_bytes[chosen]
+        return HeldOut(self.inputs[chosen], self.targets[chosen], self.documents[chosen], window_bytes)
 
     @property
     def n_documents(self) -> int:
-        return len(self.document_tokens)
+        return int(self.documents.max()) + 1
 
     @property
     def n_tokens(self) -> int:
         """Scored tokens."""
-        return int(self.document_tokens.sum())
+        return int((self.targets != IGNORED).sum())
+
+    @property
+    def document_tokens(self) -> np.ndarray:
+        """(J,) int64 scored tokens of each document."""
+        return np.bincount(self.documents[self.targets != IGNORED], minlength=self.n_documents).astype(np.int64)
 
     @property
     def document_bytes(self) -> np.ndarray | None:
-        """(J,) bytes of each document's scored text; None where they are not known."""
-        return None if self.window_bytes is None else _sum_by_document(self.documents, self.window_bytes)
+        """(J,) int64 bytes of each document's scored text; None where they are not known."""
+        if self.window_bytes is None:
+            return None
+        return np.bincount(self.documents[:, 0], self.window_bytes).astype(np.int64)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the inputs, the targets, their documents and the documents' bytes."""
+        n_bytes = [] if self.document_bytes is None else [self.document_bytes]
+        digest = hashlib.sha256(repr(self.inputs.shape).encode())
+        for array in (self.inputs, self.targets, self.documents, *n_bytes):
+            digest.update(np.ascontiguousarray(array).astype("<i8").tobytes())
+        return digest.hexdigest()
 
 
-def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) -> Evaluation:
+def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) -> HeldOut:
     """Choose at most ``max_tokens // seq_len`` windows of ``side``, from as many documents as possible.
 
     A document is ``[separator, first token, ..., last token, separator]``, cut into pieces of T targets. A
@@ -95,11 +116,11 @@ def choose_windows(side: Side, seq_len: int, max_tokens: int, separator: int) ->
             start = index * int(pieces[chosen]) // int(quota[chosen]) * seq_len
             piece = slice(start, start + seq_len)
             inputs.append(_pad(before[piece], seq_len, separator))
-            targets.append(_pad(tokens[piece], seq_len, IGNORE))
+            targets.append(_pad(tokens[piece], seq_len, IGNORED))
             documents.append(np.full(seq_len, document))
             n_bytes.append(0 if lengths is None else int(lengths[piece].sum()))
     window_bytes = None if side.n_bytes is None else np.array(n_bytes, dtype=np.int64)
-    return _evaluation(np.stack(inputs), np.stack(targets), np.stack(documents), window_bytes)
+    return HeldOut(np.stack(inputs), np.stack(targets), np.stack(documents), window_bytes)
 
 
 def share_windows(pieces: np.ndarray, n_windows: int) -> np.ndarray:
@@ -118,18 +139,3 @@ def share_windows(pieces: np.ndarray, n_windows: int) -> np.ndarray:
 
 def _pad(values: np.ndarray, length: int, filler: int) -> np.ndarray:
     return np.concatenate([values, np.full(length - len(values), filler, dtype=np.int64)])
-
-
-def _evaluation(
-    inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray, window_bytes: np.ndarray | None
-) -> Evaluation:
-    scored = np.bincount(documents[targets != IGNORE], minlength=int(documents.max()) + 1).astype(np.int64)
-    n_bytes = [] if window_bytes is None else [_sum_by_document(documents, window_bytes)]
-    digest = hashlib.sha256(repr(inputs.shape).encode())
-    for array in (inputs, targets, documents, *n_bytes):
-        digest.update(np.ascontiguousarray(array).astype("<i8").tobytes())
-    return Evaluation(inputs, targets, documents, scored, window_bytes, digest.hexdigest())
-
-
-def _sum_by_document(documents: np.ndarray, of_windows: np.ndarray) -> np.ndarray:
-    return np.bincount(documents[:, 0], of_windows).astype(np.int64)

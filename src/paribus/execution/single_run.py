@@ -74,6 +74,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
 
     from paribus.nn.contract import build_model, roles
     from paribus.nn.init import nudge
+    from paribus.nn.slots import parts_of
     from paribus.training.checkpoint import save_weights
     from paribus.training.cost import count_parameters
     from paribus.training.loop import train
@@ -122,7 +123,7 @@ def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> 
         rows = (training.micro_batch_tokens or training.batch_tokens) // training.seq_len
         sites = measure_sites(
             model,
-            [path for path, part in model.named_modules() if getattr(part, "paribus_slot", None)],
+            list(parts_of(model)),
             (inputs[:rows], targets[:rows]),
             seed=job.seed,
             unmoved=[name for name, p in model.named_parameters() if _digest(p) == weights.get(name)],
@@ -186,12 +187,10 @@ def load_data(data: str, training: Training) -> tuple[Any, Any, str]:
 @lru_cache(maxsize=4)  # by the class itself: one that was defined again is another
 def _load_data(source: Spec, training: Training) -> tuple[Any, Any, str]:
     from paribus.data.preparation import prepare
-    from paribus.training.evaluation import HeldOut
 
     corpus = prepare(source.cls(**dict(source.arguments)))
-    evaluation = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
-    held_out = HeldOut(evaluation.inputs, evaluation.targets, evaluation.documents, evaluation.window_bytes)
-    return corpus, held_out, evaluation.digest
+    held_out = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
+    return corpus, held_out, held_out.digest
 
 
 @contextlib.contextmanager

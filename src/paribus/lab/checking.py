@@ -19,30 +19,32 @@ def check(study: str | Path | Study, *, scale: str | None = None, data: str | No
     """Audit a study before it trains, on this machine. Trains nothing and writes nothing but the prepared corpus.
 
     A study whose data cannot be fetched from the hub here is audited without them, which is a finding, if its tokenizer
-    says its ``vocab_size``.
+    declares its ``vocab_size``.
+    Raises ParibusError for a study, scale or corpus that cannot be used, and SpecError or PartError for a model that
+    cannot be built.
     """
     from paribus.audits import audit_arms, audit_design, measure_arms
     from paribus.lab.matching import solve_widths
     from paribus.lab.workspace import prepare_corpus
 
-    asked = read_request(study, scale, data)
+    request = read_request(study, scale, data)
     unread: tuple[Finding, ...] = ()
     try:
-        corpus, _ = prepare_corpus(asked.study)
+        corpus, _ = prepare_corpus(request.study)
         vocab_size, manifest = corpus.vocab_size, corpus.manifest
     except HubUnreachable as error:
-        if not (vocab_size := _declared_vocabulary(asked.study)):
+        if not (vocab_size := _declared_vocabulary(request.study)):
             raise
         corpus, manifest, unread = None, {}, (_unread(error, vocab_size),)
-    solved = solve_widths(asked.study, vocab_size)
+    solved = solve_widths(request.study, vocab_size)
     facts = measure_arms(solved, vocab_size)
     found = audit_design(solved, corpus, facts) if corpus else audit_arms(solved, vocab_size, facts)
-    return Checked(asked.name, solved, manifest, facts, (*asked.findings, *unread, *found))
+    return Checked(request.name, solved, manifest, facts, (*request.findings, *unread, *found))
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What ``check`` found: sizes and costs of the arms, and findings."""
+    """What ``check`` returns: sizes and costs of the arms, and findings."""
 
     name: str
     study: Study

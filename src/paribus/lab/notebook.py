@@ -17,7 +17,7 @@ _SECONDS = 0.25  # between two drawings of a step
 
 @contextmanager
 def watch(observe: Observe | None) -> Iterator[Observe]:
-    """Yield what is told the events: ``observe`` where it is given, else what shows them here."""
+    """Yield the function that is called with every event: ``observe``, or where it is None one that shows them here."""
     if observe is not None:
         yield observe
     elif is_kernel():

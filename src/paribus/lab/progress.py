@@ -36,7 +36,7 @@ class PlainLines:
 
     def __init__(self, console: Console):
         self.console = console
-        self.said: dict[str, str] = {}
+        self.printed: dict[str, str] = {}
 
     def observe(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
@@ -50,8 +50,8 @@ class PlainLines:
         elif kind == "judged":
             for row in event["rows"]:
                 line = f"{row['treatment']}: {progress_text(row)}"
-                if self.said.get(row["treatment"]) != line:
-                    self.said[row["treatment"]] = line
+                if self.printed.get(row["treatment"]) != line:
+                    self.printed[row["treatment"]] = line
                     self._print(line)
 
     def _print(self, line: str) -> None:
@@ -124,8 +124,8 @@ def run_cells(run: Mapping[str, Any]) -> list[str]:
 
 def _timing_text(event: Mapping[str, Any]) -> str:
     rejected = sum(event["rejected"].values())
-    told = "; ".join(f"{name}: {kind}" for name, kind in event["treatments"].items())
-    return f"timing round {event['rounds']} ({rejected} measured again). {told}"
+    kinds = "; ".join(f"{name}: {kind}" for name, kind in event["treatments"].items())
+    return f"timing round {event['rounds']} ({rejected} measured again). {kinds}"
 
 
 def progress_text(row: Mapping[str, Any]) -> str:

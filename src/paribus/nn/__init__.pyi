@@ -2,7 +2,7 @@ from .attention import Attention as Attention
 from .block import PostNorm as PostNorm
 from .block import PreNorm as PreNorm
 from .block import Sandwich as Sandwich
-from .conformance.suite import Check as Check
+from .conformance.suite import CheckResult as CheckResult
 from .conformance.suite import check_part as check_part
 from .conformance.suite import require_part as require_part
 from .contract import TokenIds as TokenIds

@@ -23,11 +23,9 @@ from paribus.design.specs import Spec
 from paribus.design.streams import derive
 from paribus.errors import MissingArgument, SpecError
 from paribus.nn.noise import seeded
+from paribus.nn.slots import SLOTS
 
-SLOTS = ("norm", "position", "mixer", "mlp", "router", "block", "head", "model")
 ROLES = ("embedding", "head", "norm", "matrix", "vector")
-
-_ROLE_OF_SLOT = {"norm": "norm", "head": "head", "position": "embedding"}
 
 
 def build_model(spec: Spec, seed: int, *, vocab_size: int, seq_len: int, device: Any = "cpu") -> nn.Module:
@@ -78,8 +76,9 @@ def roles(model: nn.Module) -> dict[str, str]:
     found = {name: "matrix" if p.ndim >= 2 else "vector" for name, p in parameters.items()}
     modules: list[tuple[str, Any]] = list(model.named_modules())
     for path, module in modules:
-        if role := _ROLE_OF_SLOT.get(getattr(module, "paribus_slot", "")):
-            found.update((name, role) for name in found if name.startswith(f"{path}." if path else ""))
+        slot = SLOTS.get(getattr(module, "paribus_slot", ""))
+        if slot and slot.role:
+            found.update((name, slot.role) for name in found if name.startswith(f"{path}." if path else ""))
         elif isinstance(module, nn.Embedding) and (name := _join(path, "weight")) in found:
             found[name] = "embedding"
     for path, module in reversed(modules):  # the outer class knows more

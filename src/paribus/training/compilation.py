@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from paribus.errors import TrainingError
+from paribus.nn.slots import parts_of
 from paribus.training.objective import find_unembedding
 
 _MOST_COMPILING_STEPS = 8  # the first compiles, and a few later where something changes on the way
@@ -42,7 +43,7 @@ def compile_blocks(model: nn.Module) -> Compiled:
 
     Raises TrainingError for a model without blocks that is not trained through its ``forward``.
     """
-    blocks = [part for part in model.modules() if getattr(part, "paribus_slot", None) == "block"]
+    blocks = list(parts_of(model, "block").values())
     if not blocks and (callable(getattr(model, "loss", None)) or find_unembedding(model) is not None):
         raise TrainingError(
             f"compile=True finds nothing to compile: {type(model).__name__} has no blocks, and its forward is not what "

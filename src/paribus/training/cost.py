@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import flop_registry
 
 from paribus.nn.operations import WatchOperations
+from paribus.nn.slots import parts_of
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.step import gather_auxiliary
 
@@ -26,7 +27,7 @@ def count_parameters(model: nn.Module, roles: Mapping[str, str]) -> dict[str, fl
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     modules = dict(model.named_modules())
     idle = sum(module.idle_parameters() for module in modules.values() if hasattr(module, "idle_parameters"))
-    blocks = tuple(f"{path}." for path, module in modules.items() if getattr(module, "paribus_slot", None) == "block")
+    blocks = tuple(f"{path}." for path in parts_of(model, "block"))
 
     def total(role: str, below: tuple[str, ...] = ("",)) -> float:
         return float(sum(size for name, size in sizes.items() if roles[name] == role and name.startswith(below)))

@@ -13,38 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paribus.data.held_out import IGNORED, HeldOut
 from paribus.errors import StudyError
 from paribus.training.isolation import evaluating
 from paribus.training.objective import stream_logits
 
-IGNORED = -1  # target of a position that is not scored
-
 Measure = Callable[[Tensor, Tensor], Tensor]
 """Logits (W, T, V) and targets (W, T) to one value per token, (W, T), NaN where a token does not count."""
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The tokens that are scored.
-
-    Args:
-        inputs: (W, T) token ids of W windows.
-        targets: (W, T) next tokens; ``IGNORED`` where nothing is scored.
-        documents: (W, T) index of the document each target belongs to.
-        n_bytes: (W,) bytes of text that the scored targets of a window stand for; None where they are not known.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    documents: np.ndarray
-    n_bytes: np.ndarray | None
-
-    def part(self, max_tokens: int) -> HeldOut:
-        """At most ``max_tokens`` of them, and one window at least: windows that are spread evenly over all."""
-        n = min(max(1, max_tokens // self.inputs.shape[1]), len(self.inputs))
-        chosen = np.arange(n) * len(self.inputs) // n
-        n_bytes = None if self.n_bytes is None else self.n_bytes[chosen]
-        return HeldOut(self.inputs[chosen], self.targets[chosen], self.documents[chosen], n_bytes)
 
 
 @dataclass(frozen=True)
@@ -80,7 +55,7 @@ def evaluate(
     is not NaN. One that counts none of these tokens is left out, and all are where the loss is not finite. Raises
     StudyError for a measure that does not give that, see ``measure_tokens``.
     """
-    n_documents = int(held_out.documents.max()) + 1
+    n_documents = held_out.n_documents
     diagnostics: dict[str, Tensor] = {}
     losses, hits, counts = np.zeros(n_documents), 0, np.zeros(n_documents, dtype=np.int64)
     own = {key: np.zeros(2) for key in measures}  # sum, tokens that count
@@ -107,7 +82,9 @@ def evaluate(
                     values = measure_tokens(key, measure, whole, targets)
                     own[key] += values.nansum().item(), (~values.isnan()).sum().item()
     total, tokens = float(losses.sum()), int(counts.sum())
-    n_bytes = 0 if held_out.n_bytes is None else int(held_out.n_bytes.sum())  # separators alone have none either
+    n_bytes = (
+        0 if held_out.window_bytes is None else int(held_out.window_bytes.sum())
+    )  # separators alone have none either
     return Scores(
         loss=total / tokens,
         bits_per_byte=total / math.log(2) / n_bytes if n_bytes else None,

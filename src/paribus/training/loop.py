@@ -18,12 +18,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from paribus.data.held_out import HeldOut
 from paribus.design.recipe import Training
 from paribus.design.streams import derive
 from paribus.errors import Diverged, StoreError, StudyError
 from paribus.store.files import read_jsonl, writing
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
-from paribus.training.evaluation import HeldOut, Measure, Scores, evaluate
+from paribus.training.evaluation import Measure, Scores, evaluate
 from paribus.training.schedule import build_schedule
 from paribus.training.step import Batch, start_training
 

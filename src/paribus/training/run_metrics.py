@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,19 @@ SPIKE_SIGMAS = 6.0
 TREND_WINDOW = 33
 
 
+class RunMetrics(NamedTuple):
+    """The numbers of a run that its seed decides, and those that a clock measured; None: never reached."""
+
+    metrics: dict[str, float | None]
+    measured: dict[str, float | None]
+
+
 def summarize(
     steps: Sequence[Mapping[str, Any]],
     evaluations: Sequence[Mapping[str, Any]],
     training: Training,
     corpus_tokens: int,
-) -> tuple[dict[str, float | None], dict[str, float | None]]:
+) -> RunMetrics:
     """Return the run's metrics, and those that a clock measured.
 
     Losses are nats per token. ``train_loss_variance`` is the variance around a centred moving average of 33 steps
@@ -77,7 +84,7 @@ def summarize(
         "tokens_per_second_iqr": float(quartiles[2] - quartiles[0]),
         "seconds_to_target": None if to_target is None else float(np.interp(to_target, tokens, clock)),
     }
-    return metrics, measured
+    return RunMetrics(metrics, measured)
 
 
 def summarize_routing(diagnostics: Mapping[str, float | list[float]]) -> dict[str, float]:

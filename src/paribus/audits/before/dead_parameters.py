@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from paribus.audits.instruments.models import draw_tokens, fixed_noise, randomize
-from paribus.audits.instruments.sites import is_ours, parts_of
+from paribus.audits.instruments.sites import is_ours
 from paribus.design.trees import lies_under
 from paribus.design.wording import list_some
+from paribus.nn.slots import parts_of
 from paribus.store.records import Finding
 from paribus.training.step import accumulate_gradients
 
@@ -96,8 +97,7 @@ def _blame(model: nn.Module, names: list[str]) -> str:
     dead = list(dict.fromkeys(max((p for p in parts if lies_under(name, p)), key=len) for name in names))
     if foreign := [path for path in dead if not is_ours(type(parts[path]))]:
         return foreign[0]
-    blocks = [path for path, part in parts.items() if part.paribus_slot == "block"]
-    of_block = ([path for path in dead if lies_under(path, block)] for block in blocks)
+    of_block = ([path for path in dead if lies_under(path, block)] for block in parts_of(model, "block"))
     return next(filter(None, of_block), dead)[-1]
 
 

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from paribus.data.held_out import IGNORED
 from paribus.design.metrics import Metric
 from paribus.design.wording import write_count
 from paribus.errors import StudyError
 from paribus.nn.noise import seeded
 from paribus.store.records import Finding
-from paribus.training.evaluation import IGNORED, measure_tokens
+from paribus.training.evaluation import measure_tokens
 
 _TOY = (2, 7)  # windows and tokens
 _CONFIDENT = 10.0  # added to a logit

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from paribus.audits.instruments.models import Probe, draw_tokens, forward
-from paribus.audits.instruments.sites import is_ours, parts_of
+from paribus.audits.instruments.sites import is_ours
 from paribus.design.specs import Spec
 from paribus.design.study import BASELINE
 from paribus.design.trees import lies_under, site_of
 from paribus.design.wording import list_some, write_count
 from paribus.errors import ParibusError
 from paribus.nn.conformance.subjects import CHECKED_SLOTS
-from paribus.nn.conformance.suite import Check, check_part
+from paribus.nn.conformance.suite import CheckResult, check_part
+from paribus.nn.slots import parts_of
 from paribus.store.records import Finding
 
 _LARGEST = 5_000_000  # parameters of a whole model of the user's, whose sizes are not small ones
@@ -30,7 +31,7 @@ _DOUBTED = ("registers its weights", "has the right gradient", "is deterministic
 _JUDGED_ON_THE_MODEL = {"is causal": "causality", "keeps rows apart": "row leakage"}
 _ASKED_OF_THE_MODEL = ("starts the same",)
 
-Tried = dict[tuple[Spec, str], tuple[str, tuple[Check, ...] | str]]
+Tried = dict[tuple[Spec, str], tuple[str, tuple[CheckResult, ...] | str]]
 """Part and slot to the first arm that has it and what the suite said, or why it could not say anything."""
 
 
@@ -129,7 +130,7 @@ def find_unfit_parts(
                 yield _unfit(arm, use, severity, checks, len(said))
 
 
-def _severity(check: Check, use: _Use, leaking: set[str]) -> str:
+def _severity(check: CheckResult, use: _Use, leaking: set[str]) -> str:
     if not check.ran:
         return "note"
     if check.name in _JUDGED_ON_THE_MODEL:
@@ -137,7 +138,7 @@ def _severity(check: Check, use: _Use, leaking: set[str]) -> str:
     return "doubt" if check.name in _DOUBTED else "note"
 
 
-def _try(use: _Use) -> tuple[Check, ...] | str:
+def _try(use: _Use) -> tuple[CheckResult, ...] | str:
     try:
         checks = check_part(use.part, use.slot)
     except ParibusError as error:
@@ -194,7 +195,7 @@ def _misshapen(arm: str, model: nn.Module, misshapen: Mapping[str, str]) -> Iter
         )
 
 
-def _unfit(arm: str, use: _Use, severity: str, checks: list[Check], total: int) -> Finding:
+def _unfit(arm: str, use: _Use, severity: str, checks: list[CheckResult], total: int) -> Finding:
     failed = "; ".join(f"{check.name} ({check.detail})" for check in checks)
     return Finding(
         check="conformance",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paribus.design.specs import Spec
 from paribus.errors import PartError
 from paribus.nn.contract import build_model
+from paribus.nn.slots import parts_of
 
 _SMALL = 20_000_000  # parameters of a model that is built to step its mixers
 _STEPPED = 128  # tokens that a mixer is given one by one; beyond, its state goes on as in the second half of them
@@ -20,7 +21,8 @@ _STEPPED = 128  # tokens that a mixer is given one by one; beyond, its state goe
 @contextmanager
 def counting_calls(model: nn.Module) -> Iterator[dict[str, int]]:
     """How often the first forward pass inside runs each mixer, by path: a loop keeps a state for every round."""
-    calls = dict.fromkeys(_mixers(model), 0)
+    mixers = parts_of(model, "mixer")
+    calls = dict.fromkeys(mixers, 0)
     done = False
 
     def count(path: str) -> None:
@@ -31,7 +33,9 @@ def counting_calls(model: nn.Module) -> Iterator[dict[str, int]]:
         nonlocal done
         done = True
 
-    handles = [m.register_forward_hook(lambda *_, path=path: count(path)) for path, m in _mixers(model).items()]
+    handles = [
+        m.register_forward_hook(lambda *_, path=path: count(path)) for path, m in parts_of(model, "mixer").items()
+    ]
     handles.append(model.register_forward_hook(finish))
     try:
         yield calls
@@ -49,7 +53,7 @@ def measure_state(model: Spec, calls: Mapping[str, int], vocab_size: int, seq_le
     """
     sizes = {"vocab_size": vocab_size, "seq_len": seq_len}
     built = build_model(model, 0, **sizes, device="meta")
-    mixers = _mixers(built)
+    mixers = parts_of(built, "mixer")
     untold = [path for path, mixer in mixers.items() if not callable(getattr(mixer, "state_size", None))]
     if not mixers or any(not callable(getattr(mixers[path], "step", None)) for path in untold):
         return None
@@ -60,10 +64,6 @@ def measure_state(model: Spec, calls: Mapping[str, int], vocab_size: int, seq_le
     found = {**told, **stepped}
     known = {path: size for path, size in found.items() if size is not None}
     return sum(size * calls.get(path, 1) for path, size in known.items()) if known.keys() == found.keys() else None
-
-
-def _mixers(model: nn.Module) -> dict[str, nn.Module]:
-    return {path: part for path, part in model.named_modules() if getattr(part, "paribus_slot", None) == "mixer"}
 
 
 def _told_size(path: str, mixer: Any, seq_len: int) -> int:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from paribus.audits.instruments.models import Probe, draw_tokens, fixed_noise
 from paribus.audits.instruments.process_settings import plain_settings
-from paribus.audits.instruments.sites import is_foreign, parts_of
+from paribus.audits.instruments.sites import is_foreign
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.nn.contract import build_model, roles
 from paribus.nn.operations import WatchOperations
+from paribus.nn.slots import parts_of
 from paribus.training.isolation import preserving
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.optim import build_optimizer

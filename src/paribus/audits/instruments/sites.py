@@ -10,13 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from paribus.errors import ParibusError, PartError
-
-_KEEP_THEIR_SHAPE = ("norm", "mixer", "mlp", "block")
-
-
-def parts_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that fill a slot, by path, owners first."""
-    return {path: module for path, module in model.named_modules() if getattr(module, "paribus_slot", None)}
+from paribus.nn.slots import SLOTS, parts_of
 
 
 def is_ours(cls: type) -> bool:
@@ -69,9 +63,10 @@ def _shape_hook(path: str, vocab_size: int, wrong: dict[str, str]) -> Callable[.
         given = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
         if given is None or path in wrong:
             return
+        slot = SLOTS.get(str(part.paribus_slot))
         if part.paribus_slot == "model":
             expected = (*given.shape, vocab_size)
-        elif part.paribus_slot in _KEEP_THEIR_SHAPE:
+        elif slot is not None and slot.keeps_shape:
             expected = tuple(given.shape)
         else:
             return

@@ -244,8 +244,9 @@ def _measure(model: nn.Module, ids: Sequence[int]) -> DecodingCheck:
 
 
 def _find_steppers(model: nn.Module) -> list[nn.Module]:
-    mixers = (part for part in model.modules() if getattr(part, "paribus_slot", None) == "mixer")
-    return [mixer for mixer in mixers if callable(getattr(mixer, "step", None))]
+    from paribus.nn.slots import takes_steps
+
+    return [part for part in model.modules() if takes_steps(part)]
 
 
 def _finite(distance: float | None) -> float | None:

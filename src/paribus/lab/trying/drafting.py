@@ -16,7 +16,8 @@ from paribus.design.study_files import built_in_studies, read_study
 from paribus.design.wording import suggest
 from paribus.errors import PartError, SpecError, StudyError
 from paribus.lab.trying.examination import GIVEN, Examination
-from paribus.nn.conformance.suite import Check
+from paribus.nn.conformance.suite import CheckResult
+from paribus.nn.slots import SLOTS
 
 RECIPES = {
     "llama": {"d_model": 96, "n_layers": 3, "n_heads": 3},
@@ -27,16 +28,6 @@ RECIPES = {
     "looped": {"d_model": 96, "n_layers": 2, "n_loops": 2, "n_heads": 3},
 }
 """Recipe of ``paribus.nn`` to its arguments at the quick scale."""
-
-_PATTERNS = {
-    "norm": "*norm",
-    "mixer": "*.mixer",
-    "mlp": "*.mlp",
-    "router": "*.router",
-    "position": "position",
-    "block": "blocks.*",
-}
-"""Slot to the sites that are replaced; a model replaces the whole."""
 
 _SPOILING = ("keeps its shape", "is causal", "keeps rows apart", "registers its weights")
 _TAKEN = ("pb", "baseline", "training", "study", "other")  # names of the study file itself
@@ -125,7 +116,7 @@ def _require_usable(examination: Examination) -> None:
         raise PartError("\n".join([f"{examination.idea.name}{place} cannot be judged:", *lines]))
 
 
-def _spoils(check: Check) -> bool:
+def _spoils(check: CheckResult) -> bool:
     """Whether nothing that a part with this fault does can be judged: it would be the fault's verdict."""
     return check.name in _SPOILING or (check.name == "trains every parameter" and not check.ran)
 
@@ -137,7 +128,7 @@ def _ask(examination: Examination, ground: _Ground) -> str:
     if slot == "model":
         treatment, changes, before = own, '"*"', "the baseline"
     elif slot is not None:
-        pattern = _PATTERNS[slot]
+        pattern = SLOTS[slot].sites
         treatment, changes = f'baseline.replace("{pattern}", {own})', f'"{pattern}"'
         before = _replaced(ground.model, pattern, slot)
     else:

@@ -19,9 +19,9 @@ from paribus.design.specs import Spec, spec
 from paribus.design.wording import suggest
 from paribus.errors import MissingArgument, ParibusError, SpecError, StudyError
 from paribus.lab.trying.idea import Idea, read_idea
-from paribus.nn.conformance.slots import find_slots
+from paribus.nn.conformance.slot_finder import find_slots
 from paribus.nn.conformance.subjects import CHECKED_SLOTS
-from paribus.nn.conformance.suite import Check, check_part
+from paribus.nn.conformance.suite import CheckResult, Outcome, check_part
 from paribus.nn.contract import roles
 from paribus.nn.noise import seeded
 from paribus.training.optim import build_optimizer
@@ -48,10 +48,10 @@ class Examination:
     why: str
     others: tuple[str, ...]
     arguments: Mapping[str, Any]
-    checks: tuple[Check, ...]
+    checks: tuple[CheckResult, ...]
 
     @property
-    def failed(self) -> tuple[Check, ...]:
+    def failed(self) -> tuple[CheckResult, ...]:
         return tuple(check for check in self.checks if not check.passed)
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _examine_metric(idea: Idea, arguments: dict[str, Any]) -> Examination:
     if arguments:
         raise StudyError(f"{idea.name} is a Metric, which is made already; leave {', '.join(arguments)} out")
 
-    def measures_tokens() -> tuple[bool, str]:
+    def measures_tokens() -> Outcome:
         require_measure(idea.thing, _VOCABULARY)
         return True, f"{idea.thing.key} in {idea.thing.unit}, {idea.thing.better} is better"
 
@@ -153,7 +153,7 @@ def _lacking(cls: type, names: tuple[str, ...]) -> SpecError:
     )
 
 
-def _examine_optimizer(site: Spec) -> Iterator[Check]:
+def _examine_optimizer(site: Spec) -> Iterator[CheckResult]:
     """An optimizer at work on a small model whose gradients are given."""
 
     def start() -> tuple[nn.Module, Any]:
@@ -173,7 +173,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
             step(model, optimizer, seed)
         return model
 
-    def moves_every_parameter() -> tuple[bool, str]:
+    def moves_every_parameter() -> Outcome:
         before, after = dict(start()[0].named_parameters()), dict(run(3).named_parameters())
         still = [name for name, p in after.items() if torch.equal(p, before[name])]
         bad = [name for name, p in after.items() if not p.isfinite().all()]
@@ -181,7 +181,7 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
             return False, f"not finite after 3 steps: {', '.join(bad)}"
         return not still, f"{len(after) - len(still)} of {len(after)} tensors moved in 3 steps"
 
-    def obeys_its_learning_rate() -> tuple[bool, str]:
+    def obeys_its_learning_rate() -> Outcome:
         model, optimizer = start()
         before = copy.deepcopy(model.state_dict())
         for group in optimizer.param_groups:
@@ -190,10 +190,10 @@ def _examine_optimizer(site: Spec) -> Iterator[Check]:
         worst = max((p - before[name]).abs().max().item() for name, p in model.state_dict().items())
         return worst == 0, f"parameters move by {worst:.1e} at a rate of 0, which schedules set in param_groups"
 
-    def repeats_itself() -> tuple[bool, str]:
+    def repeats_itself() -> Outcome:
         return _agree(run(4), run(4)), "4 steps, made twice from one start"
 
-    def goes_on_from_its_state() -> tuple[bool, str]:
+    def goes_on_from_its_state() -> Outcome:
         model, optimizer = start()
         step(model, optimizer, 0)
         weights, state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
@@ -211,8 +211,8 @@ def _agree(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def _examine_schedule(site: Spec) -> Iterator[Check]:
-    def gives_a_factor() -> tuple[bool, str]:
+def _examine_schedule(site: Spec) -> Iterator[CheckResult]:
+    def gives_a_factor() -> Outcome:
         schedule = site.cls(**dict(site.arguments))
         factors = [float(schedule(step, steps)) for steps in _STEPS for step in range(steps)]
         inside = all(math.isfinite(factor) and 0 <= factor <= 1 for factor in factors)
@@ -221,8 +221,8 @@ def _examine_schedule(site: Spec) -> Iterator[Check]:
     yield _checked(gives_a_factor)
 
 
-def _examine_dataset(site: Spec) -> Iterator[Check]:
-    def keeps_its_contract() -> tuple[bool, str]:
+def _examine_dataset(site: Spec) -> Iterator[CheckResult]:
+    def keeps_its_contract() -> Outcome:
         found = read_dataset(site.cls(**dict(site.arguments)))
         sides = ", ".join(f"{len(documents):,} of {side}" for side, documents in found.sides.items())
         return True, f"{sides}; {found.vocab_size:,} ids with the separator"
@@ -230,14 +230,14 @@ def _examine_dataset(site: Spec) -> Iterator[Check]:
     yield _checked(keeps_its_contract)
 
 
-def _checked(look: Callable[[], tuple[bool, str]]) -> Check:
+def _checked(look: Callable[[], Outcome]) -> CheckResult:
     name = look.__name__.replace("_", " ")
     try:
-        return Check(name, *look())
+        return CheckResult(name, *look())
     except ParibusError as error:
-        return Check(name, False, str(error), ran=False)
+        return CheckResult(name, False, str(error), ran=False)
     except Exception as error:  # the user's own code runs in here, and its failure is the answer
-        return Check(name, False, f"{type(error).__name__}: {error}".splitlines()[0], ran=False)
+        return CheckResult(name, False, f"{type(error).__name__}: {error}".splitlines()[0], ran=False)
 
 
 def _or(names: Any) -> str:

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from paribus.nn.mlp import silu
 from paribus.nn.moe import MoE
 from paribus.nn.noise import seeded
 from paribus.nn.position import NoPosition
+from paribus.nn.slots import SLOTS
 
 BATCH, TIME, _VOCAB, _WIDTH = 3, 13, 61, 47  # primes, so that a swapped axis cannot go unseen
 _HEADS, _HEAD_DIM, _EXPERTS = 6, 16, 5
@@ -49,12 +51,10 @@ class Subject:
             return self.draw()
 
 
-def _tokenwise(site: Spec, slot: str) -> Subject:
-    return _standing(site, slot, slot, _legend(site, d_model=_width(site, _WIDTH)))
-
-
-def _mixing(site: Spec, slot: str) -> Subject:
-    return _standing(site, slot, slot, _legend(site))
+def _features(site: Spec, slot: str) -> Subject:
+    """A part of one of the slots (B, T, D) -> (B, T, D)."""
+    sizes = {} if SLOTS[slot].mixes_tokens else {"d_model": _width(site, _WIDTH)}
+    return _standing(site, slot, slot, _legend(site, **sizes))
 
 
 def _position(site: Spec) -> Subject:
@@ -106,18 +106,15 @@ def _model(site: Spec) -> Subject:
 
 
 SUBJECTS: dict[str, Callable[[Spec], Subject]] = {
-    "norm": lambda site: _tokenwise(site, "norm"),
-    "mlp": lambda site: _tokenwise(site, "mlp"),
+    **{name: partial(_features, slot=name) for name, slot in SLOTS.items() if slot.keeps_shape},
     "router": _router,
-    "mixer": lambda site: _mixing(site, "mixer"),
-    "block": lambda site: _mixing(site, "block"),
     "position": _position,
     "model": _model,
 }
 """Slot to what a part is fed there."""
 
 
-CHECKED_SLOTS = tuple(SUBJECTS)
+CHECKED_SLOTS = tuple(name for name in SLOTS if name in SUBJECTS)
 """The slots that the suite knows."""
 
 

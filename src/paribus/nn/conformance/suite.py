@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from paribus.design.specs import Spec, spec
 from paribus.design.tracebacks import user_line
 from paribus.errors import ParibusError, PartError, SpecError
-from paribus.nn.conformance.subjects import SEED, SUBJECTS, TIME, Subject
+from paribus.nn.conformance.subjects import CHECKED_SLOTS, SEED, SUBJECTS, TIME, Subject
 from paribus.nn.contract import reset_at
 from paribus.nn.noise import seeded
 from paribus.nn.precision import float64_arithmetic
@@ -24,7 +24,7 @@ SLOPE = 1e-4  # relative; central differences in float64 come to about 1e-7
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckResult:
     """One property of a part: whether it holds, and the numbers that say so.
 
     ``ran`` is False where there are no numbers: the part raised, or computes too coarsely to tell.
@@ -36,7 +36,7 @@ class Check:
     ran: bool = True
 
 
-def check_part(part: type | Spec, slot: str, **arguments: Any) -> tuple[Check, ...]:
+def check_part(part: type | Spec, slot: str, **arguments: Any) -> tuple[CheckResult, ...]:
     """Return what the conformance suite finds about ``part`` in ``slot``.
 
     ``arguments`` are those of a class; sizes it leaves open are filled with small ones.
@@ -44,7 +44,7 @@ def check_part(part: type | Spec, slot: str, **arguments: Any) -> tuple[Check, .
     that fails raises nothing.
     """
     if slot not in SUBJECTS:
-        raise SpecError(f"there is no slot {slot!r} to check; there is {', '.join(SUBJECTS)}")
+        raise SpecError(f"there is no slot {slot!r} to check; there is {', '.join(CHECKED_SLOTS)}")
     site = part if isinstance(part, Spec) else spec(part, **arguments)
     subject = SUBJECTS[slot](site)
     try:
@@ -64,10 +64,11 @@ def require_part(part: type | Spec, slot: str, **arguments: Any) -> None:
         raise PartError(f"{name} does not conform to the {slot} slot: " + "; ".join(failed))
 
 
-Finding = tuple[bool, str]
+Outcome = tuple[bool, str]
+"""Whether a property holds, and the numbers that say so."""
 
 
-def _look(check: Callable[[Subject], Finding], subject: Subject) -> Check:
+def _look(check: Callable[[Subject], Outcome], subject: Subject) -> CheckResult:
     name = check.__name__.strip("_").replace("_", " ")
     try:
         if check in _AS_TRAINED:
@@ -76,8 +77,8 @@ def _look(check: Callable[[Subject], Finding], subject: Subject) -> Check:
             with float64_arithmetic():
                 passed, detail = check(subject)
     except Exception as error:  # the part's own code runs in here, and its failure is the answer
-        return Check(name, False, f"{describe_failure(error)}, given {tuple(subject.input().shape)}", ran=False)
-    return Check(name, passed, detail)
+        return CheckResult(name, False, f"{describe_failure(error)}, given {tuple(subject.input().shape)}", ran=False)
+    return CheckResult(name, passed, detail)
 
 
 def describe_failure(error: Exception) -> str:
@@ -89,14 +90,14 @@ def describe_failure(error: Exception) -> str:
 # The checks: what must hold of every part in every slot.
 
 
-def _keeps_its_shape(subject: Subject) -> Finding:
+def _keeps_its_shape(subject: Subject) -> Outcome:
     y = subject.random()(subject.input())
     if not isinstance(y, Tensor):
         return False, f"forward returns a {type(y).__name__}, expected one tensor"
     return tuple(y.shape) == subject.out_shape, f"got {tuple(y.shape)}, expected {subject.out_shape}"
 
 
-def _is_causal(subject: Subject) -> Finding:
+def _is_causal(subject: Subject) -> Outcome:
     """What comes after a token does not move its output, in training and in evaluation."""
     module, worst = subject.random(), 0.0
     for before, other in _loud_and_quiet(subject):
@@ -107,7 +108,7 @@ def _is_causal(subject: Subject) -> Finding:
     return worst <= EXACT, f"later tokens move earlier outputs by {worst:.1e}, at most {EXACT:.0e} allowed"
 
 
-def _keeps_rows_apart(subject: Subject) -> Finding:
+def _keeps_rows_apart(subject: Subject) -> Outcome:
     """A sequence's output does not depend on the other sequences of its batch."""
     module, worst = subject.random(), 0.0
     for before, other in _loud_and_quiet(subject):
@@ -116,7 +117,7 @@ def _keeps_rows_apart(subject: Subject) -> Finding:
     return worst <= EXACT, f"other rows of the batch move an output by {worst:.1e}, at most {EXACT:.0e} allowed"
 
 
-def _registers_its_weights(subject: Subject) -> Finding:
+def _registers_its_weights(subject: Subject) -> Outcome:
     """No layer or parameter lies in a plain list or dict, where neither training nor seeds nor devices find it."""
     part = subject.make()
     known = {id(p) for p in part.parameters()}
@@ -146,7 +147,7 @@ def _weights_in(value: Any) -> Iterator[Tensor]:
             yield from _weights_in(item)
 
 
-def _trains_every_parameter(subject: Subject) -> Finding:
+def _trains_every_parameter(subject: Subject) -> Outcome:
     module = subject.random()
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if not trained:
@@ -162,7 +163,7 @@ def _trains_every_parameter(subject: Subject) -> Finding:
     return True, f"gradients reach {len(trained)} of {len(trained)} tensors"
 
 
-def _has_the_right_gradient(subject: Subject) -> Finding:
+def _has_the_right_gradient(subject: Subject) -> Outcome:
     """The gradient is the derivative, along random directions of inputs and weights.
 
     The best of three points counts: a kink such as ReLU's spoils one now and then, a wrong gradient all.
@@ -173,17 +174,17 @@ def _has_the_right_gradient(subject: Subject) -> Finding:
     return error <= SLOPE, f"gradient {claimed:.6g}, difference quotient {measured:.6g}, apart by {error:.1e}"
 
 
-def _is_deterministic(subject: Subject) -> Finding:
+def _is_deterministic(subject: Subject) -> Outcome:
     worst = how_far(subject.random(), subject.input(), subject.input()).max().item()
     return worst == 0, f"two calls with one seed differ by {worst:.1e}"
 
 
-def _starts_the_same(subject: Subject) -> Finding:
+def _starts_the_same(subject: Subject) -> Outcome:
     differing = _differing(subject.make(), subject.make())
     return not differing, _named(differing, "differ between two constructions under one stream")
 
 
-def _resets_the_same(subject: Subject) -> Finding:
+def _resets_the_same(subject: Subject) -> Outcome:
     module = subject.make()
     if not callable(getattr(module, "reset_parameters", None)):
         return True, "has no reset_parameters(); its construction sets its weights"
@@ -193,7 +194,7 @@ def _resets_the_same(subject: Subject) -> Finding:
     return not differing, _named(differing, "differ when reset again under one stream")
 
 
-def _survives_bf16(subject: Subject) -> Finding:
+def _survives_bf16(subject: Subject) -> Outcome:
     """Under the autocast that training uses, weights in float32."""
     module, x = subject.make(), subject.input()
     if x.is_floating_point():
@@ -206,7 +207,7 @@ def _survives_bf16(subject: Subject) -> Finding:
     return finite, f"largest output {y.abs().max().item():.3g}, gradients of {len(gradients)} tensors"
 
 
-def _steps_like_its_parallel_form(subject: Subject) -> Finding:
+def _steps_like_its_parallel_form(subject: Subject) -> Outcome:
     module: Any = subject.random().eval()
     x = subject.input()
     state, outputs = None, []

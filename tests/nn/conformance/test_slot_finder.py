@@ -5,7 +5,7 @@ from torch import nn
 
 import paribus as pb
 from paribus.errors import MissingArgument, PartError, SpecError
-from paribus.nn.conformance.slots import SHAPED_ALIKE, find_slots
+from paribus.nn.conformance.slot_finder import KEEP_SHAPE, find_slots
 from paribus.nn.discovery import discover_parts
 
 PARTS = [part for part in discover_parts() if part.slot != "model" and part.name != "NoNorm"]
@@ -130,7 +130,7 @@ def test_what_a_class_does_says_where_it_stands(cls, slots):
 
 
 def test_a_part_of_features_also_runs_in_the_slots_of_the_same_shape():
-    assert find_slots(pb.spec(nn.RMSNorm)).runs == SHAPED_ALIKE
+    assert find_slots(pb.spec(nn.RMSNorm)).runs == KEEP_SHAPE
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paribus.design.specs import Spec
 from paribus.errors import ParibusError, PartError, SpecError
@@ -15,9 +15,9 @@ from paribus.nn.conformance.suite import EXACT, describe_failure, how_far
 from paribus.nn.contract import build_model
 from paribus.nn.position import Position
 from paribus.nn.precision import float64_arithmetic
+from paribus.nn.slots import SLOTS, parts_of
 
-SHAPED_ALIKE = ("norm", "mlp", "mixer", "block")
-"""The slots of parts (B, T, D) -> (B, T, D)."""
+KEEP_SHAPE = tuple(name for name, slot in SLOTS.items() if slot.keeps_shape)
 
 _READS = {"model": "reads token ids and returns logits", "router": "returns a Routing"}
 _LOUD = 1e3  # times an input: what normalises its input says no more of it, what adds it says little else
@@ -59,14 +59,14 @@ def find_slots(site: Spec) -> Fitting:
             continue
         if slot == "mixer":
             slots, why = _tell_apart(SUBJECTS["mixer"](site))
-            return Fitting(slots, why, SHAPED_ALIKE)
+            return Fitting(slots, why, KEEP_SHAPE)
         if slot == "model":
             build_model(site, 0, vocab_size=2, seq_len=2, device="meta")  # the suite hands down more than a study does
         return Fitting((slot,), _READS[slot], (slot,))
     reason = refused[likeliest]
     if isinstance(reason, SpecError):
         raise reason
-    places = " or ".join((", ".join(SHAPED_ALIKE[:-1]), SHAPED_ALIKE[-1])) if likeliest == "mixer" else likeliest
+    places = " or ".join((", ".join(KEEP_SHAPE[:-1]), KEEP_SHAPE[-1])) if likeliest == "mixer" else likeliest
     raise PartError(f"{site.cls.__name__} does not fit as {places}: {reason}{_default_width(site)}")
 
 
@@ -113,7 +113,7 @@ def _tell_apart(subject: Subject) -> tuple[tuple[str, ...], str]:
         meet = elsewhere.max().item() > EXACT
         quiet, loud = part.eval()(x), part(_LOUD * x)
     grows = _size(loud) > _GROWS * _size(quiet)
-    owned = sorted({slot for child in _below(part) if (slot := getattr(child, "paribus_slot", None))})
+    owned = sorted({child.paribus_slot for path, child in parts_of(part).items() if path})
     if "mixer" in owned or "mlp" in owned:
         return ("block",), f"is built of parts that stand in slots ({', '.join(owned)})"
     has_matrix = any(p.ndim >= 2 and min(p.shape) > 1 for p in part.parameters())
@@ -150,10 +150,6 @@ def _default_width(site: Spec) -> str:
     if first is not None and type(first.default) is int and first.name not in dict(site.arguments):
         return f"; {first.name!r} has the default {first.default} and is not given the width: drop the default"
     return ""
-
-
-def _below(part: nn.Module) -> list[nn.Module]:
-    return list(part.modules())[1:]
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
