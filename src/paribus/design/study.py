@@ -19,7 +19,7 @@ from paribus.design.markup import block, lines, paragraph, table
 from paribus.design.metrics import VAL_LOSS, Metric, require_metric
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
-from paribus.design.trees import Change, describe, shorten
+from paribus.design.trees import Change, describe, group_changes, shorten
 from paribus.design.tuning import Tuning, learning_rates, set_hyperparameters
 from paribus.design.wording import suggest
 from paribus.errors import SpecError, StudyError
@@ -302,7 +302,6 @@ class Study:
         return attrs.evolve(self, **changes)
 
     def _repr_html_(self) -> str:
-
         return study_html(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -352,11 +351,8 @@ def study_html(study: Study) -> str:
 
 def _describe_changes(changes: Iterable[Change]) -> list[str]:
     """A line per edit: where, at how many sites, from what to what."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for change in changes:
-        groups.setdefault((_short(change.before), _short(change.after)), []).append(change.path or "model")
     lines = []
-    for (before, after), paths in groups.items():
+    for (before, after), paths in group_changes(changes, _short).items():
         more = len(paths) - _SHOWN_SITES
         shown = ", ".join(paths[:_SHOWN_SITES]) + (f" and {more} more" if more > 0 else "")
         shown = f"{len(paths)} sites ({shown})" if len(paths) > 1 else shown
