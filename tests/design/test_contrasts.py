@@ -109,7 +109,7 @@ def test_contrasts_take_the_error_rate_and_share_it_with_named_treatments():
 
 
 def test_extra_rates_that_nothing_would_use_are_refused():
-    with pytest.raises(StudyError, match="has nothing to probe"):
+    with pytest.raises(StudyError, match="is for primary treatments, and there is none"):
         make_study(contrasts={"c": AGAINST}, extra_rates=(0.5, 2.0))
 
 

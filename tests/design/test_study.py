@@ -121,6 +121,7 @@ def test_a_run_trains_on_whole_steps():
     ("make", "said"),
     [
         (lambda: make_study(turning=None), "Study has no field 'turning'; did you mean 'tuning'?"),
+        (lambda: make_study(rate_probe=()), "Study has no field 'rate_probe'; it is called extra_rates now"),
         (lambda: make_study().replace(marign=1), "Study has no field 'marign'; did you mean 'margin'?"),
         (lambda: Tuning(ovre=1), "Tuning has no field 'ovre'; did you mean 'over'?"),
         (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is 'tokens', 'batch_tokens'"),

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from paribus.audits import audit_arms, compare_specs, measure_arms
+from paribus.audits import audit_arms, measure_arms
 from paribus.audits.instruments.costs import measure_flops, measure_parameters
 from paribus.data import BPE, Pretrained
+from paribus.design.differences import compare_specs
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import HubUnreachable
 from paribus.lab import checking

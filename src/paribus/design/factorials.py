@@ -6,11 +6,12 @@ levels).
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from paribus.design.contrasts import Contrast
 from paribus.design.recipe import Training
@@ -160,7 +161,7 @@ def _read_edits(
 
 
 def _apply(name: str, edits: Mapping[str, Any], model: Spec, training: Training) -> tuple[Spec, Training]:
-    fields = {field.name for field in dataclasses.fields(Training)}
+    fields = attrs.fields_dict(Training)
     try:
         for pattern, value in edits.items():
             if not pattern.startswith(_RECIPE):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
+
+import attrs
+from attrs import field, frozen
 
 from paribus.design.fields import known_fields
 from paribus.design.specs import reference
@@ -13,8 +15,13 @@ from paribus.design.wording import suggest
 from paribus.errors import SpecError, StudyError
 
 
+def _is_text(metric: Metric, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str):
+        raise StudyError(f"metric {metric.key!r}: {field.name} must be a string, got {value!r}")
+
+
 @known_fields
-@dataclass(frozen=True)
+@frozen
 class Metric:
     """A number in every record's ``metrics``: its key, its unit, and whether lower or higher is better.
 
@@ -25,37 +32,36 @@ class Metric:
             level of a file, so that worker processes find it. Read back from a registration it is "module:name".
     """
 
-    key: str
-    unit: str
-    better: str = "lower"
-    measure: Callable[[Any, Any], Any] | str | None = None
+    key: str = field(validator=_is_text)
+    unit: str = field(validator=_is_text)
+    better: str = field(default="lower")
+    measure: Callable[[Any, Any], Any] | str | None = field(default=None)
 
-    def __post_init__(self) -> None:
-        for name in ("key", "unit"):
-            if not isinstance(getattr(self, name), str):
-                raise StudyError(f"metric {self.key!r}: {name} must be a string, got {getattr(self, name)!r}")
-        if self.better not in ("lower", "higher"):
-            raise StudyError(f"metric {self.key!r}: better is 'lower' or 'higher', got {self.better!r}")
-        if self.measure is not None and not isinstance(self.measure, str):
-            self._check_measure()
+    @better.validator
+    def _check_better(self, _: Any, value: Any) -> None:
+        if value not in ("lower", "higher"):
+            raise StudyError(f"metric {self.key!r}: better is 'lower' or 'higher', got {value!r}")
 
-    def _check_measure(self) -> None:
-        if not isinstance(self.measure, FunctionType):
+    @measure.validator
+    def _check_measure(self, _: Any, value: Any) -> None:
+        if isinstance(value, str | None):
+            return
+        if not isinstance(value, FunctionType):
             raise StudyError(
                 f"metric {self.key!r}: measure is a function of logits and targets, written with def at the top of a "
-                f"file; got {self.measure!r}"
+                f"file; got {value!r}"
             )
         try:
-            reference(self.measure)
+            reference(value)
         except SpecError as error:
             raise StudyError(f"metric {self.key!r}: measure {error}") from None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name; ``measure`` as "module:name", and only where there is one."""
-        told = {"key": self.key, "unit": self.unit, "better": self.better}
+        plain = {"key": self.key, "unit": self.unit, "better": self.better}
         if self.measure is None:
-            return told
-        return {**told, "measure": self.measure if isinstance(self.measure, str) else reference(self.measure)}
+            return plain
+        return {**plain, "measure": self.measure if isinstance(self.measure, str) else reference(self.measure)}
 
 
 METRICS = {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import distributions
+from importlib.metadata import entry_points
 from types import ModuleType
 
 STUDIES = "paribus.studies"
@@ -43,7 +42,10 @@ class Fault:
 
 def list_offers(group: str) -> tuple[Offer, ...]:
     """The entry points of ``group``, by name and package. Imports none of them."""
-    return tuple(sorted(set(_read_offers(group)), key=lambda offer: (offer.name, offer.package, offer.value)))
+    offers = {
+        Offer(point.name, point.value, point.dist.name if point.dist else "") for point in entry_points(group=group)
+    }
+    return tuple(sorted(offers, key=lambda offer: (offer.name, offer.package, offer.value)))
 
 
 def import_offered(offer: Offer) -> ModuleType:
@@ -56,15 +58,3 @@ def import_offered(offer: Offer) -> ModuleType:
         said = str(error).strip()
         first = f"{type(error).__name__}: {said.splitlines()[0]}" if said else type(error).__name__
         raise ImportError(f"it cannot be imported: {first}") from error
-
-
-def _read_offers(group: str) -> Iterator[Offer]:
-    seen = set()
-    for distribution in distributions():
-        package = distribution.metadata["Name"]
-        if package in seen:
-            continue  # an older copy further down the search path
-        seen.add(package)
-        for point in distribution.entry_points:
-            if point.group == group:
-                yield Offer(point.name, point.value, package)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from paribus.design.fields import known_fields
+import attrs
+from attrs import field, frozen
+from attrs.validators import optional
+
+from paribus.design.fields import count, fields_to_plain, known_fields, must_be, number, one_of
 from paribus.design.specs import Spec
-from paribus.design.trees import Change, shorten
+from paribus.design.trees import Change, differences
 from paribus.errors import StudyError
 
 
+def _is_positive_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        return
+    number(_, field, value)
+    if not (math.isfinite(value) and value > 0):
+        raise StudyError(f"{field.name} must be positive or None, got {value}")
+
+
 @known_fields
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Training:
     """The recipe all arms share. A step is an optimizer step.
 
@@ -40,27 +50,26 @@ class Training:
             written. A process compiles each arm once, in its first step there, whose seconds count as training.
     """
 
-    tokens: int
-    batch_tokens: int
-    seq_len: int
-    optimizer: Spec
-    micro_batch_tokens: int | None = None
-    schedule: Spec | None = None
-    clip: float | None = 1.0
-    precision: str = "fp32"
-    evaluations: int = 5
-    evaluation_tokens: int = 32_768
-    curve_tokens: int = 4_096
-    evaluation_side: str = "validation"
+    tokens: int = field(validator=count())
+    batch_tokens: int = field(validator=count())
+    seq_len: int = field(validator=count())
+    optimizer: Spec = field(validator=must_be(Spec, "a spec", "spec(torch.optim.AdamW, lr=...)"))
+    micro_batch_tokens: int | None = field(default=None, validator=optional(count()))
+    schedule: Spec | None = field(
+        default=None, validator=optional(must_be(Spec, "a spec", "spec(paribus.training.Linear)"))
+    )
+    clip: float | None = field(default=1.0, validator=_is_positive_or_none)
+    precision: str = field(default="fp32", validator=one_of("fp32", "bf16"))
+    evaluations: int = field(default=5, validator=count())
+    evaluation_tokens: int = field(default=32_768, validator=count())
+    curve_tokens: int = field(default=4_096, validator=count())
+    evaluation_side: str = field(default="validation", validator=one_of("validation", "confirm"))
     target_loss: float | None = None
-    averaged: float = 0.0
-    compile: bool = False
+    averaged: float = field(default=0.0, validator=number)
+    compile: bool = field(default=False, validator=one_of(True, False))
 
-    def __post_init__(self) -> None:
-        for name in ("tokens", "batch_tokens", "seq_len", "evaluations", "evaluation_tokens", "curve_tokens"):
-            require_count(name, getattr(self, name))
+    def __attrs_post_init__(self) -> None:
         micro = self.micro_batch_tokens or self.batch_tokens
-        require_count("micro_batch_tokens", micro)
         if micro % self.seq_len or self.batch_tokens % micro:
             raise StudyError(
                 f"batch_tokens {self.batch_tokens} must be a multiple of micro_batch_tokens {micro}, "
@@ -70,27 +79,10 @@ class Training:
             raise StudyError(f"tokens {self.tokens} is less than one step of batch_tokens {self.batch_tokens}")
         if self.evaluations > self.steps:
             raise StudyError(f"evaluations {self.evaluations} is more than the {self.steps} steps")
-        if self.precision not in ("fp32", "bf16"):
-            raise StudyError(f"precision is 'fp32' or 'bf16', got {self.precision!r}")
-        if not isinstance(self.compile, bool):
-            raise StudyError(f"compile is True or False, got {shorten(self.compile)}")
-        if self.evaluation_side not in ("validation", "confirm"):
-            raise StudyError(f"evaluation_side is 'validation' or 'confirm', got {self.evaluation_side!r}")
-        require_number("averaged", self.averaged)
         if not (0 <= self.averaged <= 1) or (self.averaged and self.averaged_steps < 2):
             raise StudyError(
                 f"averaged is a share of the {self.steps} steps that holds two of them at least, or 0, "
                 f"got {self.averaged}"
-            )
-        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
-            raise StudyError(f"clip must be positive or None, got {self.clip}")
-        if not isinstance(self.optimizer, Spec):
-            raise StudyError(
-                f"optimizer must be a spec, got {shorten(self.optimizer)}; write spec(torch.optim.AdamW, lr=...)"
-            )
-        if not isinstance(self.schedule, Spec | None):
-            raise StudyError(
-                f"schedule must be a spec, got {shorten(self.schedule)}; write spec(paribus.training.Linear)"
             )
 
     @property
@@ -110,39 +102,23 @@ class Training:
 
     def replace(self, **changes: Any) -> Training:
         """This recipe with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return attrs.evolve(self, **changes)
 
     def diff(self, other: Training) -> tuple[Change, ...]:
         """The fields that differ, as changes under ``training.``."""
-        changes = []
-        for name in (f.name for f in dataclasses.fields(self)):
-            before, after = getattr(self, name), getattr(other, name)
-            if isinstance(before, Spec) and isinstance(after, Spec):
-                inner = before.diff(after)
-                changes += [
-                    Change(f"training.{name}" + (f".{c.path}" if c.path else ""), c.before, c.after) for c in inner
-                ]
-            elif before != after:
-                changes.append(Change(f"training.{name}", before, after))
-        return tuple(changes)
+        names = [field.name for field in attrs.fields(Training)]
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
+        differing = [pair for pair in pairs if isinstance(pair[1], Spec) or pair[1] != pair[2]]  # clip 1 is clip 1.0
+        return tuple(
+            change for name, mine, theirs in differing for change in differences(mine, theirs, f"training.{name}")
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Field names to plain values; specs as their JSON."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: value.to_json() if isinstance(value, Spec) else value for name, value in values.items()}
+        return fields_to_plain(self)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Training:
         """The recipe that ``to_json`` wrote."""
         fields: dict[str, Any] = {k: Spec.from_json(v) if isinstance(v, dict) else v for k, v in data.items()}
         return Training(**fields)
-
-
-def require_count(name: str, value: Any, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise StudyError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
-def require_number(name: str, value: Any) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise StudyError(f"{name} must be a number, got the {type(value).__name__} {value!r}")

@@ -101,7 +101,8 @@ class Spec(Tree):
 
     def to_json(self) -> dict[str, Any]:
         """``{"class": "module:Name", "arguments": {...}}``, ready for ``json.dumps``."""
-        return _plain(self, resolve=False)
+        plain: dict[str, Any] = _plain(self, resolve=False)
+        return plain
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Spec:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from paribus.design.contrasts import read_contrasts
-from paribus.design.fields import known_fields
+import attrs
+from attrs import field, frozen
+from attrs.validators import optional
+
+from paribus.design.contrasts import Contrast, read_contrasts
+from paribus.design.fields import count, known_fields, must_be, number, to_plain
 from paribus.design.markup import block, lines, paragraph, table
 from paribus.design.metrics import VAL_LOSS, Metric, require_metric
-from paribus.design.recipe import Training, require_count, require_number
+from paribus.design.recipe import Training
 from paribus.design.specs import Spec
-from paribus.design.trees import Change, describe, shorten
+from paribus.design.trees import Change, describe, group_changes, shorten
 from paribus.design.tuning import Tuning, learning_rates, set_hyperparameters
 from paribus.design.wording import suggest
 from paribus.errors import SpecError, StudyError
@@ -37,8 +40,13 @@ MATCHES = {
 """What a treatment can be made equal to the baseline in, and the number of every record that says it."""
 
 
+def _is_pattern(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str):
+        raise StudyError(f'{field.name} is a path pattern such as "*.mlp.d_ff", got {value!r}')
+
+
 @known_fields
-@dataclass(frozen=True)
+@frozen
 class Arm:
     """A model under study and, where it differs from the study's, the recipe that trains it.
 
@@ -53,35 +61,85 @@ class Arm:
     model: Spec
     training: Training = None  # type: ignore[assignment]  # filled in by Study.arms
     match: str | None = None
-    width: str | None = None
-    multiple_of: int = 1
+    width: str | None = field(default=None, validator=optional(_is_pattern))
+    multiple_of: int = field(default=1, validator=count())
 
-    def __post_init__(self) -> None:
+    def __attrs_post_init__(self) -> None:
         if self.match is not None and self.match not in MATCHES:
             raise StudyError(f"no treatment can be matched in {self.match!r}; {suggest(self.match, MATCHES)}")
-        if not isinstance(self.width, str | None):
-            raise StudyError(f'width is a path pattern such as "*.mlp.d_ff", got {self.width!r}')
         if (self.match is None) != (self.width is None):
             raise StudyError(
                 "a treatment that is to be matched says in what and by which width: "
                 f'Arm(model, match="parameters", width="*.mlp.d_ff"), got match={self.match!r} and width={self.width!r}'
             )
-        require_count("multiple_of", self.multiple_of)
 
     def replace(self, **changes: Any) -> Arm:
         """This arm with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return attrs.evolve(self, **changes)
 
     @property
     def matching(self) -> dict[str, Any] | None:
-        """What was asked of ``match``, as plain values."""
+        """What ``match`` requests, as plain values; None without it."""
         if self.match is None:
             return None
         return {"match": self.match, "width": self.width, "multiple_of": self.multiple_of}
 
 
+_WRITTEN = (
+    *("data", "metric", "margin", "min_seeds", "max_seeds", "primary", "changes", "null", "alpha", "give_up"),
+    *("first_seed", "tuning", "extra_rates", "width_response"),
+)
+"""The fields of a study that its JSON holds as they are."""
+
+
+def _is_sentence(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise StudyError(f"question is a sentence such as 'Is it better?', got {shorten(value)}")
+
+
+def _read_arms(treatments: Mapping[str, Spec | Arm]) -> Mapping[str, Arm]:
+    _require_dict("treatments", treatments)
+    arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in treatments.items()}
+    if not arms:
+        raise StudyError("a study needs at least one treatment")
+    for name, arm in arms.items():
+        if not isinstance(name, str):
+            raise StudyError(f"a treatment's name is a str, got {name!r}; write {str(name)!r}")
+        if not name.strip() or name == BASELINE or not name.isprintable():
+            raise StudyError(f"a treatment cannot be called {name!r}")
+        if not isinstance(arm.model, Spec):
+            raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {shorten(arm.model)}")
+        if not isinstance(arm.training, Training | None):
+            raise StudyError(f"the recipe of treatment {name!r} must be a Training, got {shorten(arm.training)}")
+    return MappingProxyType(arms)
+
+
+def _read_changes(changes: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+    _require_dict("changes", changes)
+    return MappingProxyType({name: _strings(name, patterns) for name, patterns in changes.items()})
+
+
+def _require_dict(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise StudyError(f"{name} must be a dict from a treatment's name, got {shorten(value)}")
+
+
+def _read_primary(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else _strings("primary", names)
+
+
+def _read_null(names: Iterable[str]) -> tuple[str, ...]:
+    return _strings("null", names)
+
+
+def _strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise StudyError(f"{name!r} must be a tuple of strings; write ({values!r},)")
+    return tuple(values)
+
+
 @known_fields
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Study:
     """One question, answered by pairs of runs.
 
@@ -110,69 +168,50 @@ class Study:
     Raises StudyError for a study that makes no sense.
     """
 
-    question: str
-    baseline: Spec
-    treatments: Mapping[str, Any]  # a Spec or an Arm; read, an Arm
-    data: Spec
-    training: Training
-    margin: float
-    metric: Metric = VAL_LOSS
-    min_seeds: int = 3
-    max_seeds: int = 10
-    primary: tuple[str, ...] = None  # type: ignore[assignment]  # filled in: read, it is never None
-    changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    null: tuple[str, ...] = ()
-    alpha: float = 0.05
-    give_up: float = 0.10
-    first_seed: int = 0
-    tuning: Tuning | None = None
-    extra_rates: tuple[float, ...] = None  # type: ignore[assignment]  # filled in, too
-    width_response: str | None = None
-    contrasts: Mapping[str, Any] = field(default_factory=dict)  # arms to weights, or a Contrast; read, a Contrast
-    _filled_in: tuple[str, ...] = field(init=False, repr=False, compare=False)  # the fields that were None
+    question: str = field(validator=_is_sentence)
+    baseline: Spec = field(validator=must_be(Spec, "a Spec"))
+    treatments: Mapping[str, Arm] = field(converter=_read_arms)  # written, a Spec where the recipe does not differ
+    data: Spec = field(validator=must_be(Spec, "a spec", "spec(paribus.data.Text, source=...)"))
+    training: Training = field(validator=must_be(Training, "a Training"))
+    margin: float = field(validator=number)
+    metric: Metric = field(default=VAL_LOSS, validator=lambda _, __, metric: require_metric(metric))
+    min_seeds: int = field(default=3, validator=count())
+    max_seeds: int = field(default=10, validator=count())
+    _primary: tuple[str, ...] | None = field(default=None, converter=_read_primary)
+    changes: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=_read_changes)
+    null: tuple[str, ...] = field(default=(), converter=_read_null)
+    alpha: float = field(default=0.05, validator=number)
+    give_up: float = field(default=0.10, validator=number)
+    first_seed: int = field(default=0, validator=count(least=0))
+    tuning: Tuning | None = field(
+        default=None, validator=optional(must_be(Tuning, "a Tuning", "tuning=paribus.Tuning()"))
+    )
+    _extra_rates: tuple[float, ...] | None = None
+    width_response: str | None = field(default=None, validator=optional(_is_pattern))
+    _contrasts: Mapping[str, Any] = field(factory=dict)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.question, str) or not self.question.strip():
-            raise StudyError(f"question is a sentence such as 'Is it better?', got {shorten(self.question)}")
-        if not isinstance(self.baseline, Spec):
-            raise StudyError(f"baseline must be a Spec, got {shorten(self.baseline)}")
-        for name in ("treatments", "changes"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise StudyError(f"{name} must be a dict from a treatment's name, got {shorten(getattr(self, name))}")
-        for name, value in {"primary": self.primary, "null": self.null, **self.changes}.items():
-            if isinstance(value, str):
-                raise StudyError(f"{name!r} must be a tuple of strings; write ({value!r},)")
-        if not isinstance(self.data, Spec):
-            raise StudyError(
-                f"data must be a spec, got {shorten(self.data)}; write spec(paribus.data.Text, source=...)"
-            )
-        if not isinstance(self.training, Training):
-            raise StudyError(f"training must be a Training, got {shorten(self.training)}")
-        arms = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in self.treatments.items()}
-        if not arms:
-            raise StudyError("a study needs at least one treatment")
-        for name, arm in arms.items():
-            if not isinstance(name, str):
-                raise StudyError(f"a treatment's name is a str, got {name!r}; write {str(name)!r}")
-            if not name.strip() or name == BASELINE or not name.isprintable():
-                raise StudyError(f"a treatment cannot be called {name!r}")
-            if not isinstance(arm.model, Spec):
-                raise StudyError(f"treatment {name!r} must be a Spec or an Arm, got {shorten(arm.model)}")
-            if not isinstance(arm.training, Training | None):
-                raise StudyError(f"the recipe of treatment {name!r} must be a Training, got {shorten(arm.training)}")
-        freeze = object.__setattr__
-        freeze(self, "treatments", MappingProxyType(arms))
-        freeze(self, "changes", MappingProxyType({name: tuple(paths) for name, paths in self.changes.items()}))
-        freeze(self, "contrasts", read_contrasts(self.contrasts, (BASELINE, *arms)))
-        everyone = () if self.contrasts else tuple(arms)
-        freeze(self, "_filled_in", tuple(name for name in ("primary", "extra_rates") if getattr(self, name) is None))
-        freeze(self, "primary", everyone if self.primary is None else tuple(self.primary))
+    @cached_property
+    def contrasts(self) -> Mapping[str, Contrast]:
+        """Name to contrast, checked against the arms."""
+        return read_contrasts(self._contrasts, (BASELINE, *self.treatments))
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """The treatments that get a verdict."""
+        if self._primary is None:
+            return () if self.contrasts else tuple(self.treatments)
+        return self._primary
+
+    @property
+    def extra_rates(self) -> tuple[float, ...]:
+        """What the learning rates are multiplied by for an extra pair each."""
+        if self._extra_rates is None:
+            return _EXTRA_RATES if self.primary else ()
+        return self._extra_rates
+
+    def __attrs_post_init__(self) -> None:
         if twice := [name for name in self.primary if self.primary.count(name) > 1]:
             raise StudyError(f"primary names {twice[0]!r} twice: {self.primary!r}")
-        if self.extra_rates is None:
-            freeze(self, "extra_rates", _EXTRA_RATES if self.primary else ())
-        freeze(self, "null", tuple(self.null))
-        require_metric(self.metric)
         for name, arm in self.arms.items():
             for scored in ("seq_len", "evaluation_tokens", "curve_tokens", "evaluation_side"):
                 here, there = getattr(arm.training, scored), getattr(self.training, scored)
@@ -183,37 +222,35 @@ class Study:
                     )
         if not self.primary and not self.contrasts:
             raise StudyError("primary is empty: name at least one treatment that is to get a verdict")
-        for place in ("primary", "changes", "null"):
-            for name in getattr(self, place):
-                if name not in arms:
-                    raise StudyError(f"{place} names no treatment {name!r}; {suggest(name, arms)}")
-        for name in ("margin", "alpha", "give_up"):
-            require_number(name, getattr(self, name))
+        for place, names in {"primary": self.primary, "changes": self.changes, "null": self.null}.items():
+            for name in names:
+                if name not in self.treatments:
+                    raise StudyError(f"{place} names no treatment {name!r}; {suggest(name, self.treatments)}")
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise StudyError(f"margin must be finite and not negative, got {self.margin!r} {self.metric.unit}")
-        require_count("min_seeds", self.min_seeds)
-        require_count("max_seeds", self.max_seeds)
-        require_count("first_seed", self.first_seed, least=0)
         if not 2 <= self.min_seeds <= self.max_seeds <= MOST_SEEDS:
             raise StudyError(
                 f"need 2 <= min_seeds <= max_seeds <= {MOST_SEEDS}, got {self.min_seeds} and {self.max_seeds}"
             )
         if not 0 < self.alpha < 0.5 or not 0 <= self.give_up < 1:
             raise StudyError(f"need 0 < alpha < 0.5 and 0 <= give_up < 1, got {self.alpha} and {self.give_up}")
-        self._check_trials()
+        self._check_tuning()
+        self._check_rates()
+        self._check_width()
 
-    def _check_trials(self) -> None:
-        if not isinstance(self.tuning, Tuning | None):
-            raise StudyError(f"tuning must be a Tuning, got {shorten(self.tuning)}; write tuning=paribus.Tuning()")
-        if self.tuning:
-            verdict = range(self.first_seed, self.first_seed + self.max_seeds)
-            if shared := sorted(set(self.tuning.run_seeds) & set(verdict)):
-                raise StudyError(
-                    f"tuning runs on seed {shared[0]}, which is one of the verdict's ({verdict.start} to "
-                    f"{verdict.stop - 1}): what was chosen on a seed cannot be judged on it; set Tuning(first_seed=...)"
-                )
-            for arm, point in itertools.product(self.arms.values(), self.tuning.points):
-                set_hyperparameters(arm.training, point)
+    def _check_tuning(self) -> None:
+        if self.tuning is None:
+            return
+        verdict = range(self.first_seed, self.first_seed + self.max_seeds)
+        if shared := sorted(set(self.tuning.run_seeds) & set(verdict)):
+            raise StudyError(
+                f"tuning runs on seed {shared[0]}, which is one of the verdict's ({verdict.start} to "
+                f"{verdict.stop - 1}): what was chosen on a seed cannot be judged on it; set Tuning(first_seed=...)"
+            )
+        for arm, point in itertools.product(self.arms.values(), self.tuning.points):
+            set_hyperparameters(arm.training, point)
+
+    def _check_rates(self) -> None:
         factors = self.extra_rates
         numbers = isinstance(factors, tuple) and all(isinstance(f, int | float) and f > 0 and f != 1 for f in factors)
         if not numbers:
@@ -222,16 +259,14 @@ class Study:
             )
         if factors and not self.primary:
             raise StudyError(
-                f"extra_rates {factors} has nothing to run: no treatment is primary, and contrasts get no runs at "
-                "other rates; tuning=paribus.Tuning() tries every arm at several rates"
+                f"extra_rates {factors} is for primary treatments, and there is none; contrasts get no extra runs: "
+                "tuning=paribus.Tuning() tries every arm at several rates"
             )
-        if self.width_response is not None:
-            self._check_width()
 
     def _check_width(self) -> None:
         pattern = self.width_response
-        if not isinstance(pattern, str):
-            raise StudyError(f'width_response is a path pattern such as "*.mlp.d_ff", got {pattern!r}')
+        if pattern is None:
+            return
         try:
             widths = self.response_widths
         except SpecError as error:
@@ -262,12 +297,11 @@ class Study:
     def replace(self, **changes: Any) -> Study:
         """This study with some fields changed; a new registration.
 
-        What nobody wrote of ``primary`` and ``extra_rates`` is filled in anew.
+        ``primary`` and ``extra_rates`` that nobody wrote follow the changes.
         """
-        return dataclasses.replace(self, **{**dict.fromkeys(self._filled_in), **changes})
+        return attrs.evolve(self, **changes)
 
     def _repr_html_(self) -> str:
-
         return study_html(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -282,21 +316,8 @@ class Study:
                 }
                 for name, arm in self.arms.items()
             },
-            "data": self.data.to_json(),
-            "metric": self.metric.to_json(),
-            "margin": self.margin,
-            "min_seeds": self.min_seeds,
-            "max_seeds": self.max_seeds,
-            "primary": list(self.primary),
-            "changes": {name: list(paths) for name, paths in self.changes.items()},
-            "null": list(self.null),
-            "alpha": self.alpha,
-            "give_up": self.give_up,
-            "first_seed": self.first_seed,
-            "tuning": self.tuning and self.tuning.to_json(),
-            "extra_rates": list(self.extra_rates),
-            "width_response": self.width_response,
-            **({"contrasts": {name: c.to_json() for name, c in self.contrasts.items()}} if self.contrasts else {}),
+            **{name: to_plain(getattr(self, name)) for name in _WRITTEN},
+            **({"contrasts": to_plain(self.contrasts)} if self.contrasts else {}),
         }
 
 
@@ -330,11 +351,8 @@ def study_html(study: Study) -> str:
 
 def _describe_changes(changes: Iterable[Change]) -> list[str]:
     """A line per edit: where, at how many sites, from what to what."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for change in changes:
-        groups.setdefault((_short(change.before), _short(change.after)), []).append(change.path or "model")
     lines = []
-    for (before, after), paths in groups.items():
+    for (before, after), paths in group_changes(changes, _short).items():
         more = len(paths) - _SHOWN_SITES
         shown = ", ".join(paths[:_SHOWN_SITES]) + (f" and {more} more" if more > 0 else "")
         shown = f"{len(paths)} sites ({shown})" if len(paths) > 1 else shown

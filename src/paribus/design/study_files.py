@@ -120,7 +120,9 @@ def _what_else(module: ModuleType, path: Path) -> str:
     parts = [c.__name__ for c in classes if torch and issubclass(c, torch.nn.Module)]
     if not parts:
         return defined
-    return f"{defined}. `paribus check {path}:{parts[0]}` examines a class, `paribus try {path}:{parts[0]}` studies it"
+    return (
+        f"{defined}. `paribus examine {path}:{parts[0]}` examines a class, `paribus try {path}:{parts[0]}` studies it"
+    )
 
 
 def import_file(path: Path) -> ModuleType:
@@ -139,6 +141,12 @@ def import_file(path: Path) -> ModuleType:
             del sys.modules[other]
     if folder not in sys.path and Path(folder) != BUILT_IN:
         sys.path.append(folder)
+    module = _execute(name, path)
+    vars(module)["paribus_files"] = _loaded_from(folder)
+    return module
+
+
+def _execute(name: str, path: Path) -> ModuleType:
     module_spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert module_spec and module_spec.loader  # the path ends in .py
     module = importlib.util.module_from_spec(module_spec)
@@ -150,7 +158,6 @@ def import_file(path: Path) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise StudyError(f"{path} cannot be read:\n{own_traceback(error, path)}") from None
-    vars(module)["paribus_files"] = _loaded_from(folder)
     return module
 
 

@@ -6,7 +6,7 @@ Paths follow the arguments: ``blocks.0.mlp.d_ff`` is the argument ``d_ff`` of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -108,6 +108,14 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:
             yield from differences(*pair, join(path, str(index)))
     elif type(before) is not type(after) or before != after:
         yield Change(path, before, after)
+
+
+def group_changes(changes: Iterable[Change], write: Callable[[Any], str]) -> dict[tuple[str, str], list[str]]:
+    """The paths of equal changes, by what ``write`` makes of their values before and after."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        groups.setdefault((write(change.before), write(change.after)), []).append(change.path or "model")
+    return groups
 
 
 def changed_sites(before: Tree, after: Tree) -> set[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from paribus.design.fields import known_fields
+import attrs
+from attrs import field, frozen
+from attrs.validators import optional
+
+from paribus.design.fields import count, fields_to_plain, known_fields
 from paribus.design.specs import Spec
 from paribus.design.wording import nearest
 from paribus.errors import SpecError, StudyError
@@ -27,8 +29,22 @@ Point = Mapping[str, float]
 """Hyper-parameter to the value that is tried."""
 
 
+def _read_values(over: Mapping[str, Sequence[float]]) -> Mapping[str, Sequence[float]]:
+    """Hyper-parameters to tuples of their values. Raises StudyError for what cannot be tried."""
+    if not isinstance(over, Mapping) or not over:
+        raise StudyError(f'Tuning: over is a dict such as {{"{LEARNING_RATE}": (0.5, 1, 2)}}, got {over!r}')
+    for name, values in over.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or len(values) < 2:
+            raise StudyError(f"Tuning: {name} needs at least two values to choose from, got {values!r}")
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+            raise StudyError(f"Tuning: the values of {name} must be finite numbers, got {values!r}")
+        if list(values) != sorted(set(values)):
+            raise StudyError(f"Tuning: the values of {name} must ascend without repeats, got {values!r}")
+    return MappingProxyType({name: tuple(values) for name, values in over.items()})
+
+
 @known_fields
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Tuning:
     """Equal effort for every arm: the same trials over the same hyper-parameters, judged on the study's metric.
 
@@ -48,32 +64,17 @@ class Tuning:
     """
 
     over: Mapping[str, Sequence[float]] = field(
-        default_factory=lambda: MappingProxyType({LEARNING_RATE: (0.25, 0.5, 1.0, 2.0, 4.0)})
+        factory=lambda: {LEARNING_RATE: (0.25, 0.5, 1.0, 2.0, 4.0)}, converter=_read_values
     )
-    trials: int | None = None
-    seeds: int = 1
-    first_seed: int = 5_000
-    extensions: int = 2
+    trials: int | None = field(default=None, validator=optional(count(2, of="Tuning: ")))
+    seeds: int = field(default=1, validator=count(of="Tuning: "))
+    first_seed: int = field(default=5_000, validator=count(0, of="Tuning: "))
+    extensions: int = field(default=2, validator=count(0, of="Tuning: "))
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.over, Mapping) or not self.over:
-            raise StudyError(f'Tuning: over is a dict such as {{"{LEARNING_RATE}": (0.5, 1, 2)}}, got {self.over!r}')
+    def __attrs_post_init__(self) -> None:
         for name, values in self.over.items():
-            if isinstance(values, str) or not isinstance(values, Sequence) or len(values) < 2:
-                raise StudyError(f"Tuning: {name} needs at least two values to choose from, got {values!r}")
-            if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
-                raise StudyError(f"Tuning: the values of {name} must be finite numbers, got {values!r}")
-            if list(values) != sorted(set(values)):
-                raise StudyError(f"Tuning: the values of {name} must ascend without repeats, got {values!r}")
             if values[0] <= 0 and (name == LEARNING_RATE or self.trials is not None):
                 raise StudyError(f"Tuning: the values of {name} must be positive, got {values!r}")
-        for name, least in {"trials": 2, "seeds": 1, "extensions": 0, "first_seed": 0}.items():
-            value = getattr(self, name)
-            if (name, value) != ("trials", None) and (
-                not isinstance(value, int) or isinstance(value, bool) or value < least
-            ):
-                raise StudyError(f"Tuning: {name} must be a whole number of at least {least}, got {value!r}")
-        object.__setattr__(self, "over", MappingProxyType({name: tuple(values) for name, values in self.over.items()}))
 
     @property
     def run_seeds(self) -> range:
@@ -111,7 +112,7 @@ class Tuning:
         new = last * last / before if values[0] > 0 else 2 * last - before
         new = round(new) if all(isinstance(value, int) for value in values) else float(f"{new:.12g}")
         grown = (*values, new) if upwards else (new, *values)
-        return dataclasses.replace(self, over={**self.over, name: grown})
+        return attrs.evolve(self, over={**self.over, name: grown})
 
     def is_edge(self, name: str, value: float) -> bool:
         """Whether ``value`` is the smallest or the largest that was tried, and the best may lie beyond it.
@@ -128,8 +129,7 @@ class Tuning:
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name, as plain values."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**fields, "over": {name: list(values) for name, values in self.over.items()}}
+        return fields_to_plain(self)
 
 
 def learning_rates(optimizer: Spec) -> dict[str, float]:
@@ -170,7 +170,7 @@ def _scale_learning_rates(training: Training, factor: float) -> Training:
 def _put(training: Training, path: str, value: float) -> Training:
     field_name, _, rest = path.partition(".")
     if field_name not in _TUNABLE:
-        if field_name in {f.name for f in dataclasses.fields(training)}:
+        if field_name in attrs.fields_dict(type(training)):
             raise StudyError(f"{path!r} cannot be tuned: the arms keep equal tokens, batches and evaluation")
         known = [LEARNING_RATE, *_TUNABLE, *(f"optimizer.{name}" for name in training.optimizer.resolved())]
         close = next((name for name in known if name.endswith(f".{path}")), None) or nearest(path, known)

@@ -26,9 +26,10 @@ def solve_widths(study: Study, vocab_size: int) -> Study:
     asking = {name: arm for name, arm in study.treatments.items() if arm.match}
     if not asking:
         return study
-    costs = {}
+    costs: dict[str, float] = {}
     solved = dict(study.treatments)
     for name, arm in asking.items():
+        assert arm.match
         if arm.match not in costs:
             costs[arm.match] = _measure(study.baseline, arm.match, vocab_size, study.training.seq_len)
         with blaming(name):

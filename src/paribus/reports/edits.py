@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from paribus.design.spec_names import DEFAULT, SpecName, read_value
-from paribus.design.trees import differences
+from paribus.design.trees import differences, group_changes
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,7 @@ def list_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Edi
     for key in sorted({*left, *right}):
         one, other = (read_value(recipe.get(key, DEFAULT)) for recipe in (left, right))
         changes += differences(one, other, f"training.{key}")
-    groups: dict[tuple[str, str], list[str]] = {}
-    for change in changes:
-        groups.setdefault((describe_value(change.before), describe_value(change.after)), []).append(
-            change.path or "model"
-        )
+    groups = group_changes(changes, describe_value)
     return tuple(Edit(_run_together(paths), len(paths), *values) for values, paths in groups.items())
 
 

@@ -3,6 +3,8 @@ from .generation import generate as generate
 from .generation import measure_decoding as measure_decoding
 from .loop import train as train
 from .optim import MuonAdamW as MuonAdamW
+from .scales import paper_recipe as paper_recipe
+from .scales import quick_recipe as quick_recipe
 from .schedule import Constant as Constant
 from .schedule import Cosine as Cosine
 from .schedule import Linear as Linear

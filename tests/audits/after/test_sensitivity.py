@@ -52,6 +52,12 @@ def test_pairs_that_agree_with_the_verdict_are_a_note_with_their_numbers():
     assert found.evidence["turned_at"] == []
 
 
+def test_a_registration_of_an_older_store_calls_the_extra_rates_by_their_old_name():
+    older = {("rate_probe" if key == "extra_rates" else key): value for key, value in STUDY.items()}
+    numbers = {"half": -0.05, "double": -0.2}
+    assert at_rates(older, comparison(*BETTER), **numbers) == at_rates(STUDY, comparison(*BETTER), **numbers) != []
+
+
 def test_a_pair_that_speaks_against_a_better_is_a_doubt_at_its_factor():
     (found,) = at_rates(STUDY, comparison(*BETTER), half=0.02, double=-0.2)
     assert (found.severity, found.arm, found.evidence["turned_at"]) == ("doubt", "idea", ["0.5 x"])
@@ -99,7 +105,7 @@ def test_where_higher_is_better_the_signs_are_the_other_way_round():
     assert [f.severity for f in at_rates(study, better, half=-0.05, double=0.05)] == ["doubt"]
 
 
-def test_a_diverged_run_of_the_probe_is_said_and_not_counted():
+def test_a_diverged_extra_run_is_named_and_not_counted():
     (found,) = at_rates(STUDY, comparison(*BETTER), statuses=("done", "diverged"), half=-0.1, double=-0.1)
     assert "at 2 x a run diverged" in found.message
     assert list(found.evidence["differences"]) == ["0.5 x", "each arm's best of these rates"]

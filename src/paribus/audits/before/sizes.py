@@ -22,7 +22,7 @@ _COMPARED = {
 def find_matches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:
     """Treatments whose width was solved for: the width, and what difference is left."""
     for name, arm in study.treatments.items():
-        if not arm.match:
+        if arm.match is None or arm.width is None:
             continue
         key = MATCHES[arm.match]
         what = key.replace("_", " ")
