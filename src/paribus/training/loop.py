@@ -119,8 +119,8 @@ def train(
                 raise Interrupted
             began = time.perf_counter()
 
-            # The noise of a step is its own stream: a resumed run repeats it, and arms that draw alike draw the same.
             rate = rate_of(step)
+            # The noise of a step is its own stream: a resumed run repeats it, and arms that draw alike draw the same.
             stepper.begin(derive(seed, "noise", step), rate)
             inputs, targets = batch(step)
             progress.add_batch(inputs, targets)
