@@ -136,7 +136,9 @@ def _imports(syntax: Syntax, module: str) -> set[str]:
         home = ".".join(filter(None, [*above, origin]))
         names |= {home, f"{home}.{name}".strip(".")}
     parts = [name.split(".") for name in names if name]
-    parts = [part for part in parts if part[0] not in {*sys.stdlib_module_names, "torch"} and not is_own(".".join(part))]
+    parts = [
+        part for part in parts if part[0] not in {*sys.stdlib_module_names, "torch"} and not is_own(".".join(part))
+    ]
     return {".".join(part[:i]) for part in parts for i in range(1, len(part) + 1)}
 
 
