@@ -75,6 +75,9 @@ def test_every_part_in_a_slot_is_measured_after_the_last_step(record):
 
 
 def test_the_code_is_named_by_the_digest_that_the_run_is_identified_by(record):
-    from paribus.store.identity import _own_source
+    from paribus.store.identity import source_identity
 
-    assert record.pairing["code"] == _own_source()[:16]
+    arm = pb.Arm(pb.nn.llama(d_model=16, n_layers=2, n_heads=2), pb.Training(
+        tokens=48, batch_tokens=48, seq_len=24, evaluations=1, optimizer=pb.spec(torch.optim.SGD, lr=1.0)
+    ))  # fmt: skip
+    assert record.pairing["code"] == source_identity(arm)["paribus_source"][:16]  # of any arm

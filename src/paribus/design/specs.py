@@ -122,13 +122,28 @@ class Spec(Tree):
 
 
 def reference(thing: Any) -> str:
-    """``module:qualified.name`` of a class or function. Raises SpecError for a local one."""
+    """``module:qualified.name`` of a class or function, ``paribus.nn:RMSNorm`` for one that a room of paribus offers.
+
+    Raises SpecError for a local one.
+    """
     module, name = thing.__module__, thing.__qualname__
     if module is None:
         raise SpecError(f"{name!r} belongs to no module, so it cannot be named; wrap it in a function of your own")
     if "<" in name:
         raise SpecError(f"{name!r} has no name at the top level of its module; write it there as a class or with def")
-    return f"{module}:{name}"
+    room = public_name(f"{module}:{name}").partition(":")[0]
+    offers = getattr(sys.modules.get(room), "__all__", ())
+    return f"{room}:{name}" if name in offers and getattr(sys.modules[room], name) is thing else f"{module}:{name}"
+
+
+def public_name(name: str) -> str:
+    """A name without the module inside a room of paribus: ``paribus.nn:RMSNorm`` for ``paribus.nn.norm:RMSNorm``.
+
+    So names of an old store are those of today. A name of another package stays as it is.
+    """
+    module, _, qualified = name.partition(":")
+    is_own = module.startswith("paribus.") and not module.startswith("paribus.studies.")
+    return f"{'.'.join(module.split('.')[:2])}:{qualified}" if is_own else name
 
 
 @lru_cache(maxsize=1024)
@@ -188,7 +203,9 @@ def resolve(name: str) -> Any:
         for attribute in qualified.split("."):
             thing = getattr(thing, attribute)
     except (ImportError, AttributeError) as error:
-        raise SpecError(f"cannot find {name!r}: {error}") from None
+        public = public_name(name)
+        hint = f"; did you mean {public!r}?" if public != name else ""
+        raise SpecError(f"cannot find {name!r}: {error}{hint}") from None
     return thing
 
 

@@ -52,7 +52,7 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
             folder / "run.json", {"format": 1, "digest": job.digest, **asdict(job)["identity"], **_provenance(job)}
         )
         try:
-            record = _train(job, folder, report, stop)
+            record = train_arm(job, folder, report, stop)
         except (StoreError, Interrupted, KeyboardInterrupt):
             raise
         except Diverged as error:
@@ -69,7 +69,7 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
     return record
 
 
-def _train(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> Record:
+def train_arm(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> Record:
     import torch
 
     from paribus.nn.contract import build_model, roles

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from paribus.design.metrics import OF_CURVE
+from paribus.design.specs import public_name
 from paribus.design.study import BASELINE
 from paribus.reports.edits import describe_value, is_spec
 from paribus.reports.formatting import MISSING, choose_scale, is_known, write_count, write_number, write_row
 from paribus.reports.metric_names import FLOPS, GROUPS, TARGETS, WORDS, Word, find_word
 
-_TRANSFORMER = "paribus.nn.transformer:Transformer"
-_TEXT = "paribus.data.text:Text"
+_TRANSFORMER = "paribus.nn:Transformer"
+_TEXT = "paribus.data:Text"
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,11 @@ def _describe_model(model: Any) -> Iterator[tuple[str, str]]:
     if not is_spec(model):
         yield ("model", describe_value(model))
         return
-    arguments = {"head": None, **model["arguments"]} if model["class"] == _TRANSFORMER else model["arguments"]
+    is_transformer = public_name(model["class"]) == _TRANSFORMER
+    arguments = {"head": None, **model["arguments"]} if is_transformer else model["arguments"]
     lists = {name: v for name, v in sorted(arguments.items()) if isinstance(v, list) and any(map(is_spec, v))}
     parts = {name: v for name, v in sorted(arguments.items()) if is_spec(v)}
-    is_tied = model["class"] == _TRANSFORMER and arguments["head"] is None
+    is_tied = is_transformer and arguments["head"] is None
     apart = {*lists, *parts, *(("head",) if is_tied else ())}
     plain = {name: value for name, value in arguments.items() if name not in apart}
     yield ("model", describe_value({"class": model["class"], "arguments": plain}))
@@ -144,7 +146,7 @@ def _describe_model(model: Any) -> Iterator[tuple[str, str]]:
             yield (f"{name}.0.{inner}", describe_value(value))
     for name, value in parts.items():
         yield (name, describe_value(value))
-    if model["class"] == _TRANSFORMER:
+    if public_name(model["class"]) == _TRANSFORMER:
         for name in ("final_norm", "position"):
             if name not in arguments:
                 yield (name, "default")
@@ -157,7 +159,7 @@ def _describe_data(data: Any, prepared: Mapping[str, Any]) -> Iterator[tuple[str
     if is_spec(data):
         others = {name: value for name, value in data["arguments"].items() if name != "tokenizer"}
         yield ("data source", describe_value({**data, "arguments": others}))
-        if "tokenizer" in data["arguments"] or data["class"] == _TEXT:
+        if "tokenizer" in data["arguments"] or public_name(data["class"]) == _TEXT:
             yield ("tokenizer", describe_value(data["arguments"].get("tokenizer", "default")))
     else:
         yield ("data source", describe_value(data))

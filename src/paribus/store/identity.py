@@ -1,4 +1,4 @@
-"""Which runs a study asks for: their identity, their pairs, their order."""
+"""What names a run: the source that it uses, ours as the user's, and the packages that it comes from."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from typing import Any
 from paribus.design.metrics import Metric
 from paribus.design.specs import Spec, reference
 from paribus.design.study import Arm
-from paribus.store.notebook_source import digest_source, follow_typed
+from paribus.store.notebook_source import follow_typed
+from paribus.store.own_source import Syntax, digest_own, is_own, names_in, names_own, read_syntax
 
-# The files of paribus whose source can change what a run computes.
+_EVERY_RUN = ("paribus.execution.single_run:train_arm", "paribus.data:Corpus")
 _KNOWN = {"paribus", "torch", "builtins"}  # covered by their own source, or by the version of PyTorch
-
-_OWN_SOURCE = ("design/specs.py", "design/streams.py", "nn", "data", "training", "execution/single_run.py")
 
 
 def source_identity(arm: Arm) -> dict[str, Any]:
-    """Digests of all source that can change a run of ``arm``: paribus's and the user's; versions of other packages.
+    """Digests of all source that can change a run of ``arm``; a comment, a docstring and a file's place cannot.
 
+    ``paribus_source``: what trains any arm. ``paribus_parts``: by public name what the arm's specs name of paribus,
+    and by module what source of the user's names of it; each with all that it uses in turn. ``user_source``: the user's
+    modules. ``installed``: versions of other packages.
     Raises SpecError for a class whose source cannot be read.
     """
     specs = [arm.model, arm.training.optimizer, *filter(None, [arm.training.schedule])]
-    things = [thing for spec in specs for node in (spec, *spec.sites().values()) for thing in _things(node)]
-    return {"paribus_source": _own_source(), **_identify_things(things)}
+    things = [thing for spec in specs for node in (spec, *spec.sites().values()) for thing in _things(node.arguments)]
+    things += [node.cls for spec in specs for node in (spec, *spec.sites().values())]
+    return {"paribus_source": _digest_own(_EVERY_RUN), **_identify_things(things)}
 
 
 def identify_metric(metric: Metric) -> dict[str, Any]:
@@ -46,40 +49,49 @@ def identify_metric(metric: Metric) -> dict[str, Any]:
 
 
 def _identify_things(things: Sequence[Any]) -> dict[str, Any]:
-    """The user's source behind classes and functions, and the versions of packages they come from."""
+    """The source behind classes and functions, and the versions of packages they come from."""
+    own = {reference(thing) for thing in things if is_own(thing.__module__)}
     nowhere = [t for t in things if _top(t) not in _KNOWN and not (_file_of(t.__module__) or _file_of(_top(t)))]
     typed, imported = follow_typed({reference(thing): thing for thing in nowhere})
-    files = _user_files({thing.__module__ for thing in things} | imported)
+    read = _read_users({thing.__module__ for thing in things} | imported)
+    parts = {name: (name,) for name in own}
+    parts |= {module: tuple(sorted(names_own(syntax))) for module, syntax in read.items()}
+    parts |= {module: tuple(sorted(names_in([module]))) for module in imported}
     return {
-        "user_source": {
-            **{f"{f.parent.name}/{f.name}": digest_source(f.read_text()) for f in sorted(files)},
-            **typed,
-        },
+        "paribus_parts": {name: digest for name, used in sorted(parts.items()) if (digest := _digest_own(used))},
+        "user_source": {**{module: _digest(syntax.text) for module, syntax in sorted(read.items())}, **typed},
         "installed": {top: _version_of(top) for top in sorted({_top(thing) for thing in things} - _KNOWN)},
     }
 
 
-@lru_cache(maxsize=1)
-def _own_source() -> str:
-    root, content = Path(__file__).parents[1], hashlib.sha256()
-    for name in _OWN_SOURCE:
-        files = sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
-        for file in files:
-            content.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    return content.hexdigest()
+_digest_own = lru_cache(maxsize=None)(digest_own)  # once a process: what it has imported does not change any more
 
 
-def _user_files(modules: set[str]) -> set[Path]:
-    """The files of ``modules`` that belong to no installed package, and of the user's modules they import."""
-    found: set[Path] = set()
+def _read_users(modules: set[str]) -> dict[str, Syntax]:
+    """The source of ``modules`` that belong to no installed package, and of the user's modules they import."""
+    found: dict[str, Syntax] = {}
+    files: set[Path] = set()
     todo = set(modules)
     while todo:
-        name = todo.pop()
+        name = min(todo)
+        todo.remove(name)
         file = _file_of(name)
-        if file is not None and file not in found and _is_users(file):
-            found.add(file)
-            todo |= _imports(file, name)
+        if file is not None and file not in files and _is_users(file):
+            files.add(file)
+            found[name] = _read_source(file.read_text())
+            todo |= _imports(found[name], name)
     return found
+
+
+@lru_cache(maxsize=256)
+def _read_source(source: str) -> Syntax:
+    """Of all but the ``study`` itself, which may change without a new run."""
+    return read_syntax(node for node in ast.parse(source).body if not _assigns_study(node))
+
+
+def _assigns_study(node: ast.stmt) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id in ("study", "scales") for target in targets)
 
 
 def _file_of(module: str) -> Path | None:
@@ -95,8 +107,11 @@ def _file_of(module: str) -> Path | None:
     return Path(file) if file and file.endswith(".py") else None
 
 
-def _things(node: Spec) -> list[Any]:
-    return [node.cls, *(value for _, value in node.arguments if hasattr(value, "__qualname__"))]
+def _things(value: Any) -> list[Any]:
+    """The classes and functions in the arguments of a spec."""
+    if isinstance(value, tuple):
+        return [thing for item in value for thing in _things(item)]
+    return [value] if hasattr(value, "__qualname__") else []
 
 
 def _top(thing: Any) -> str:
@@ -112,19 +127,18 @@ def _is_users(file: Path) -> bool:
     return not installed and Path(json.__file__).parent.parent not in file.parents
 
 
-def _imports(file: Path, module: str) -> set[str]:
-    """Names of modules that ``file`` may import, packages on the way included; the standard library's are left out."""
+def _imports(syntax: Syntax, module: str) -> set[str]:
+    """Names of modules that source may import, packages on the way included; the standard library's are left out."""
     package = (getattr(sys.modules.get(module), "__package__", None) or module.rpartition(".")[0]).split(".")
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            home = ".".join(filter(None, [*above, node.module or ""]))
-            names |= {home, *(f"{home}.{alias.name}".strip(".") for alias in node.names)}
+    for _, level, origin, name in syntax.imports:
+        above = package[: len(package) - level + 1] if level else []
+        home = ".".join(filter(None, [*above, origin]))
+        names |= {home, f"{home}.{name}".strip(".")}
     parts = [name.split(".") for name in names if name]
-    parts = [part for part in parts if part[0] not in sys.stdlib_module_names | _KNOWN]
+    parts = [
+        part for part in parts if part[0] not in {*sys.stdlib_module_names, "torch"} and not is_own(".".join(part))
+    ]
     return {".".join(part[:i]) for part in parts for i in range(1, len(part) + 1)}
 
 
@@ -140,3 +154,7 @@ def _version_of(top: str) -> str:
 def _version_of_distribution(top: str) -> str:
     """What the installed package that ``top`` belongs to says of itself, for modules that do not say."""
     return ", ".join(sorted({version(name) for name in packages_distributions().get(top, ())}))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

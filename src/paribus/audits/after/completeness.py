@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from paribus.design.specs import public_name, reference
 from paribus.design.study import BASELINE
 from paribus.design.wording import write_count
 from paribus.store.records import Finding, Record
@@ -12,7 +13,7 @@ from paribus.training.schedule import LEFT_OVER, Constant, Cosine, Linear, Warmu
 
 ASTRAY = 0.05  # of the peak, between the last learning rate and what the schedule says
 
-_SCHEDULES = {f"{cls.__module__}:{cls.__name__}": cls for cls in (Constant, Cosine, Linear, WarmupStableDecay)}
+_SCHEDULES = {reference(cls): cls for cls in (Constant, Cosine, Linear, WarmupStableDecay)}
 
 
 def find_gaps(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
@@ -157,7 +158,7 @@ def _schedule(data: Mapping[str, Any] | None) -> Any:
     """The schedule of a recipe's JSON; None for a class of the user's, which is not imported."""
     if data is None:
         return Cosine()
-    cls = _SCHEDULES.get(data["class"])
+    cls = _SCHEDULES.get(public_name(data["class"]))
     return cls(**data["arguments"]) if cls else None
 
 

@@ -48,6 +48,7 @@ class TrainedArm:
         said = {
             "user_source": f"{', '.join(files)} differ{'s' * (len(files) == 1)} from what it was trained with",
             "paribus_source": f"this is not the source of the paribus {trained['packages']['paribus']} that trained it",
+            "paribus_parts": "parts of paribus that it has are not what they were then",
             "installed": f"it was trained with the packages {trained['installed']}, here are {here['installed']}",
             "model": "its classes have other defaults than when it was trained",
             "data_digest": f"it was trained on a corpus of digest {trained['data_digest'][:16]}, here is one of "

@@ -1,0 +1,55 @@
+"""The store that write_old_store.py wrote, under commit 1760d7e and with a class that nobody here has."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import paribus as pb
+from paribus.store.files import read_json
+
+STUDIES = ("write_old_store", "write_old_store-tuned", "write_old_store-failing")
+
+
+@pytest.fixture
+def old_store(tmp_path):
+    return shutil.copytree(Path(__file__).parent / "old_store", tmp_path / "old_store")
+
+
+def test_its_status_counts_what_lies_there(old_store):
+    found = pb.status(old_store)
+    assert found["finished_runs"] == len(list((old_store / "runs").iterdir()))
+    assert found["nulls"] == ["write_old_store"]
+    assert set(found["studies"]) == set(STUDIES)
+    assert found["studies"]["write_old_store-failing"]["runs"]["fails"]["failed"] == [0]
+    rows = {row["treatment"]: row["verdict"] for row in found["studies"]["write_old_store"]["treatments"]}
+    assert rows == {"own against wide": "better", "rms": "equivalent", "own": None, "wide": None}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_its_studies_are_judged_as_they_were(old_store, name):
+    path = old_store / "studies" / name / "report.json"
+    before = read_json(path)
+    assert pb.report(old_store, "json", name) == path
+    assert read_json(path) == before
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_its_studies_are_rendered(old_store, name, form):
+    question = read_json(old_store / "studies" / name / "registration.json")["study"]["question"]
+    assert question in pb.report(old_store, form, name).read_text()
+
+
+def test_nothing_is_imported_to_read_it(old_store):
+    code = (
+        "import json, sys, paribus as pb\n"
+        f"pb.status({str(old_store)!r})\n"
+        f"pb.report({str(old_store)!r}, 'json', 'write_old_store')\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "write_old_store", "study_write_old_store"} & set(json.loads(ended.stdout))
