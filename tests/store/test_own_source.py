@@ -55,13 +55,13 @@ NEW_NORM = "\n\nclass NewNorm(nn.Module):\n    def forward(self, x):\n        re
     [
         ("nn/norm.py", "class RMSNorm(nn.Module):\n    \"\"\"", "class RMSNorm(nn.Module):\n    \"\"\"Well. ", []),
         ("nn/norm.py", "import math\n", "import math  # for roots\n", []),
-        ("training/loop.py", "    model.to(device).train()\n", "\n    # On its way.\n    model.to(device).train()\n", []),
+        ("training/loop.py", "    model.to(device).train()\n", "\n    # On its way.\n    model.to(device).train()\n", []),  # noqa: E501
         ("nn/norm.py", "\n\nclass RMSNorm", f"{NEW_NORM}\n\nclass RMSNorm", []),
         ("errors.py", "class ParibusError(Exception):\n", "class ParibusError(Exception):\n    late = 1\n", []),
         ("store/files.py", "indent=1", "indent=2", []),
         ("data/split.py", "sorted(", "list(", []),  # the tokens that come out have a digest of their own
         ("nn/norm.py", "class RMSNorm(nn.Module):\n", "class RMSNorm(nn.Module):\n    eps = 2\n", ["RMSNorm"]),
-        ("nn/norm.py", "F.rms_norm(x, x.shape[-1:], gain, eps)\n", "2 * F.rms_norm(x, x.shape[-1:], gain, eps)\n", ["RMSNorm"]),
+        ("nn/norm.py", "F.rms_norm(x, x.shape[-1:], gain, eps)\n", "2 * F.rms_norm(x, x.shape[-1:], gain, eps)\n", ["RMSNorm"]),  # noqa: E501
         ("training/loop.py", "step * training.batch_tokens", "step + training.batch_tokens", ["every run"]),
         ("training/step.py", "model_loss(", "abs(", ["every run"]),
         ("design/streams.py", ">> 1", ">> 2", ["every run"]),
@@ -85,7 +85,7 @@ def test_a_moved_file_another_norm_and_docstrings_repeat_no_run(copy):
         path.write_text(
             text.replace("nn.norm import", "nn.norms import").replace("from .norm import", "from .norms import")
         )
-    edit(copy, "nn/norms.py", "class LayerNorm(nn.Module):\n    \"\"\"", "class LayerNorm(nn.Module):\n    \"\"\"Well. ")  # fmt: skip
+    edit(copy, "nn/norms.py", "class LayerNorm(nn.Module):\n    \"\"\"", "class LayerNorm(nn.Module):\n    \"\"\"Well. ")  # fmt: skip  # noqa: E501
     study = read_study("norm").choose()
     runs = plan(study, Environment("data", "cpu", "2.13.0"))
     environment = {**os.environ, "PYTHONPATH": str(copy.parent), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.design.metrics import Metric
-from paribus.design.specs import Spec, reference
+from paribus.design.specs import reference
 from paribus.design.study import Arm
 from paribus.store.notebook_source import follow_typed
 from paribus.store.own_source import Syntax, digest_own, is_own, names_in, names_own, read_syntax
@@ -54,7 +54,7 @@ def _identify_things(things: Sequence[Any]) -> dict[str, Any]:
     nowhere = [t for t in things if _top(t) not in _KNOWN and not (_file_of(t.__module__) or _file_of(_top(t)))]
     typed, imported = follow_typed({reference(thing): thing for thing in nowhere})
     read = _read_users({thing.__module__ for thing in things} | imported)
-    parts = {name: (name,) for name in own}
+    parts: dict[str, tuple[str, ...]] = {name: (name,) for name in own}
     parts |= {module: tuple(sorted(names_own(syntax))) for module, syntax in read.items()}
     parts |= {module: tuple(sorted(names_in([module]))) for module in imported}
     return {

@@ -11,7 +11,7 @@ import ast
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from paribus.errors import SpecError
 
 _ROOT = Path(__file__).parents[1]
 
-_ROOMS_LEFT_OUT = ([], ["errors"], ["store"], ["experiment"])  # what a run raises, where it is kept, what planned it
+_ROOMS_LEFT_OUT: tuple[list[str], ...] = ([], ["errors"], ["store"], ["experiment"])  # what a run raises, where it is kept, what planned it
 _ROOMS_OF_PARTS = (["nn"], ["data"], ["training"])
 _LEFT_OUT = (
     "paribus.data:prepare",  # the identity of a run has the digest of the tokens that come out
@@ -148,7 +148,7 @@ class _Module:
     others: Sequence[ast.stmt]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read_module(module: str) -> _Module | None:
     """None where paribus has no such module. A room says in its ``.pyi`` where its names come from."""
     path = _ROOT.joinpath(*module.split(".")[1:])
@@ -199,7 +199,7 @@ def _submodule(module: str, name: str) -> Name | None:
     return Name(f"{module}.{name}", "") if _read_module(f"{module}.{name}") else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read_definition(name: Name) -> Syntax:
     """A definition; with the name "" what its module runs beside its definitions."""
     module = _read_module(name.module)
@@ -254,7 +254,7 @@ def _expand(target: Name | None) -> set[Name]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _counts(name: Name) -> bool:
     """Whether a definition can change the numbers of a run that the rest of its identity does not name."""
     return name.module.split(".")[1:2] not in _ROOMS_LEFT_OUT and name not in map(_require, _LEFT_OUT)
@@ -266,12 +266,12 @@ def _uses(name: Name) -> set[Name]:
     return {*named, Name(name.module, "")}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _resolve(name: Name) -> dict[str, Name | str]:
     return _targets(_read_definition(name), name.module)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest_with_uses(name: Name) -> str:
     """Of a definition and of those that its names mean, so that a name that means another definition is seen."""
     meant = []
@@ -282,7 +282,7 @@ def _digest_with_uses(name: Name) -> str:
     return hashlib.sha256("\n".join([_digest_text(name), *meant]).encode()).hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest_text(name: Name) -> str:
     return hashlib.sha256(_read_definition(name).text.encode()).hexdigest()
 
