@@ -19,7 +19,8 @@ from paribus.errors import SpecError
 
 _ROOT = Path(__file__).parents[1]
 
-_ROOMS_LEFT_OUT: tuple[list[str], ...] = ([], ["errors"], ["store"], ["experiment"])  # what a run raises, where it is kept, what planned it
+# What a run raises, where it is kept, and what planned it.
+_ROOMS_LEFT_OUT: tuple[list[str], ...] = ([], ["errors"], ["store"], ["experiment"])
 _ROOMS_OF_PARTS = (["nn"], ["data"], ["training"])
 _LEFT_OUT = (
     "paribus.data:prepare",  # the identity of a run has the digest of the tokens that come out
