@@ -33,7 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import paribus as pb
 from paribus.design.study_files import read_study
 from paribus.execution.devices import local_slots
-from paribus.execution.single_run import deterministic
+from paribus.execution.trained import deterministic
 from paribus.nn import build_model, roles
 from paribus.training.objective import cross_entropy, model_loss
 from paribus.training.step import start_training

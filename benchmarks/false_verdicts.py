@@ -27,7 +27,7 @@ from paribus.experiment.plan import identify_run, plan
 from paribus.judgement import Ending, Rule, replay
 from paribus.lab.progress import progress
 from paribus.lab.request import read_request
-from paribus.lab.workspace import set_up
+from paribus.lab.workspace import open_workspace
 
 FIRST_SEED = 20_000  # added to the study's own first seed
 SHORTENED = 10
@@ -56,9 +56,12 @@ def main() -> None:
 
 def train_pairs(name: str, comparisons: int, store: str) -> tuple[pb.Study, dict[str, np.ndarray]]:
     """The shortened study, and paired differences, a row per comparison."""
-    with progress() as observe, set_up(read_request(name, None, None), store, "local", None, None, observe) as bench:
-        study = shorten(bench.study)
-        planned, arm, n_max = plan(study, bench.environment), study.arms[BASELINE], study.max_seeds
+    with (
+        progress() as observe,
+        open_workspace(read_request(name, None, None), store, "local", None, None, observe) as workspace,
+    ):
+        study = shorten(workspace.study)
+        planned, arm, n_max = plan(study, workspace.environment), study.arms[BASELINE], study.max_seeds
         first = study.first_seed + FIRST_SEED
         pairs = [
             [
@@ -67,7 +70,7 @@ def train_pairs(name: str, comparisons: int, store: str) -> tuple[pb.Study, dict
             ]
             for seed in range(first, first + comparisons * n_max)
         ]
-        records = bench.run([trial for pair in pairs for trial in pair], planned)
+        records = workspace.run([trial for pair in pairs for trial in pair], planned)
     losses = [[records[trial.run.digest].metrics[study.metric.key] for trial in pair] for pair in pairs]
     plain, nudged = np.array(losses).T.reshape(2, comparisons, n_max)
     even = comparisons // 2 * 2

@@ -24,7 +24,7 @@ import paribus as pb
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.execution.devices import local_slots
 from paribus.execution.processes import LocalWorkers
-from paribus.execution.single_run import load_data
+from paribus.execution.trained import prepare_data
 from paribus.experiment.job import make_job
 from paribus.experiment.plan import Environment, plan
 from paribus.lab.trying.drafting import MARGINS, RECIPES
@@ -67,7 +67,7 @@ def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) 
     study = study.replace(
         treatments={"more tokens": pb.Arm(study.baseline, more)}, changes={}, primary=None, max_seeds=20
     )
-    corpus, _, _ = load_data(json.dumps(study.data.to_json()), recipe)
+    corpus, _ = prepare_data(study.data, recipe)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     pairs = [[made.run(arm, seed) for arm in study.arms] for seed in list(made.seeds)[:n_seeds]]
     missing = [run for pair in pairs for run in pair if not store.is_done(run.digest)]

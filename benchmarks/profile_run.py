@@ -35,7 +35,6 @@ OF_PARENT = {
     ("paribus.lab.running", "read_request"): "reading the study",
     ("paribus.lab.running", "plan"): "planning and registration",
     ("paribus.lab.running", "plan_extra_runs"): "planning and registration",
-    ("paribus.lab.workspace", "prepare_corpus"): "corpus and tokenizer, prepared before",
     ("paribus.lab.matching", "solve_widths"): "design audit",
     ("paribus.audits", "audit_design"): "design audit",
     ("paribus.lab.running", "register"): "planning and registration",
@@ -47,9 +46,9 @@ OF_PARENT = {
 }
 # The same in a worker, within a run.
 OF_WORKER = {
-    ("paribus.execution.single_run", "load_data"): "runs: reading the corpus",
+    ("paribus.execution.trained", "prepare_data"): "runs: reading the corpus",
     ("paribus.nn.contract", "build_model"): "runs: building models",
-    ("paribus.execution.single_run", "_count_flops"): "runs: counting operations",
+    ("paribus.execution.trained", "_count_flops"): "runs: counting operations",
     ("paribus.training.step", "accumulate_gradients"): "runs: forward and backward",
     ("paribus.training.step", "Stepper.apply_gradients"): "runs: optimizer",
     ("paribus.training.loop", "evaluate"): "runs: evaluation",
@@ -109,14 +108,14 @@ def take_step_apart(steps: int, warm_up: int = 3, profiled: int = 5) -> dict[str
     import torch
 
     from paribus.design.study_files import read_study
-    from paribus.execution.single_run import load_data
+    from paribus.execution.trained import prepare_data
     from paribus.nn import build_model, roles
     from paribus.training.step import accumulate_gradients, start_training
 
     torch.set_num_threads(1)
     study = read_study("norm").choose()
     recipe = study.training
-    corpus, _, _ = load_data(json.dumps(study.data.to_json()), recipe)
+    corpus, _ = prepare_data(study.data, recipe)
     model = build_model(study.baseline, 0, vocab_size=corpus.vocab_size, seq_len=recipe.seq_len)
     stepper = start_training(model, recipe, roles(model))
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -154,7 +153,8 @@ def take_step_apart(steps: int, warm_up: int = 3, profiled: int = 5) -> dict[str
 def measure_run(study: str) -> dict[str, Any]:
     """Run ``study`` in a fresh store and say where its seconds went; the first preparation of its corpus apart."""
     prepare = (
-        f"from paribus import bench, request; bench.prepare_corpus(request.read_request({study!r}, None, None).study)"
+        "from paribus.execution.trained import prepare_data; from paribus.lab.request import read_request; "
+        f"study = read_request({study!r}, None, None).study; prepare_data(study.data, study.training)"
     )
     with tempfile.TemporaryDirectory() as folder:
         first_time = clock([sys.executable, "-c", prepare], {"PARIBUS_HOME": str(Path(folder) / "home")})

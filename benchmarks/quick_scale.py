@@ -24,7 +24,7 @@ import torch
 import paribus as pb
 from paribus.execution.devices import local_slots
 from paribus.execution.processes import LocalWorkers
-from paribus.execution.single_run import load_data
+from paribus.execution.trained import prepare_data
 from paribus.experiment.job import make_job
 from paribus.experiment.plan import Environment, plan
 from paribus.store.store import Store
@@ -121,7 +121,7 @@ def describe_machine() -> dict[str, object]:
 
 def measure(study: pb.Study, n_seeds: int, store: Store, workers: LocalWorkers) -> dict[str, float]:
     """Train every arm on every seed and describe the differences."""
-    corpus, _, _ = load_data(json.dumps(study.data.to_json()), study.training)
+    corpus, _ = prepare_data(study.data, study.training)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     arms = {arm: [made.run(arm, seed) for seed in list(made.seeds)[:n_seeds]] for arm in study.arms}
     missing = [run for runs in zip(*arms.values(), strict=True) for run in runs if not store.is_done(run.digest)]

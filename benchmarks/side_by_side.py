@@ -30,7 +30,7 @@ from paribus.design.study import BASELINE
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.execution.devices import local_slots
 from paribus.execution.processes import LocalWorkers
-from paribus.execution.single_run import load_data
+from paribus.execution.trained import prepare_data
 from paribus.experiment.job import Job, make_job
 from paribus.experiment.plan import Environment, plan
 from paribus.store.store import Store
@@ -297,7 +297,7 @@ def count_trained_runs() -> dict[str, Any]:
 
 def make_jobs(study: pb.Study, store: Store) -> list[Job]:
     """All jobs of ``study``, seed by seed, the baseline first."""
-    corpus, _, _ = load_data(json.dumps(study.data.to_json()), study.training)
+    corpus, _ = prepare_data(study.data, study.training)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     return [make_job(store, made, run, study.arms[run.arm], None) for run in made]
 

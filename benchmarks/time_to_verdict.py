@@ -45,7 +45,6 @@ errors that are compared are those at the worst size, scored by sign.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -61,7 +60,7 @@ from paribus.design.study_files import read_study
 from paribus.design.tuning import set_hyperparameters
 from paribus.execution.devices import local_slots
 from paribus.execution.processes import LocalWorkers
-from paribus.execution.single_run import load_data
+from paribus.execution.trained import prepare_data
 from paribus.experiment.job import make_job
 from paribus.experiment.plan import Environment, identify_run, plan
 from paribus.judgement import Ending, Rule, replay
@@ -131,7 +130,7 @@ def train(
     study: pb.Study, seeds: Sequence[int], store: Store, workers: LocalWorkers, null: bool = True
 ) -> dict[str, list[Record]]:
     """The records of every arm, and of the null, by seed; what the store lacks is trained, no verdict stops it."""
-    corpus, _, _ = load_data(json.dumps(study.data.to_json()), study.training)
+    corpus, _ = prepare_data(study.data, study.training)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     arms = {**study.arms, **({NULL: study.arms[BASELINE]} if null else {})}
     runs = {}

@@ -142,14 +142,14 @@ def train_with_other_masks(study: pb.Study, shared: Sequence[Record], store: Sto
 
 def train_once(specs: str, seed: int, noise_seed: int) -> float:
     """The final loss of a run whose dropout masks are drawn under ``noise_seed``; equal seeds are a run of paribus."""
-    from paribus.execution.single_run import deterministic, load_data
+    from paribus.execution.trained import deterministic, prepare_data
     from paribus.nn.contract import build_model, roles
     from paribus.training.loop import train as train_model
 
     model_json, training_json, data_json = json.loads(specs)
     training = pb.Training.from_json(training_json)
     with deterministic("cpu"), tempfile.TemporaryDirectory() as folder:
-        corpus, held_out, _ = load_data(json.dumps(data_json), training)
+        corpus, held_out = prepare_data(pb.Spec.from_json(data_json), training)
         sizes = {"vocab_size": corpus.vocab_size, "seq_len": training.seq_len}
         model = build_model(pb.Spec.from_json(model_json), seed, **sizes)
         trained = train_model(

@@ -1,4 +1,3 @@
-import json
 import re
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import paribus as pb
 from paribus.data import prepare
 from paribus.data.own_dataset import read_dataset
 from paribus.errors import DataError
-from paribus.execution.single_run import load_data
+from paribus.execution.trained import prepare_data
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -246,7 +245,7 @@ def test_a_class_that_was_defined_again_is_read_again(monkeypatch):
     sizes = []
     for cls in (Letters, Relabelled):
         monkeypatch.setattr(sys.modules[__name__], "Letters", cls)
-        corpus, _, _ = load_data(json.dumps(pb.spec(cls).to_json()), training)
+        corpus, _ = prepare_data(pb.spec(cls), training)
         sizes.append(corpus.vocab_size)
         monkeypatch.undo()
     assert sizes == [11, 13]

@@ -9,11 +9,11 @@ import torch
 
 import paribus as pb
 from paribus.design.study import BASELINE
-from paribus.execution.single_run import perform
+from paribus.execution.performing import perform
+from paribus.execution.trained import prepare_data
 from paribus.experiment.extra_runs import ExtraRun, plan_extra_runs
 from paribus.experiment.job import make_job
 from paribus.experiment.plan import Environment, plan
-from paribus.lab.workspace import prepare_corpus
 from paribus.store.store import Store
 from toy_study import make_study
 
@@ -63,7 +63,7 @@ def job(home, tmp_path_factory):
         ),
         margin=0.1,
     )
-    corpus, _ = prepare_corpus(study)
+    corpus, _ = prepare_data(study.data, study.training)
     made = plan(study, Environment.here(corpus.digest, "cpu"))
     store = Store.create(tmp_path_factory.mktemp("weights") / "store")
     return make_job(store, made, made.run(BASELINE, 0), study.arms[BASELINE], None)

@@ -1,5 +1,7 @@
 """Which runs stand beside the pairs, and what is read of them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from paribus.design.specs import spec
@@ -77,7 +79,7 @@ def perform(ran, store):
             store.write_record(Record(job.digest, job.seed, "done", metrics))
             observe({"event": "finished", "digest": job.digest, "status": "done"})
 
-    return execute
+    return SimpleNamespace(execute=execute)
 
 
 def test_trials_that_are_there_are_not_run_again_and_those_that_failed_are(tmp_path):
@@ -92,7 +94,7 @@ def test_trials_that_are_there_are_not_run_again_and_those_that_failed_are(tmp_p
         store=store,
         plan=made,
         study_file=None,
-        execute=perform(ran, store),
+        executor=perform(ran, store),
         observe=events.append,
     )
     assert [job.digest for job in ran] == [second.run.digest, *(t.run.digest for t in rest)]
@@ -106,7 +108,7 @@ def test_the_job_of_a_nudged_run_says_so(tmp_path):
     made, trials = planned()
     both = [*trials["null"][:1], *trials["rates"][:1]]
     run_extra_runs(
-        both, store=store, plan=made, study_file=None, execute=perform(ran, store), observe=lambda event: None
+        both, store=store, plan=made, study_file=None, executor=perform(ran, store), observe=lambda event: None
     )
     assert [job.nudged for job in ran] == [True, False]
 

@@ -67,7 +67,7 @@ NEW_NORM = "\n\nclass NewNorm(nn.Module):\n    def forward(self, x):\n        re
         ("design/streams.py", ">> 1", ">> 2", ["every run"]),
         ("nn/contract.py", "seed: int, *, vocab_size", "seed: int = 0, *, vocab_size", ["every run"]),
         ("data/corpus.py", "derive(seed", "derive(1 + seed", ["every run"]),
-        ("execution/single_run.py", "torch.set_num_threads(1)", "torch.set_num_threads(2)", ["every run"]),
+        ("execution/trained.py", "torch.set_num_threads(1)", "torch.set_num_threads(2)", ["every run"]),
     ],
 )  # fmt: skip
 def test_code_that_a_run_uses_changes_its_digest_and_nothing_else_does(copy, monkeypatch, file, before, after, changed):

@@ -10,7 +10,7 @@ from paribus import nn as parts
 from paribus.data.held_out import HeldOut
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
-from paribus.execution.single_run import deterministic
+from paribus.execution.trained import deterministic
 from paribus.nn import build_model
 from paribus.training import MuonAdamW
 from paribus.training.loop import Interrupted, train

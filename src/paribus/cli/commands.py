@@ -93,10 +93,11 @@ PLACE_OPTIONS = _combine(
     STORE_OPTION,
     click.option(
         "--executor",
-        type=click.Choice(["local", "inline"]),
+        metavar="NAME",
         default="local",
         show_default=True,
-        help="Where runs are trained: in worker processes on this machine, or in this process.",
+        help="Where runs are trained: local (worker processes on this machine), inline (this process), or one that an "
+        "installed package offers.",
     ),
     DEVICE_OPTION,
     click.option(

@@ -1,4 +1,4 @@
-"""What installed packages offer through entry points: studies in ``paribus.studies``, parts in ``paribus.parts``."""
+"""What installed packages offer through entry points, by group."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from types import ModuleType
 
 STUDIES = "paribus.studies"
 PARTS = "paribus.parts"
+EXECUTORS = "paribus.executors"
+PERFORMERS = "paribus.performers"
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from paribus.execution.processes import Observe
-from paribus.execution.single_run import perform
-from paribus.experiment.job import NextJob, Wanted
+from paribus.execution.performing import perform
+from paribus.experiment.executor import NextJob, Resources, Wanted
+from paribus.store.events import Observe
 
 
-def execute_inline(next_job: NextJob, observe: Observe, wanted: Wanted) -> None:
-    """Do the jobs one after the other in this process. Raises what a store that cannot be written raises."""
-    while (job := next_job()) is not None:
-        observe({"event": "started", "digest": job.digest})
+class InThisProcess:
+    """Does the jobs one after the other; on an interrupt a run keeps its last checkpoint."""
 
-        def report(line: dict[str, Any], digest: str = job.digest) -> None:
-            observe({"event": "progress", "digest": digest, "line": line})
+    sees_main = True
 
-        record = perform(job, report)
-        observe({"event": "finished", "digest": job.digest, "status": record.status})
+    def __init__(self, resources: Resources):
+        """It takes whatever this process has."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def execute(self, next_job: NextJob, observe: Observe, wanted: Wanted) -> None:
+        """Do the jobs. Raises what a store that cannot be written raises."""
+        while (job := next_job()) is not None:
+            observe({"event": "started", "digest": job.digest})
+
+            def report(line: dict[str, Any], digest: str = job.digest) -> None:
+                observe({"event": "progress", "digest": digest, "line": line})
+
+            record = perform(job, report)
+            observe({"event": "finished", "digest": job.digest, "status": record.status})

@@ -1,8 +1,4 @@
-"""Runs on this machine: in this process, or in one worker process per slot.
-
-Both ask ``next_job`` for work whenever a slot is free, tell ``observe`` what happens, and give up a running job
-that ``wanted`` no longer wants. They return when there is no work left.
-"""
+"""Jobs done in worker processes on this machine, one per slot."""
 
 from __future__ import annotations
 
@@ -13,14 +9,18 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from paribus.errors import ParibusError, StoreError
-from paribus.experiment.job import NextJob, Wanted
+from paribus.execution.devices import local_slots
+from paribus.experiment.executor import NextJob, Resources, Wanted
+from paribus.store.events import Observe
 
-Observe = Callable[[dict[str, Any]], None]
+
+def start_workers(resources: Resources) -> LocalWorkers:
+    """Workers for ``resources``: see ``local_slots``."""
+    return LocalWorkers(local_slots(resources.device, resources.n_runs, resources.workers))
 
 
 @dataclass
@@ -30,6 +30,8 @@ class LocalWorkers:
     Args:
         slots: environment variables of each worker; one worker per entry.
     """
+
+    sees_main: ClassVar[bool] = False
 
     slots: list[dict[str, str]]
     processes: list[subprocess.Popen] = field(default_factory=list)
@@ -76,12 +78,12 @@ class LocalWorkers:
                 for index in range(len(self.processes)):
                     if index not in running and (job := next_job()) is not None:
                         running[index] = job.digest
-                        self._send(index, asdict(job))
+                        self._send(index, job.to_text())
                         observe({"event": "started", "digest": job.digest})
                 for index, digest in running.items():
                     if not wanted(digest) and digest not in stopping:
                         stopping.add(digest)
-                        self._send(index, {"stop": digest})
+                        self._send(index, json.dumps({"stop": digest}))
                 if not running:
                     return
                 self._handle(self.events.get(), running, observe)
@@ -105,7 +107,7 @@ class LocalWorkers:
     def _stop_all(self, running: dict[int, str]) -> None:
         """Ask for checkpoints and wait a little for them."""
         for index, digest in list(running.items()):
-            self._send(index, {"stop": digest})
+            self._send(index, json.dumps({"stop": digest}))
         while running:
             try:
                 index, event = self.events.get(timeout=5)
@@ -114,11 +116,11 @@ class LocalWorkers:
             if event["event"] in ("finished", "stopped", "died", "error"):
                 running.pop(index, None)
 
-    def _send(self, index: int, message: dict[str, Any]) -> None:
+    def _send(self, index: int, line: str) -> None:
         pipe = self.processes[index].stdin
         assert pipe
         try:
-            pipe.write(json.dumps(message) + "\n")
+            pipe.write(f"{line}\n")
             pipe.flush()
         except BrokenPipeError:
             pass  # the listener reports that it died

@@ -79,7 +79,7 @@ def measure_times(
 
     Raises StudyError for an arm that the study does not have.
     """
-    from paribus.execution.single_run import deterministic
+    from paribus.execution.trained import deterministic
     from paribus.nn.contract import build_model
 
     names = tuple(study.treatments) if arms is None else tuple(arms)

@@ -1,4 +1,4 @@
-"""One run, from its job to its record; and the process that does runs until its input ends."""
+"""The process that does runs until its input ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from paribus.errors import ParibusError
-from paribus.execution.single_run import perform
+from paribus.execution.performing import perform
 from paribus.experiment.job import Job
 
 
@@ -35,7 +35,7 @@ def serve() -> None:
                     unwanted.add(message["stop"])
                 else:
                     unwanted.discard(message["digest"])
-                    jobs.append(Job(**message))
+                    jobs.append(Job.from_text(line))
                 wake.notify()
         os._exit(0)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from paribus.design.study import BASELINE, Arm, arms_without_rates
 from paribus.design.tuning import LEARNING_RATE, set_hyperparameters
-from paribus.experiment.job import Execute, Job, make_job
+from paribus.experiment.executor import Executor
+from paribus.experiment.job import Job, make_job
 from paribus.experiment.plan import Plan, Run, identify_run
 from paribus.judgement import Judged
 from paribus.judgement.registration import RegisteredRun
@@ -62,7 +63,7 @@ def run_extra_runs(
     store: Store,
     plan: Plan,
     study_file: Path | None,
-    execute: Execute,
+    executor: Executor,
     observe: Observe,
 ) -> dict[str, Record]:
     """Run those that are missing, in order, and those that failed before; all records by digest."""
@@ -83,7 +84,7 @@ def run_extra_runs(
         steps = extra.arm.training.steps
         observe({**event, "arm": extra.run.arm, "seed": extra.run.seed, "steps": steps})
 
-    execute(next_job, pass_on, lambda digest: True)
+    executor.execute(next_job, pass_on, lambda digest: True)
     return {digest: store.read_record(digest) for digest in by_digest}
 
 

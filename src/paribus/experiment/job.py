@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from paribus.design.study import Arm
 from paribus.experiment.plan import Plan, Run
-from paribus.store.events import Observe
 from paribus.store.store import Store
 
 
@@ -19,6 +18,7 @@ class Job:
 
     Args:
         digest: identity of the run.
+        kind: of the arm, which says what does the run: see ``execution.performing``.
         model, training, data: JSON of the arm's specs and recipe.
         identity: what ``digest`` is over; written to ``run.json``.
         study_file: file that defines the user's own classes, imported before the specs are read.
@@ -39,13 +39,16 @@ class Job:
     nudged: bool = False
     keeps_weights: bool = False
     metric: dict[str, Any] | None = None
+    kind: str = "trained"
 
+    def to_text(self) -> str:
+        """One line of JSON: all that a worker is sent."""
+        return json.dumps(asdict(self))
 
-NextJob = Callable[[], Job | None]
-
-Wanted = Callable[[str], bool]
-Execute = Callable[[Callable[[], Job | None], Observe, Callable[[str], bool]], None]
-"""An executor: asks for jobs, tells what happens, asks whether a run is still wanted."""
+    @staticmethod
+    def from_text(text: str) -> Job:
+        """The job that ``to_text`` wrote."""
+        return Job(**json.loads(text))
 
 
 def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | None) -> Job:

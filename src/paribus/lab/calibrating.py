@@ -10,12 +10,13 @@ from typing import Any
 from paribus.design.metrics import Metric
 from paribus.design.study import BASELINE, Study
 from paribus.errors import StudyError
+from paribus.experiment.executor import Executor
 from paribus.experiment.extra_runs import ExtraRun, plan_extra_runs
 from paribus.experiment.plan import plan
 from paribus.judgement import NullCalibration, Rule
 from paribus.judgement.power import calibrate_null
 from paribus.lab.request import read_request
-from paribus.lab.workspace import Bench, set_up
+from paribus.lab.workspace import Workspace, open_workspace
 from paribus.store.events import Observe
 from paribus.store.files import FORMAT, write_json
 from paribus.store.records import Record
@@ -58,7 +59,7 @@ def calibrate(
     *,
     scale: str | None = None,
     data: str | None = None,
-    executor: str = "local",
+    executor: str | Executor = "local",
     device: str | None = None,
     devices: int | None = None,
     max_seeds: int | None = None,
@@ -74,26 +75,26 @@ def calibrate(
     from paribus.lab.notebook import watch
 
     request = read_request(study, scale, data, max_seeds)
-    with watch(observe) as observe, set_up(request, store, executor, device, devices, observe) as bench:
-        bench.tell("the baseline against itself: initial weights moved by one unit in the last place")
+    with watch(observe) as observe, open_workspace(request, store, executor, device, devices, observe) as workspace:
+        workspace.tell("the baseline against itself: initial weights moved by one unit in the last place")
         calibration = Calibration(
             name=request.name,
-            metric=bench.study.metric,
-            null=_run_null(bench),
-            tunes=bench.study.tuning is not None,
-            contrasts={name: contrast.noise for name, contrast in bench.study.contrasts.items()},
-            file=bench.store.folder / "nulls" / f"{request.name}.json",
+            metric=workspace.study.metric,
+            null=_run_null(workspace),
+            tunes=workspace.study.tuning is not None,
+            contrasts={name: contrast.noise for name, contrast in workspace.study.contrasts.items()},
+            file=workspace.store.folder / "nulls" / f"{request.name}.json",
         )
         write_json(calibration.file, calibration.to_json())
     return calibration
 
 
-def _run_null(bench: Bench) -> NullCalibration:
-    study, planned = bench.study, plan(bench.study, bench.environment)
+def _run_null(workspace: Workspace) -> NullCalibration:
+    study, planned = workspace.study, plan(workspace.study, workspace.environment)
     perturbed = plan_extra_runs(planned)["null"]
     plain = [ExtraRun(planned.run(BASELINE, trial.run.seed), trial.arm) for trial in perturbed]
     pairs = [trial for pair in zip(plain, perturbed, strict=True) for trial in pair]
-    records = bench.run(pairs, planned)
+    records = workspace.run(pairs, planned)
     of_plain, of_perturbed = ([_value(study, records[t.run.digest]) for t in side] for side in (plain, perturbed))
     return calibrate_null(of_plain, of_perturbed, Rule.of_study(study), study.metric.unit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paribus.design.study import Study, arms_without_rates
 from paribus.errors import HubUnreachable, SpecError
@@ -13,6 +13,9 @@ from paribus.experiment.extra_runs import WIDTHS
 from paribus.lab.request import read_request
 from paribus.store.files import FORMAT
 from paribus.store.records import Finding
+
+if TYPE_CHECKING:
+    from paribus.data import Corpus
 
 
 def check(study: str | Path | Study, *, scale: str | None = None, data: str | None = None) -> Checked:
@@ -24,18 +27,20 @@ def check(study: str | Path | Study, *, scale: str | None = None, data: str | No
     cannot be built.
     """
     from paribus.audits import audit_arms, audit_design, measure_arms
+    from paribus.execution.trained import prepare_data
     from paribus.lab.matching import solve_widths
-    from paribus.lab.workspace import prepare_corpus
 
     request = read_request(study, scale, data)
     unread: tuple[Finding, ...] = ()
+    corpus: Corpus | None
     try:
-        corpus, _ = prepare_corpus(request.study)
+        corpus, _ = prepare_data(request.study.data, request.study.training)
         vocab_size, manifest = corpus.vocab_size, corpus.manifest
     except HubUnreachable as error:
-        if not (vocab_size := _declared_vocabulary(request.study)):
+        declared = _declared_vocabulary(request.study)
+        if not declared:
             raise
-        corpus, manifest, unread = None, {}, (_unread(error, vocab_size),)
+        corpus, vocab_size, manifest, unread = None, declared, {}, (_unread(error, declared),)
     solved = solve_widths(request.study, vocab_size)
     facts = measure_arms(solved, vocab_size)
     found = audit_design(solved, corpus, facts) if corpus else audit_arms(solved, vocab_size, facts)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from paribus.design.study import BASELINE, Study
+from paribus.experiment.executor import Executor
 from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
 from paribus.experiment.plan import plan
 from paribus.experiment.registering import register
@@ -27,7 +28,7 @@ def run(
     *,
     scale: str | None = None,
     data: str | None = None,
-    executor: str = "local",
+    executor: str | Executor = "local",
     device: str | None = None,
     devices: int | None = None,
     max_seeds: int | None = None,
@@ -37,51 +38,61 @@ def run(
     """Run what is missing of ``study``, pair by pair until every treatment has a verdict; judge; write the report.
 
     What is on disk is not done again; an interrupted run goes on from its checkpoint. ``executor`` is "local", worker
-    processes on this machine, or "inline", this process; a Study with classes of ``__main__`` runs in this process, and
-    says so.
+    processes on this machine, "inline", this process, the name of one that an installed package offers, or an
+    ``Executor``; with "local" a Study with classes of ``__main__`` runs in this process, and says so.
     ``observe`` is called with every event; None shows them: in a notebook's cell, at a terminal, or line by line.
     Raises ParibusError for a study, corpus or store that cannot be used; what was finished before stays.
     """
     from paribus.audits import audit_design, find_odd_schedules
     from paribus.experiment.tuner import tune
     from paribus.lab.notebook import watch
-    from paribus.lab.workspace import set_up
+    from paribus.lab.workspace import open_workspace
 
-    asked = read_request(study, scale, data, max_seeds, confirm)
-    with watch(observe) as told, set_up(asked, store, executor, device, devices, told) as bench:
-        made, tuned = plan(bench.study, bench.environment), None
-        bench.tell("auditing the design")
-        findings = [*asked.findings, *audit_design(bench.study, bench.corpus)]
+    request = read_request(study, scale, data, max_seeds, confirm)
+    with (
+        watch(observe) as observe,
+        open_workspace(request, store, executor, device, devices, observe) as workspace,
+    ):
+        planned, tuning = plan(workspace.study, workspace.environment), None
+        workspace.tell("auditing the design")
+        findings = [*request.findings, *audit_design(workspace.study, workspace.corpus)]
         for finding in findings:
             if finding.check in ("corpus", "matching"):  # what was put in place of what the study file says
-                bench.tell(finding.message)
-        if bench.study.tuning and not _is_invalid(findings, bench.study):
-            bench.tell("tuning")
-            best, tuned = tune(made, partial(bench.run, plan=made))
-            made = plan(best, bench.environment)
-            findings += [found for found in find_odd_schedules(best) if found not in findings]
-        extra_runs = plan_extra_runs(made)
-        source = {"title": bench.corpus.title, "digest": bench.corpus.digest}
+                workspace.tell(finding.message)
+        if workspace.study.tuning and not _is_invalid(findings, workspace.study):
+            workspace.tell("tuning")
+            best, tuning = tune(planned, partial(workspace.run, plan=planned))
+            planned = plan(best, workspace.environment)
+            findings += [finding for finding in find_odd_schedules(best) if finding not in findings]
+        extra_runs = plan_extra_runs(planned)
+        source = {"title": workspace.corpus.title, "digest": workspace.corpus.digest}
         registration = register(
-            bench.store, asked.name, made, source, bench.evaluation_digest, findings, extra_runs, tuned
+            workspace.store,
+            request.name,
+            planned,
+            source,
+            workspace.evaluation_digest,
+            findings,
+            extra_runs,
+            tuning,
         )
-        bench.tell("training")
-        evidence = forget_failures(bench.store, read_evidence(bench.store, registration.name))
-        scheduler = Scheduler(bench.store, made, evidence, asked.file, told)
-        bench.execute(scheduler.next_job, scheduler.observe, scheduler.wanted)
+        workspace.tell("training")
+        evidence = forget_failures(workspace.store, read_evidence(workspace.store, registration.name))
+        scheduler = Scheduler(workspace.store, planned, evidence, request.file, observe)
+        workspace.executor.execute(scheduler.next_job, scheduler.observe, scheduler.wanted)
         evidence = scheduler.evidence
-        judged = audit_evidence(evidence, bench.store)
+        judged = audit_evidence(evidence, workspace.store)
         if due := due_extra_runs(extra_runs, judged):
-            bench.tell("would the verdict turn? runs at other learning rates and widths")
-            for record in bench.run(due, made).values():
+            workspace.tell("would the verdict turn? runs at other learning rates and widths")
+            for record in workspace.run(due, planned).values():
                 evidence = evidence.add(record)
-            judged = audit_evidence(evidence, bench.store)
-        paths = write_judged(judged, bench.store)
+            judged = audit_evidence(evidence, workspace.store)
+        paths = write_judged(judged, workspace.store)
     return Result(registration.name, read_json(paths["json"]), paths["html"])
 
 
 def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:
     """Whether no primary treatment or contrast can get a verdict any more, so that nothing is worth training."""
     condemned = {finding.arm for finding in findings if finding.severity == "invalid"}
-    asked = [{name} for name in study.primary] + [set(contrast.weights) for contrast in study.contrasts.values()]
-    return bool(condemned & {None, BASELINE}) or all(condemned & arms for arms in asked)
+    judged = [{name} for name in study.primary] + [set(contrast.weights) for contrast in study.contrasts.values()]
+    return bool(condemned & {None, BASELINE}) or all(condemned & arms for arms in judged)

@@ -11,7 +11,7 @@ from paribus.experiment.stored_evidence import TIMES, read_registration
 from paribus.experiment.tuner import with_recipes
 from paribus.lab.reporting import report
 from paribus.lab.request import read_request
-from paribus.lab.workspace import Bench, set_up
+from paribus.lab.workspace import Workspace, open_workspace
 from paribus.reports.result import Result
 from paribus.store.events import Observe
 from paribus.store.files import read_json, write_json
@@ -41,45 +41,47 @@ def time(
 
     Store.open(store)
     request = read_request(study, scale, data, max_seeds, confirm)
-    with watch(observe) as observe, set_up(request, store, "inline", device, None, observe) as bench:
-        registered, name = _find_registered(bench)
-        _time_once(bench, registered, bench.store.study_folder(name) / TIMES)
+    with watch(observe) as observe, open_workspace(request, store, "inline", device, None, observe) as workspace:
+        registered, name = _find_registered(workspace)
+        _time_once(workspace, registered, workspace.store.study_folder(name) / TIMES)
     return report(store, name)
 
 
-def _find_registered(bench: Bench) -> tuple[Study, str]:
+def _find_registered(workspace: Workspace) -> tuple[Study, str]:
     """The study with the recipes that its registration has, and the name of the latter."""
-    for name in bench.store.study_names():
-        registration = read_registration(bench.store, name)
-        study = bench.study
+    for name in workspace.store.study_names():
+        registration = read_registration(workspace.store, name)
+        study = workspace.study
         if registration.runs.keys() != study.arms.keys():
             continue
         if tuned := registration.tuning:
             study = with_recipes(study, {arm: row["best"] for arm, row in tuned["arms"].items()})
-        runs = plan(study, bench.environment).runs
+        runs = plan(study, workspace.environment).runs
         digests = {arm: tuple(run.digest for run in of_arm) for arm, of_arm in runs.items()}
         found = (registration.study.to_json(), registration.runs, registration.evaluation_digest)
-        if found == (study.to_json(), digests, bench.evaluation_digest):
+        if found == (study.to_json(), digests, workspace.evaluation_digest):
             return study, name
     raise StoreError(
-        f"{bench.store.folder} has no registration of {bench.asked.name!r} as it is now; `paribus run` registers a "
-        "study and runs it: call it first, with the same options"
+        f"{workspace.store.folder} has no registration of {workspace.request.name!r} as it is now; `paribus run` "
+        "registers a study and runs it: call it first, with the same options"
     )
 
 
-def _time_once(bench: Bench, study: Study, file: Path) -> None:
+def _time_once(workspace: Workspace, study: Study, file: Path) -> None:
     from paribus.execution.timing import measure_times
 
     tries = []
     if file.exists():
         known = read_json(file)["measured"]
         if not known["busy"]:
-            bench.tell(f"the arms were timed already; {file} holds their times")
+            workspace.tell(f"the arms were timed already; {file} holds their times")
             return
         tries = [
             *known.get("busy_before", ()),
             {"rejected_rounds": known["rejected_rounds"], "rounds": known["rounds"]},
         ]
-    bench.tell("timing the arms in turn, on this machine alone")
-    measured = measure_times(study, bench.corpus, device=bench.environment.device, observe=bench.observe)["measured"]
+    workspace.tell("timing the arms in turn, on this machine alone")
+    measured = measure_times(study, workspace.corpus, device=workspace.environment.device, observe=workspace.observe)[
+        "measured"
+    ]
     write_json(file, {"measured": {**measured, "busy_before": tries}})

@@ -1,45 +1,43 @@
-"""A study made ready to train: the store locked, the corpus prepared, the widths solved, the workers started."""
+"""A study made ready to train: the store locked, the corpus prepared, the widths solved, the executor started."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from paribus.design.study import Study
 from paribus.errors import StudyError
+from paribus.experiment.executor import Executor, Resources
 from paribus.experiment.extra_runs import ExtraRun, run_extra_runs
-from paribus.experiment.job import Execute
 from paribus.experiment.plan import Environment, Plan
 from paribus.lab.request import Request
 from paribus.store.events import Observe
 from paribus.store.records import Record
 from paribus.store.store import Store
 
-EXECUTORS = ("local", "inline")
+if TYPE_CHECKING:
+    from paribus.data import Corpus
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workspace:
     """Where a study is trained.
 
     Args:
-        study: the study that was asked for, with its widths solved.
-        corpus: a prepared ``paribus.data.Corpus``.
+        study: the study of the request, with its widths solved.
         evaluation_digest: digest of the tokens that are scored.
-        execute: does the jobs it is given, in workers or in this process.
     """
 
-    asked: Request
+    request: Request
     study: Study
     store: Store
-    corpus: Any
+    corpus: Corpus
     evaluation_digest: str
     environment: Environment
-    execute: Execute
+    executor: Executor
     observe: Observe
 
     def tell(self, text: str) -> None:
@@ -52,58 +50,53 @@ class Bench:
             extra_runs,
             store=self.store,
             plan=plan,
-            study_file=self.asked.file,
-            execute=self.execute,
+            study_file=self.request.file,
+            executor=self.executor,
             observe=self.observe,
         )
 
 
 @contextmanager
-def set_up(
-    asked: Request,
+def open_workspace(
+    request: Request,
     store: str | Path,
-    executor: str,
+    executor: str | Executor,
     device: str | None,
-    devices: int | None,
+    workers: int | None,
     observe: Observe,
-) -> Iterator[Bench]:
-    """Hold ``store`` and the workers while the study is trained.
+) -> Iterator[Workspace]:
+    """Hold ``store`` and the executor while the study is trained.
 
     Raises StudyError for an executor or device that is not there, DataError for a corpus that cannot be used, and
     StoreError for a store that another process holds.
     """
-    from paribus.execution.devices import choose_device, local_slots
-    from paribus.execution.inline import execute_inline
-    from paribus.execution.processes import LocalWorkers
+    from paribus.execution.devices import choose_device
+    from paribus.execution.executors import find_executor
+    from paribus.execution.trained import prepare_data
     from paribus.lab.matching import solve_widths
 
-    if executor not in EXECUTORS:
-        raise StudyError(f"executor is one of {', '.join(EXECUTORS)}, got {executor!r}")
     device = choose_device(device)
-    place = Store.create(store)
-    n_runs = len(asked.study.arms) * asked.study.max_seeds
-    if executor == "local" and not asked.travels:
+    if executor == "local" and not request.travels:
         observe({"event": "message", "text": "classes of __main__ cannot be sent to workers: running in this process"})
-    slots = local_slots(device, n_runs, devices) if executor == "local" and asked.travels else []
-    with place.lock(), LocalWorkers(slots) as workers:
-        observe({"event": "message", "text": asked.study.question})
+        executor = "inline"
+    resources = Resources(device, len(request.study.arms) * request.study.max_seeds, workers)
+    found = find_executor(executor, resources)
+    if not (request.travels or found.sees_main):
+        raise StudyError(
+            f"executor {executor!r} finds no classes of __main__, such as a notebook's; put them into a .py file"
+        )
+    place = Store.create(store)
+    with place.lock(), found as started:
+        observe({"event": "message", "text": request.study.question})
         observe({"event": "message", "text": "preparing the corpus"})
-        corpus, evaluation_digest = prepare_corpus(asked.study)
-        yield Bench(
-            asked=asked,
-            study=solve_widths(asked.study, corpus.vocab_size),
+        corpus, held_out = prepare_data(request.study.data, request.study.training)
+        yield Workspace(
+            request=request,
+            study=solve_widths(request.study, corpus.vocab_size),
             store=place,
             corpus=corpus,
-            evaluation_digest=evaluation_digest,
+            evaluation_digest=held_out.digest,
             environment=Environment.here(corpus.digest, device),
-            execute=workers.execute if slots else execute_inline,
+            executor=started,
             observe=observe,
         )
-
-
-def prepare_corpus(study: Study) -> tuple[Any, str]:
-    """The corpus of ``study``, and the digest of its scored tokens."""
-    from paribus.execution.single_run import load_data
-
-    corpus, _, evaluation_digest = load_data(json.dumps(study.data.to_json()), study.training)
-    return corpus, evaluation_digest

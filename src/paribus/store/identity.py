@@ -19,7 +19,7 @@ from paribus.design.study import Arm
 from paribus.store.notebook_source import follow_typed
 from paribus.store.own_source import Syntax, digest_own, is_own, names_in, names_own, read_syntax
 
-_EVERY_RUN = ("paribus.execution.single_run:train_arm", "paribus.data:Corpus")
+_EVERY_RUN = ("paribus.execution.trained:train_arm", "paribus.data:Corpus")
 _KNOWN = {"paribus", "torch", "builtins"}  # covered by their own source, or by the version of PyTorch
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import paribus as pb
 from paribus.execution.timing import make_step
-from paribus.lab.workspace import prepare_corpus
+from paribus.execution.trained import prepare_data
 from paribus.nn.contract import build_model
 
 CLOCK = Clock()
@@ -45,7 +45,7 @@ CAUGHT = {
 
 def spoil(store):
     """Time real steps of both arms by a clock on which each takes 10 ms, and the kernel what it takes."""
-    corpus, _ = prepare_corpus(study)
+    corpus, _ = prepare_data(study.data, study.training)
 
     def timed(arm):
         model = build_model(arm.model, 0, vocab_size=corpus.vocab_size, seq_len=arm.training.seq_len)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paribus.design.specs import Spec
 from paribus.design.streams import derive
 from paribus.design.study import BASELINE, Study
 from paribus.design.study_files import read_study
@@ -62,7 +62,7 @@ def sample(
     Raises StudyError for arms, classes or a prompt that cannot be used, StoreError for runs that kept no weights, and
     PartError for a model that cannot read or write what is asked of it.
     """
-    from paribus.execution.single_run import deterministic, load_data
+    from paribus.execution.trained import deterministic, prepare_data
 
     if type(n_tokens) is not int or n_tokens < 1:
         raise StudyError(f"the number of tokens must be a whole number of at least 1, got {n_tokens!r}")
@@ -75,7 +75,7 @@ def sample(
     trained = find_trained(place, registration, chosen, given)
     training = trained[chosen[0]].training  # all arms share what is scored, and with it seq_len
     with deterministic("cpu"):
-        corpus, _, _ = load_data(json.dumps(registration.study.content["data"]), training)
+        corpus, _ = prepare_data(Spec.from_json(registration.study.content["data"]), training)
         for arm in trained.values():
             arm.require_as_trained(corpus)
         to_text = _decoder(corpus)

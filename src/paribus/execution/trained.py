@@ -1,75 +1,36 @@
-"""One run, from its job to its record."""
+"""The runs of arms that paribus trains."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paribus.design.metrics import Metric
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec, resolve
 from paribus.design.study import Arm
 from paribus.design.study_files import import_file
-from paribus.design.tracebacks import user_line
-from paribus.errors import DataError, Diverged, StoreError, StudyError
+from paribus.errors import DataError, StudyError
 from paribus.experiment.job import Job
-from paribus.store.files import held, write_json
 from paribus.store.identity import identify_metric, source_identity
 from paribus.store.records import Record
-from paribus.store.store import WEIGHTS, Store
+from paribus.store.store import WEIGHTS
 from paribus.training.cost import PeakMemory
 
-Report = Callable[[dict[str, Any]], None]
+if TYPE_CHECKING:
+    from paribus.data import Corpus, HeldOut
 
 
-def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], bool] = lambda: False) -> Record:
-    """Do the run of ``job``, or go on with it, and write its record.
-
-    A run that diverges or raises becomes a record that says so. Raises Interrupted when ``stop`` says so, and
-    StoreError when nothing can be written.
-    """
-    from paribus.training.loop import Interrupted
-
-    store = Store.open(job.store)
-    folder = store.run_folder(job.digest)
-    with _lease(folder / "lease", stop):
-        for left in folder.glob(".*"):  # half-written by a process that was killed
-            left.unlink()
-        if store.is_done(job.digest):
-            return store.read_record(job.digest)
-        write_json(
-            folder / "run.json", {"format": 1, "digest": job.digest, **asdict(job)["identity"], **_provenance(job)}
-        )
-        try:
-            record = train_arm(job, folder, report, stop)
-        except (StoreError, Interrupted, KeyboardInterrupt):
-            raise
-        except Diverged as error:
-            record = Record(
-                job.digest, job.seed, "diverged", error=str(error), metrics={"diverged_step": float(error.step)}
-            )
-        except Exception as error:
-            # The worker's edge: whatever a user's part raises becomes a record with its traceback.
-            place = user_line(error)
-            shown = f"{type(error).__name__}: {error}{place}\n{traceback.format_exc(limit=-6).rstrip()}{place}"
-            record = Record(job.digest, job.seed, "failed", error=shown)
-        store.write_record(record)
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return record
-
-
-def train_arm(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) -> Record:
+def train_arm(job: Job, folder: Path, report: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> Record:
+    """Train a model of paribus's or the user's classes in our loop, or go on with it from its checkpoint."""
     import torch
 
     from paribus.nn.contract import build_model, roles
@@ -87,7 +48,7 @@ def train_arm(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) 
     model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
     metric = Metric(**{**job.metric, "measure": resolve(job.metric["measure"])}) if job.metric else None
     with deterministic(job.device):
-        corpus, held_out, evaluation_digest = load_data(json.dumps(job.data), training)
+        corpus, held_out = prepare_data(Spec.from_json(job.data), training)
         _require_planned(job, corpus.digest, Arm(model_spec, training), metric)
 
         def build(device: str) -> torch.nn.Module:
@@ -143,7 +104,7 @@ def train_arm(job: Job, folder: Path, report: Report, stop: Callable[[], bool]) 
         pairing={
             "initial_weights": weights,
             "batches": trained.batch_digest,
-            "evaluation": evaluation_digest,
+            "evaluation": held_out.digest,
             "packages": {name: version(name) for name in ("torch", "numpy", "tokenizers")},
             "device": job.device,
             "code": job.identity["paribus_source"][:16],
@@ -179,33 +140,13 @@ def _require_planned(job: Job, data_digest: str, arm: Arm, metric: Metric | None
             raise StudyError(f"{name} has changed since the study was planned; call `paribus run` again")
 
 
-def load_data(data: str, training: Training) -> tuple[Any, Any, str]:
-    """The prepared corpus of a data spec's JSON text, the windows ``training`` scores, and their digest."""
-    return _load_data(Spec.from_json(json.loads(data)), training)
-
-
 @lru_cache(maxsize=4)  # by the class itself: one that was defined again is another
-def _load_data(source: Spec, training: Training) -> tuple[Any, Any, str]:
+def prepare_data(source: Spec, training: Training) -> tuple[Corpus, HeldOut]:
+    """The corpus of a data spec, prepared, and the windows that ``training`` scores."""
     from paribus.data.preparation import prepare
 
     corpus = prepare(source.cls(**dict(source.arguments)))
-    held_out = corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
-    return corpus, held_out, held_out.digest
-
-
-@contextlib.contextmanager
-def _lease(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
-    """Wait until no other process works on this run: one that lost its parent may still be ending."""
-    from paribus.training.loop import Interrupted
-
-    while True:
-        with held(path) as free:
-            if free:
-                yield
-                return
-        if stop():
-            raise Interrupted
-        time.sleep(0.1)
+    return corpus, corpus.evaluation(training.seq_len, training.evaluation_tokens, training.evaluation_side)
 
 
 @contextlib.contextmanager
@@ -228,13 +169,3 @@ def deterministic(device: str) -> Iterator[None]:
 
 def _digest(tensor: Any) -> str:
     return hashlib.sha256(tensor.detach().cpu().numpy().tobytes()).hexdigest()[:16]
-
-
-def _provenance(job: Job) -> dict[str, Any]:
-    packages = {name: version(name) for name in ("paribus", "torch", "numpy", "tokenizers", "scipy")}
-    machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
-    return {
-        "specs": {"model": job.model, "training": job.training, "data": job.data},
-        "packages": packages,
-        "measured": machine,
-    }
