@@ -11,9 +11,9 @@ from pkgutil import iter_modules
 from typing import Any
 
 import paribus.nn
+from paribus.design.markup import escape
 from paribus.nn import Part, discover_parts
 from paribus.nn.discovery import Labels, read_labels
-from paribus.reports.markdown import escape
 
 PAGE = "docs/parts.md"
 UNTESTED = "none tested"

@@ -13,6 +13,7 @@ from typing import Any
 
 from originals import FLAWS, HARDWARE, ORIGINALS, Original, Replicated
 
+from paribus.design.markup import escape
 from paribus.design.study import BASELINE
 from paribus.errors import StoreError
 from paribus.reports.figures import draw_picture
@@ -26,7 +27,6 @@ from paribus.reports.formatting import (
     write_row,
     write_signed,
 )
-from paribus.reports.markdown import escape
 from paribus.reports.metric_names import find_word, name_metric
 from paribus.reports.page import MARKS, Page, Reason, Treatment, compose_page, name_severity
 from paribus.reports.pictures import Picture, decide_decimals

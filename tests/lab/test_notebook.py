@@ -87,7 +87,7 @@ def cells(home, tmp_path_factory):
 
     def listen(message, cell, index):
         if message["msg_type"] == "update_display_data":
-            updates.append((index, message["content"]["data"]["text/html"]))
+            updates.append((index, message["content"]["data"]["text/markdown"]))
         return handle(message, cell, index)
 
     client.process_message = listen
@@ -95,8 +95,8 @@ def cells(home, tmp_path_factory):
     return notebook.cells, updates
 
 
-def html(cell):
-    return [output["data"]["text/html"] for output in cell.outputs if "text/html" in output.get("data", {})]
+def shown_by(cell):
+    return [output["data"]["text/markdown"] for output in cell.outputs if "text/markdown" in output.get("data", {})]
 
 
 def text(cell):
@@ -104,20 +104,20 @@ def text(cell):
 
 
 def test_a_study_shows_its_question_its_arms_and_its_margin(cells):
-    (shown,) = html(cells[0][1])
+    (shown,) = shown_by(cells[0][1])
     assert "Is it &lt;b&gt;the&lt;/b&gt; same?" in shown
     assert "final_norm" in shown and "SameNorm" in shown and "±0.05 nats/token of val_loss" in shown
 
 
 def test_a_run_is_drawn_in_place_while_it_goes_on_and_ends_with_the_verdict(cells):
-    live, shown = html(cells[0][2])
+    live, shown = shown_by(cells[0][2])
     updates = [content for index, content in cells[1] if index == 2]
     assert len(updates) >= 8, "at the least for messages, starts, ends and judgements"
     assert live == updates[-1], "one output, drawn again in its place"
     assert any("baseline / seed 0" in content for content in updates)
-    assert "again" in live and "equivalent</span>" in live
-    assert "equivalent</span> again is equivalent to the baseline" in shown
-    assert any("classes of __main__ cannot be sent to workers: running in this process" in u for u in updates)
+    assert "again" in live and "| equivalent |" in live
+    assert "**equivalent** again is equivalent to the baseline" in shown
+    assert any("cannot be sent to workers: running in this process" in u for u in updates)
 
 
 def test_a_result_tells_verdicts_figures_and_a_frame(cells):
@@ -134,8 +134,8 @@ def test_what_a_cell_changes_beside_the_class_makes_other_runs_of_its_arm_and_of
 
 
 def test_a_comparison_shows_every_pair(cells):
-    (shown,) = html(cells[0][5])
-    assert "interval (95 %" in shown and "±0.05" in shown and ">0</td>" in shown and ">1</td>" in shown
+    (shown,) = shown_by(cells[0][5])
+    assert "interval (95 %" in shown and "±0.05" in shown and "\n| 0 | " in shown and "\n| 1 | " in shown
 
 
 def test_without_a_kernel_lines_are_printed_and_a_function_is_used_as_it_is(capsys):

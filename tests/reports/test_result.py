@@ -2,13 +2,13 @@
 
 import io
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib
 import pytest
 from judged_studies import CASES, LEAK, judge_losses
 
+from paribus.design.markup import escape
 from paribus.errors import ParibusError
 from paribus.judgement import Verdict
 from paribus.judgement.comparison import Comparison
@@ -45,12 +45,11 @@ def test_every_case_of_the_reports_comes_back_and_is_shown(case):
     assert {name: comparison.to_json() for name, comparison in result.comparisons.items()} == {
         name: row["comparison"] for name, row in result.report["treatments"].items()
     }
-    html = result._repr_html_()
-    HTMLParser().feed(html)
+    shown = result._repr_markdown_()
     for verdict in result.verdicts.values():
-        assert f">{verdict.kind}</span>" in html
+        assert f"**{verdict.kind}** {escape(verdict.sentence)}" in shown
     for finding in result.report["findings"]:
-        assert (finding["message"] in html) == (finding["severity"] != "note")
+        assert (escape(finding["message"]) in shown) == (finding["severity"] != "note")
 
 
 def test_an_invalid_verdict_is_exit_code_three():

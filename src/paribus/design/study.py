@@ -15,7 +15,7 @@ from attrs.validators import optional
 
 from paribus.design.contrasts import Contrast, read_contrasts
 from paribus.design.fields import count, known_fields, must_be, number, to_plain
-from paribus.design.markup import block, lines, paragraph, table
+from paribus.design.markup import escape, write_table
 from paribus.design.metrics import VAL_LOSS, Metric, require_metric
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
@@ -301,8 +301,8 @@ class Study:
         """
         return attrs.evolve(self, **changes)
 
-    def _repr_html_(self) -> str:
-        return study_html(self)
+    def _repr_markdown_(self) -> str:
+        return _write_study(self)
 
     def to_json(self) -> dict[str, Any]:
         """Everything that defines the study, as plain values; what a registration holds."""
@@ -326,14 +326,14 @@ _SHOWN_SITES = 3
 _LONGEST_VALUE = 60
 
 
-def study_html(study: Study) -> str:
+def _write_study(study: Study) -> str:
     """The question, the arms with the sites they change, the recipe, the data and the margin."""
     recipe, metric = study.training, study.metric
     parts = len(study.baseline.sites())
     rows: list[list[str]] = [["baseline", f"{study.baseline.cls.__name__} of {parts} parts", ""]]
     for name in study.treatments:
         role = "gets a verdict" if name in study.primary else "is described"
-        rows.append([name, lines(_describe_changes(study.diff(name))), role])
+        rows.append([name, "\n".join(_describe_changes(study.diff(name))), role])
     told = {
         "recipe": f"{recipe.trained_tokens:,} tokens in {recipe.steps:,} steps, windows of {recipe.seq_len}, "
         f"{describe(recipe.optimizer)}, {recipe.precision}",
@@ -342,11 +342,8 @@ def study_html(study: Study) -> str:
         "pairs": f"{study.min_seeds} to {study.max_seeds}",
         **({"contrasts": ", ".join(study.contrasts)} if study.contrasts else {}),
     }
-    return block(
-        paragraph(study.question, bold=True),
-        table(("arm", "differs from the baseline in", ""), rows),
-        table((), [[name, text] for name, text in told.items()]),
-    )
+    arms = write_table(("arm", "differs from the baseline in", ""), rows)
+    return "\n\n".join([f"**{escape(study.question)}**", arms, write_table(("", ""), told.items())])
 
 
 def _describe_changes(changes: Iterable[Change]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from paribus.design.contrasts import Contrast
-from paribus.design.markup import block, paragraph, table
+from paribus.design.markup import escape, write_table
 from paribus.design.metrics import Metric
 from paribus.design.study import BASELINE
 from paribus.errors import JudgementError
@@ -128,8 +128,8 @@ class Comparison:
         """The differences as the looks read them, (1, pairs): negative is better whatever the metric's direction."""
         return orient(self.metric) * np.array([self.differences], dtype=float).reshape(1, -1)
 
-    def _repr_html_(self) -> str:
-        return comparison_html(self.to_json())
+    def _repr_markdown_(self) -> str:
+        return _write_comparison(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the names of the fields; NaN and infinite numbers become null.
@@ -327,7 +327,7 @@ def read_comparison(data: Mapping[str, Any]) -> Comparison:
     return Comparison(**given)
 
 
-def comparison_html(comparison: Mapping[str, Any]) -> str:
+def _write_comparison(comparison: Mapping[str, Any]) -> str:
     """A comparison as ``Comparison.to_json`` tells it: every pair, then the mean, the interval and the margin."""
     metric, name = comparison["metric"], comparison["treatment"]
     decimals = _decimals(comparison["sd"])
@@ -348,7 +348,7 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
     title = f"{name}: {metric['key']}, {metric['unit']}; {metric['better']} is better"
     sides = ("weights below 0", "weights above 0") if "contrast" in comparison else ("baseline", name)
     header = ("seed", *sides, "difference")
-    return block(paragraph(title, bold=True), table(header, rows, numbers=True))
+    return f"**{escape(title)}**\n\n{write_table(header, rows, numbers=True)}"
 
 
 def _decimals(sd: float | None) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
-from paribus.design.markup import Markup, block, paragraph, verdict_sentences
+from paribus.design.markup import escape, join_verdict
 from paribus.design.study import BASELINE, MOST_SEEDS
 from paribus.errors import JudgementError
 from paribus.judgement.comparison import Comparison
@@ -77,8 +76,9 @@ class Verdict:
     def __str__(self) -> str:
         return self.sentence
 
-    def _repr_html_(self) -> str:
-        return verdict_html(self.to_json())
+    def _repr_markdown_(self) -> str:
+        doubts = [f"**doubt** {escape(doubt)}" for doubt in self.doubts]
+        return "\n\n".join([join_verdict(self.kind, (self.sentence, self.wider_sentence)), *doubts])
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name; tuples as lists."""
@@ -322,9 +322,3 @@ def _count_divergences(comparison: Comparison) -> tuple[int, int]:
 def _count_by_arm(comparison: Comparison) -> str:
     diverged = [arm for pair in comparison.pairs for arm in pair.diverged]
     return ", ".join(f"{arm} in {diverged.count(arm)}" for arm in dict.fromkeys(diverged))
-
-
-def verdict_html(verdict: Mapping[str, Any]) -> str:
-    """A verdict as ``Verdict.to_json`` tells it: its kind, its sentence, and what stands against it."""
-    doubts = (paragraph(Markup(f"<b>doubt</b> {escape(doubt)}")) for doubt in verdict["doubts"])
-    return block(verdict_sentences(verdict), *doubts)

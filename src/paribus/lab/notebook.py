@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from paribus.design.markup import badge, block, paragraph, table
+from paribus.design.markup import escape, write_table
 from paribus.lab.progress import LiveTable, difference_text, progress, run_cells
 from paribus.store.events import Observe
 
@@ -50,7 +50,7 @@ class LiveCell:
             self.drawn = time.monotonic()
 
     def _draw(self) -> Any:
-        from IPython.display import HTML
+        from IPython.display import Markdown
 
         table = self.table
         treatments = [
@@ -58,24 +58,24 @@ class LiveCell:
             for row in table.rows
         ]
         runs = [run_cells(run) for run in table.running.values()]
-        return HTML(progress_html(list(dict.fromkeys(table.messages)), runs, treatments))
+        return Markdown(write_progress(list(dict.fromkeys(table.messages)), runs, treatments))
 
 
 def _standing(row: Mapping[str, Any]) -> str:
     return "..." if row["primary"] else "descriptive"
 
 
-def progress_html(
+def write_progress(
     messages: Sequence[str], runs: Sequence[Sequence[str]], treatments: Iterable[tuple[str, int, str, str]]
 ) -> str:
     """A study under way: what is being done, a row per running run, and name, pairs, difference and kind per treatment.
 
     The cells of a run are its name, step, loss, tokens per second and time left.
     """
-    blocks = [paragraph(text, bold=place == 0) for place, text in enumerate(messages)]
+    blocks = [escape(text) if place else f"**{escape(text)}**" for place, text in enumerate(messages)]
     if runs:
-        blocks.append(table(("run", "step", "loss", "tokens/s", "left"), runs, numbers=True))
-    rows = [[name, str(pairs), difference, badge(kind)] for name, pairs, difference, kind in treatments]
+        blocks.append(write_table(("run", "step", "loss", "tokens/s", "left"), runs, numbers=True))
+    rows = [[name, str(pairs), difference, kind] for name, pairs, difference, kind in treatments]
     if rows:
-        blocks.append(table(("treatment", "pairs", "difference and interval", "verdict"), rows))
-    return block(*blocks)
+        blocks.append(write_table(("treatment", "pairs", "difference and interval", "verdict"), rows))
+    return "\n\n".join(blocks)

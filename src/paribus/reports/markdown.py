@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
+from paribus.design.markup import escape, write_table
 from paribus.reports.contrasts_section import Claim, Contrasts
 from paribus.reports.page import MARKS, Page, Reason, Table, Treatment, name_severity
 from paribus.reports.pictures import Picture
@@ -13,14 +13,6 @@ from paribus.reports.pictures import Picture
 def write_markdown(page: Page) -> str:
     """The whole page; its figures are expected at ``figures/<name>.png``."""
     return "\n".join(_write_lines(page)).rstrip() + "\n"
-
-
-def escape(text: str) -> str:
-    """``text`` as it stands: no emphasis, link, table cell, formula or HTML of its own."""
-    text = " ".join(str(text).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
-    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
 def _write_lines(page: Page) -> Iterator[str]:
@@ -146,8 +138,4 @@ def _write_picture(picture: Picture) -> str:
 
 
 def _write_table(table: Table) -> Iterator[str]:
-    yield f"| {' | '.join(escape(cell) or ' ' for cell in table.header)} |"
-    side = " --- |" if table.is_text else " ---: |"
-    yield f"| --- |{side * (len(table.header) - 1)}"
-    for row in table.rows:
-        yield f"| {' | '.join(escape(cell) or ' ' for cell in row)} |"
+    yield write_table(table.header, table.rows, numbers=not table.is_text)

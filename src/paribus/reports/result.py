@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paribus.design.markup import block, paragraph, table, verdict_sentences
+from paribus.design.markup import escape, join_verdict, write_table
 from paribus.design.metrics import MEASURED
 from paribus.errors import ParibusError
 from paribus.judgement import Verdict
@@ -63,8 +63,8 @@ class Result:
 
         return {picture.name: make_figure(picture) for picture in compose_page(self.report).pictures}
 
-    def _repr_html_(self) -> str:
-        return result_html(self.report, str(self.page))
+    def _repr_markdown_(self) -> str:
+        return _write_result(self.report, str(self.page))
 
     @property
     def _rows(self) -> dict[str, Mapping[str, Any]]:
@@ -86,19 +86,22 @@ class Result:
         return rows
 
 
-def result_html(report: Mapping[str, Any], page: str) -> str:
+def _write_result(report: Mapping[str, Any], page: str) -> str:
     """A report: the question, the verdicts, the findings that weaken them, and where the page lies."""
-    blocks = [paragraph(report["question"], bold=True)]
+    blocks = [f"**{escape(report['question'])}**"]
     if not report["complete"]:
-        blocks.append(paragraph("Not finished: more pairs are to come."))
+        blocks.append("Not finished: more pairs are to come.")
     rows = {**report["treatments"], **report.get("contrasts", {})}
     for name in sorted(rows, key=lambda name: not rows[name]["verdict"]):
         verdict = rows[name]["verdict"]
-        blocks.append(verdict_sentences(verdict) if verdict else paragraph(f"{name}: {rows[name]['description']}"))
+        if verdict:
+            blocks.append(join_verdict(verdict["kind"], (verdict["sentence"], verdict["wider_sentence"])))
+        else:
+            blocks.append(escape(f"{name}: {rows[name]['description']}"))
     found = [f for severity in ("invalid", "doubt") for f in report["findings"] if f["severity"] == severity]
     if found:
         rows_found = [[f["severity"], f["check"], f["arm"] or "", f["message"]] for f in found]
-        blocks.append(table(("finding", "check", "arm", ""), rows_found))
+        blocks.append(write_table(("finding", "check", "arm", ""), rows_found))
     failed = [[run["arm"], str(run["seed"]), (run["error"] or "").split("\n")[0]] for run in report["failed_runs"]]
-    blocks += [table(("failed run", "seed", ""), failed)] if failed else []
-    return block(*blocks, paragraph(f"report: {page}"))
+    blocks += [write_table(("failed run", "seed", ""), failed)] if failed else []
+    return "\n\n".join([*blocks, escape(f"report: {page}")])
