@@ -16,8 +16,8 @@ _Class = TypeVar("_Class", bound=type)
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
-
 _RENAMED = {"rate_probe": "extra_rates"}
+"""Fields of older study files, and what they are called now."""
 
 
 def known_fields(cls: _Class) -> _Class:

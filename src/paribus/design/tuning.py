@@ -6,19 +6,17 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from attrs import field, frozen
 from attrs.validators import optional
 
 from paribus.design.fields import count, fields_to_plain, known_fields
+from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.design.wording import nearest
 from paribus.errors import SpecError, StudyError
-
-if TYPE_CHECKING:
-    from paribus.design.recipe import Training
 
 LEARNING_RATE = "learning_rate"
 """The hyper-parameter that multiplies every learning rate of the optimizer."""
