@@ -30,7 +30,7 @@ echo {sysconfig.get_path("purelib")} > $(echo lab/lib/python*/site-packages)/tes
 """
 # The study is trained for a twentieth of its tokens, so its verdict may be another one than the page's.
 TRY = "paribus try plain_norm.py:PlainNorm\n"
-TRY_SHORT = f"""
+TRY_SHORT = rf"""
 {TRY.strip()} --write > /dev/null
 sed -i.whole 's/tokens=100 \* 2048/tokens=5 * 2048/' try_plain_norm.py
 ! cmp --quiet try_plain_norm.py try_plain_norm.py.whole
