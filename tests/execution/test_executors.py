@@ -1,8 +1,7 @@
 """Executors that are not ours: passed as objects, or offered by packages under a name."""
 
 import email
-import subprocess
-import sys
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -19,15 +18,6 @@ from paribus.experiment.stored_evidence import read_evidence
 from paribus.store.store import Store
 
 RESOURCES = Resources("cpu", n_runs=4, workers=1)
-DO_EACH = """
-import sys
-
-from paribus.execution.performing import perform
-from paribus.experiment.job import Job
-
-for line in sys.stdin:
-    print(perform(Job.from_text(line)).status, flush=True)
-"""
 PACKAGE = """
 from paribus.execution.performing import perform
 from paribus.experiment.job import Job
@@ -68,28 +58,6 @@ def refuse(resources):
 """
 
 
-class AnotherProcess:
-    """What another package would write: a process elsewhere, which is sent a line of text for every job."""
-
-    sees_main = False
-
-    def __enter__(self):
-        self.n_done = 0
-        self.process = subprocess.Popen([sys.executable, "-c", DO_EACH], stdin=-1, stdout=-1, text=True)
-        return self
-
-    def __exit__(self, *error):
-        self.process.communicate()
-
-    def execute(self, next_job, observe, wanted):
-        while job := next_job():
-            observe({"event": "started", "digest": job.digest})
-            self.process.stdin.write(f"{job.to_text()}\n")
-            self.process.stdin.flush()
-            observe({"event": "finished", "digest": job.digest, "status": self.process.stdout.readline().strip()})
-            self.n_done += 1
-
-
 @pytest.fixture(scope="module")
 def study():
     baseline = pb.nn.llama(d_model=16, n_layers=1, n_heads=2)
@@ -125,10 +93,12 @@ def inline(home, tmp_path_factory, study):
     return run(study, tmp_path_factory.mktemp("inline") / "store", "inline")
 
 
-def test_an_executor_that_is_passed_runs_a_study_to_the_verdict_of_this_process(inline, tmp_path, study):
-    executor = AnotherProcess()
-    result, records = run(study, tmp_path / "store", executor)
-    assert executor.n_done == len(records) == 4
+def test_the_executor_of_the_documentation_runs_a_study_to_the_verdict_of_this_process(inline, tmp_path, study):
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    names = {}
+    exec(re.search(r"```py\n(.*?)```", page, re.S)[1], names)
+    result, records = run(study, tmp_path / "store", names["OtherProcess"]())
+    assert len(records) == 4
     assert (result.verdicts, records) == (inline[0].verdicts, inline[1])
 
 

@@ -44,7 +44,7 @@ def store(tmp_path):
 
 
 def make_job(store, kind="counted", seed=7):
-    return Job("a digest", seed, {}, {}, {}, {"seed": seed}, str(store.folder), "cpu", kind=kind)
+    return Job("a digest", seed, kind, {"command": "count"}, {}, {"seed": seed}, str(store.folder), "cpu")
 
 
 def test_a_performer_that_a_package_offers_does_the_runs_of_its_kind_once(store):
@@ -54,6 +54,7 @@ def test_a_performer_that_a_package_offers_does_the_runs_of_its_kind_once(store)
     assert store.read_record(job.digest).metrics == {"val_loss": 7.0}
     described = read_json(store.run_folder(job.digest) / "run.json")
     assert (described["digest"], described["seed"]) == (job.digest, 7)
+    assert described["specs"] == {"command": "count", "data": {}}
     assert perform(replace(job, kind="broken")).metrics == {"val_loss": 7.0}, "what is done is not done again"
 
 

@@ -96,7 +96,7 @@ def _provenance(job: Job) -> dict[str, Any]:
     packages = {name: version(name) for name in ("paribus", "torch", "numpy", "tokenizers", "scipy")}
     machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
     return {
-        "specs": {"model": job.model, "training": job.training, "data": job.data},
+        "specs": {**job.arm, "data": job.data},
         "packages": packages,
         "measured": machine,
     }
