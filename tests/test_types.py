@@ -1,6 +1,5 @@
 """What a type checker says of paribus, and of a file that uses it."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -73,10 +72,3 @@ def test_a_users_file_is_checked_against_the_types_of_paribus(tmp_path):
         (8, 'Module has no attribute "rum"'),
     ):
         assert [told for told in said if told.startswith(f"wrong.py:{line}: error: ") and words in told], (words, said)
-
-
-def test_type_checkers_see_the_names_that_are_imported_when_used():
-    (block,) = [node for node in ast.parse((ROOT / "__init__.py").read_text()).body if isinstance(node, ast.If)]
-    seen = {alias.asname: node.module for node in block.body for alias in node.names}
-    homes = {name: f"paribus.{home}" for name, home in paribus._HOMES.items()}
-    assert seen == {**homes, **dict.fromkeys(paribus._ROOMS, "paribus")}

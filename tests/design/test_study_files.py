@@ -103,7 +103,7 @@ def test_a_file_of_parts_alone_is_told_what_to_do_with_them(tmp_path):
         read_study(path)
     said = str(raised.value)
     assert "defines no `study = paribus.Study(...)`; it defines the classes Options, PlainNorm." in said
-    assert f"`paribus check {path}:PlainNorm`" in said
+    assert f"`paribus examine {path}:PlainNorm`" in said
     assert "NoneType" not in said
 
 

@@ -161,7 +161,7 @@ def test_an_optimizer_that_fails_in_its_first_steps_is_refused_with_the_line_tha
         audit_design(study, corpus)
     assert str(raised.value) == (
         "arm 'baseline': FailsInItsThirdStep(lr=0.1) fails in step 3: RuntimeError: no more steps "
-        f"(test_recipe.py:{line} in step)"
+        f"(test_training_recipe.py:{line} in step)"
     )
 
 
