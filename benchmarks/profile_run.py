@@ -42,7 +42,7 @@ OF_PARENT = {
     ("paribus.execution.processes", "LocalWorkers.__exit__"): "worker processes: start and end",
     ("paribus.execution.processes", "LocalWorkers.execute"): "runs",
     ("paribus.lab.running", "audit_evidence"): "judging",
-    ("paribus.reports", "write_report"): "report and figures",
+    ("paribus.reports", "render_report"): "report and figures",
 }
 # The same in a worker, within a run.
 OF_WORKER = {

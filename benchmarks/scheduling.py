@@ -61,7 +61,7 @@ def measure(n_arms: int) -> dict[str, Any]:
         give_up=0.0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        store = CountingStore(Store.create(Path(folder) / "store").folder)
+        store = CountingStore(Path(Store.create(Path(folder) / "store").address))
         planned = plan(study, Environment("data", "cpu", "2"))
         registration = register(store, "widths", planned, {}, "e", extra_runs=plan_extra_runs(planned))
         losses = random.Random(0)

@@ -6,7 +6,6 @@ import pytest
 
 from paribus.execution.performing import perform
 from paribus.experiment.job import Job
-from paribus.store.files import read_json
 from paribus.store.store import Store
 
 PACKAGE = """
@@ -44,7 +43,7 @@ def store(tmp_path):
 
 
 def make_job(store, kind="counted", seed=7):
-    return Job("a digest", seed, kind, {"command": "count"}, {}, {"seed": seed}, str(store.folder), "cpu")
+    return Job("a digest", seed, kind, {"command": "count"}, {}, {"seed": seed}, store.address, "cpu")
 
 
 def test_a_performer_that_a_package_offers_does_the_runs_of_its_kind_once(store):
@@ -52,7 +51,7 @@ def test_a_performer_that_a_package_offers_does_the_runs_of_its_kind_once(store)
     assert perform(job, lines.append).metrics == {"val_loss": 7.0}
     assert lines == [{"step": 1}]
     assert store.read_record(job.digest).metrics == {"val_loss": 7.0}
-    described = read_json(store.run_folder(job.digest) / "run.json")
+    described = store.read_run(job.digest)
     assert (described["digest"], described["seed"]) == (job.digest, 7)
     assert described["specs"] == {"command": "count", "data": {}}
     assert perform(replace(job, kind="broken")).metrics == {"val_loss": 7.0}, "what is done is not done again"

@@ -43,7 +43,7 @@ def run_study(folder, optimizer):
         max_seeds=2,
     )
     store = Store(folder / "store")
-    return lab.run(study, store=store.folder, executor="inline"), store
+    return lab.run(study, store=store.address, executor="inline"), store
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,12 @@ def record(home, tmp_path_factory):
 
 
 def test_a_run_that_fails_in_code_of_the_users_own_names_the_line_in_its_record_and_its_report(home, tmp_path):
-    result, store = run_study(tmp_path, pb.spec(FailsLate, lr=0.1))
+    result, _ = run_study(tmp_path, pb.spec(FailsLate, lr=0.1))
     line = inspect.getsourcelines(FailsLate.step)[1] + 3
     error = result.report["failed_runs"][0]["error"]
     told = f"RuntimeError: no more steps (test_trained.py:{line} in step)"
     assert error.splitlines()[0] == error.splitlines()[-1] == told
-    assert told in (store.study_folder(result.name) / "report.md").read_text()
+    assert told in result.page.with_name("report.md").read_text()
 
 
 def test_every_part_in_a_slot_is_measured_after_the_last_step(record):

@@ -70,11 +70,11 @@ def job(home, tmp_path_factory):
 
 
 def stored_at(job, folder):
-    return replace(job, store=str(Store.create(folder / "store").folder))
+    return replace(job, store=Store.create(folder / "store").address)
 
 
 def folder_of(job):
-    return Store(Path(job.store)).run_folder(job.digest)
+    return Path(job.store) / "runs" / job.digest
 
 
 def kept(job):

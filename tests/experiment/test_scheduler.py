@@ -1,5 +1,6 @@
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from paribus.experiment.scheduler import Scheduler
 from paribus.experiment.stored_evidence import forget_failures, read_evidence, read_registration
 from paribus.judgement import decide_all
 from paribus.lab.judging import judge
-from paribus.store.records import Finding, Record, read_findings
+from paribus.store.records import Finding, Record
 from paribus.store.store import Store
 from toy_study import RECIPE, Part, make_study
 
@@ -41,7 +42,7 @@ class Bench:
 
     def finish(self, arm, seed, loss=None, status="done"):
         digest = self.plan.run(arm, seed).digest
-        folder = self.store.run_folder(digest)
+        folder = Path(self.store.address) / "runs" / digest
         metrics = {"val_loss": loss} if status == "done" else {}
         evaluation = {"step": 10, "tokens": 1000, "loss": loss, "measured": {"training_seconds": 1.0}}
         record = Record(digest, seed, status, metrics, (evaluation,) * (status == "done"), error=None)
@@ -173,7 +174,7 @@ def test_judging_the_same_runs_again_is_a_second_attempt_and_a_doubt(tmp_path, c
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", **changes)
     assert (again.name, again.attempt, again.judged_before) == ("toy-2", 2, ("toy",))
-    found = read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json")
+    found = Store.open(tmp_path / "s").read_findings("toy-2")
     assert [(f.check, f.severity) for f in found] == [("repeated look", "doubt")]
 
 
@@ -206,7 +207,7 @@ def test_a_pair_that_an_earlier_study_was_tuned_with_is_no_first_look(seeds, see
     bench = Bench(tmp_path / "s", make_study(question="Another?", first_seed=50))
     later = plan(make_study(), bench.plan.environment)
     data = {"title": "t", "digest": "d"}
-    folder = bench.store.study_folder("toy")
+    folder = tmp_path / "s" / "studies" / "toy"
     (folder / "registration.json").unlink()
     register(bench.store, "toy", bench.plan, data, "evaluation", tuning=_tuned(later, seeds))
     again = register(bench.store, "later", later, data, "evaluation")
@@ -257,7 +258,7 @@ def test_fresh_seeds_are_a_second_attempt_without_a_doubt(tmp_path):
     register_in(tmp_path / "s")
     again = register_in(tmp_path / "s", first_seed=100)
     assert (again.attempt, again.judged_before) == (2, ())
-    assert read_findings(tmp_path / "s" / "studies" / "toy-2" / "findings.json") == []
+    assert Store.open(tmp_path / "s").read_findings("toy-2") == []
 
 
 @pytest.mark.parametrize("edit", [('"attempt": 1', '"attempt": 9'), ('"margin": 0.1', '"margin": 0.5')])

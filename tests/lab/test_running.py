@@ -177,7 +177,7 @@ def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
 def test_the_final_loss_is_that_of_all_held_out_tokens_and_no_point_of_the_curve(folder):
     _, report = run(folder, "null", "--executor", "inline")
     store = Store.open(folder / "store-null")
-    records = [store.read_record(path.parent.name) for path in store.folder.glob("runs/*/result.json")]
+    records = [store.read_record(path.parent.name) for path in Path(store.address).glob("runs/*/result.json")]
     assert records
     for record in records:
         *_, end, final = record.evaluations

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import paribus as pb
+from paribus.errors import StudyError
 from paribus.store.files import read_json
 
 STUDIES = ("write_old_store", "write_old_store-tuned", "write_old_store-failing")
@@ -50,3 +51,12 @@ def test_nothing_is_imported_to_read_it(old_store):
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "write_old_store", "study_write_old_store"} & set(json.loads(ended.stdout))
+
+
+def test_its_models_are_not_built_and_why_is_said(old_store):
+    """Its weights are left out of the repository; empty files stand for them."""
+    for run in (old_store / "runs").iterdir():
+        (run / "weights.pt").touch()
+    script = Path(__file__).with_name("write_old_store.py")
+    with pytest.raises(StudyError, match="was trained by an older paribus, whose source this is not; run it again"):
+        pb.sample(old_store, "write_old_store", study=script)

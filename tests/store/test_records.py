@@ -3,12 +3,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from paribus.errors import StoreError
-from paribus.store.files import held, read_json, read_jsonl, write_json, write_text
-from paribus.store.records import Finding, Record, loss_curve, read_findings
+from paribus.store.files import held, read_json, read_jsonl, write_bytes, write_json
+from paribus.store.records import Finding, Record, loss_curve
 from paribus.store.store import Store
 
 RECORD = Record("abc", 3, "done", metrics={"val_loss": 1.5}, evaluations=({"step": 1, "loss": 2.0},))
@@ -44,14 +45,14 @@ def test_numbers_that_are_not_finite_become_null(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    write_text(tmp_path / "x", "old")
+    write_bytes(tmp_path / "x", b"old")
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="the disk is full; what was finished before is kept"):
-        write_text(tmp_path / "x", "new")
+        write_bytes(tmp_path / "x", b"new")
     assert (tmp_path / "x").read_text() == "old"
     assert os.listdir(tmp_path) == ["x"]
 
@@ -127,7 +128,7 @@ def test_the_remedy_of_a_damaged_file_loses_nothing_else(tmp_path, place, remedy
 def test_a_damaged_record_is_refused_by_name(tmp_path, content):
     store = Store.create(tmp_path)
     store.write_record(RECORD)
-    (store.run_folder("abc") / "result.json").write_bytes(content)
+    (tmp_path / "runs" / "abc" / "result.json").write_bytes(content)
     with pytest.raises(StoreError, match=r"result\.json (is damaged|was written in format)"):
         store.read_record("abc")
 
@@ -142,9 +143,11 @@ def test_a_record_in_the_folder_of_another_run_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", ['{"a": 1}', '[{"check": "x"}]', "[1]", '[{"check": "x", "severity": "bad"}]'])
 def test_damaged_findings_are_refused_by_name(tmp_path, content):
-    (tmp_path / "findings.json").write_text(content)
+    store = Store.create(tmp_path)
+    store.write_findings("toy", [])
+    (tmp_path / "studies" / "toy" / "findings.json").write_text(content)
     with pytest.raises(StoreError, match=r"findings\.json is damaged"):
-        read_findings(tmp_path / "findings.json")
+        store.read_findings("toy")
 
 
 def test_what_a_first_write_left_behind_is_no_obstacle(tmp_path):
@@ -186,3 +189,34 @@ def test_a_lock_dies_with_its_holder(tmp_path):
 def test_a_finding_has_one_of_three_severities():
     with pytest.raises(ValueError, match="severity is one of"):
         Finding("causality", "bad", "moved")
+
+
+def test_pages_are_written_where_the_store_says_and_an_unwritable_place_is_one_error(tmp_path):
+    store = Store.create(tmp_path / "store")
+    places = store.write_pages("toy", {"report.md": b"words", "figures/a.svg": b"<svg/>"})
+    assert {file: Path(place).read_bytes() for file, place in places.items()} == {
+        "report.md": b"words", "figures/a.svg": b"<svg/>",
+    }  # fmt: skip
+    (tmp_path / "store" / "studies" / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot write"):
+        store.write_pages("file", {"report.md": b"words"})
+
+
+def test_a_run_is_held_by_one_and_cleaned_of_what_a_killed_process_left(tmp_path):
+    store = Store.create(tmp_path)
+    store.write_run("abc", {"seed": 3})
+    (tmp_path / "runs" / "abc" / ".result.json.x").write_text("{")
+    with store.hold_run("abc") as folder:
+        assert {path.name for path in folder.iterdir()} == {"run.json", "lease"}
+        with store.hold_run("abc") as other:
+            assert other is None
+    assert store.is_started("abc") and not store.is_done("abc")
+    assert store.read_run("abc") == {"format": 1, "digest": "abc", "seed": 3}
+
+
+def test_a_forgotten_record_is_one_that_was_never_written(tmp_path):
+    store = Store.create(tmp_path)
+    store.write_record(RECORD)
+    assert store.count_finished() == 1
+    store.forget_record("abc")
+    assert (store.is_done("abc"), store.count_finished()) == (False, 0)

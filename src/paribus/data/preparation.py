@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from filelock import FileLock
 
 from paribus.data.corpus import OWN, Corpus
 from paribus.data.own_dataset import Dataset, read_dataset
 from paribus.data.split import SIDES, Split, split_documents
 from paribus.data.text import Source, Text, open_source, read_documents
 from paribus.data.tokenizer import Encoder
+from paribus.design.digests import digest_json
 from paribus.errors import DataError
 
 FORMAT = 2
@@ -70,7 +71,7 @@ def prepare(source: Any) -> Corpus:
 
 def _prepare(request: dict[str, Any], write: Callable[[Path], None]) -> Corpus:
     """Open the folder of ``request``, which ``write`` fills where it is not there or damaged."""
-    folder = cache_folder() / "data" / _digest(request)[:32]
+    folder = cache_folder() / "data" / digest_json(request)[:32]
     with _disk_errors(folder):
         if folder.is_dir() and not _damage(folder):
             return _open(folder)
@@ -270,8 +271,7 @@ def _damage(folder: Path) -> str:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when the process ends, however it ends."""
-    with open(folder.with_name(f"{folder.name}.lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False):  # a soft one outlives a process
         yield
 
 
@@ -312,7 +312,7 @@ def _chunks(documents: Sequence[str]) -> Iterator[list[str]]:
 
 def _digest_corpus(manifest: dict[str, Any]) -> str:
     """Of everything that can change a batch or an evaluation; not of where the text was found."""
-    return _digest(
+    return digest_json(
         {
             "format": manifest["format"],
             "texts": manifest["source"]["texts_sha256"],
@@ -322,10 +322,6 @@ def _digest_corpus(manifest: dict[str, Any]) -> str:
             "dtype": manifest["dtype"],
         }
     )
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _digest_texts(sides: dict[str, list[str]]) -> str:

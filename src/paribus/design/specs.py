@@ -5,10 +5,8 @@ A spec can be compared, edited by path, hashed, written to JSON and, in :mod:`pa
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+from paribus.design.digests import digest_json
 from paribus.design.trees import Tree
 from paribus.design.wording import suggest
 from paribus.errors import SpecError
@@ -97,7 +96,7 @@ class Spec(Tree):
     @property
     def digest(self) -> str:
         """SHA-256 over the class names and all arguments, defaults included."""
-        return hashlib.sha256(json.dumps(_plain(self, resolve=True), sort_keys=True).encode()).hexdigest()
+        return digest_json(_plain(self, resolve=True))
 
     def to_json(self) -> dict[str, Any]:
         """``{"class": "module:Name", "arguments": {...}}``, ready for ``json.dumps``."""

@@ -17,7 +17,6 @@ from paribus.design.tracebacks import user_line
 from paribus.errors import Diverged, StoreError
 from paribus.execution.trained import train_arm
 from paribus.experiment.job import Job
-from paribus.store.files import held, write_json
 from paribus.store.records import Record
 from paribus.store.store import Store
 
@@ -44,13 +43,10 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
     from paribus.training.loop import Interrupted
 
     store = Store.open(job.store)
-    folder = store.run_folder(job.digest)
-    with _lease(folder / "lease", stop):
-        for left in folder.glob(".*"):  # half-written by a process that was killed
-            left.unlink()
+    with _hold(store, job.digest, stop) as folder:
         if store.is_done(job.digest):
             return store.read_record(job.digest)
-        write_json(folder / "run.json", {"format": 1, "digest": job.digest, **job.identity, **_provenance(job)})
+        store.write_run(job.digest, {**job.identity, **_provenance(job)})
         try:
             record = find_performer(job.kind)(job, folder, report, stop)
         except (StoreError, Interrupted, KeyboardInterrupt):
@@ -78,14 +74,14 @@ def find_performer(kind: str) -> Performer:
 
 
 @contextlib.contextmanager
-def _lease(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
+def _hold(store: Store, digest: str, stop: Stop) -> Iterator[Path]:
     """Wait until no other process works on this run: one that lost its parent may still be ending."""
     from paribus.training.loop import Interrupted
 
     while True:
-        with held(path) as free:
-            if free:
-                yield
+        with store.hold_run(digest) as folder:
+            if folder is not None:
+                yield folder
                 return
         if stop():
             raise Interrupted

@@ -70,7 +70,7 @@ def run_extra_runs(
     by_digest = {extra.run.digest: extra for extra in extra_runs}
     for digest in by_digest:
         if store.is_done(digest) and store.read_record(digest).status == "failed":
-            (store.run_folder(digest) / "result.json").unlink()
+            store.forget_record(digest)
     waiting = [extra for digest, extra in by_digest.items() if not store.is_done(digest)]
 
     def next_job() -> Job | None:

@@ -63,7 +63,7 @@ def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | No
         arm=arm.to_json(),
         data=plan.study.data.to_json(),
         identity=dict(run.identity),
-        store=str(store.folder.resolve()),
+        store=store.address,
         device=plan.environment.device,
         study_file=str(study_file.resolve()) if study_file else None,
         nudged=run.identity.get("nudged", False),

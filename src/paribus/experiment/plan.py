@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from paribus.design.digests import digest_json
 from paribus.design.study import Arm, Study
 from paribus.store.identity import identify_metric, source_identity
 
@@ -99,7 +98,7 @@ def _identify(arm: str, seed: int, of_arm: Mapping[str, Any], environment: Envir
 
 
 def _digest(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    return digest_json(identity)[:32]
 
 
 def _arm_identity(arm: Arm) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from paribus.design.digests import digest_json
 from paribus.design.study import BASELINE
 from paribus.experiment.extra_runs import ExtraRun
 from paribus.experiment.plan import Plan
-from paribus.experiment.stored_evidence import digest_content, read_registration
+from paribus.experiment.stored_evidence import read_registration
 from paribus.judgement import Registration, Rule
 from paribus.judgement.registration import RegisteredStudy
-from paribus.store.files import FORMAT, write_json
+from paribus.store.files import FORMAT
 from paribus.store.records import Finding
 from paribus.store.store import Store
 
@@ -42,9 +43,8 @@ def register(
     registration = next((other for other in others if other.fixes_the_same(planned)), None)
     registration = registration or _count_attempt(planned, name, others)
     findings = [*findings, *_repeated_looks(registration.judged_before)]
-    folder = store.study_folder(registration.name)
-    write_json(folder / "findings.json", [finding.to_json() for finding in findings])
-    write_json(folder / "registration.json", {"format": FORMAT, **registration.to_json()})
+    store.write_findings(registration.name, findings)
+    store.write_registration(registration.name, {"format": FORMAT, **registration.to_json()})
     return registration
 
 
@@ -86,7 +86,7 @@ def _count_attempt(planned: Registration, name: str, others: Sequence[Registrati
         judged_before=tuple(shared),
     )
     content = {key: value for key, value in registration.to_json().items() if key != "digest"}
-    return replace(registration, digest=digest_content({"format": FORMAT, **content}))
+    return replace(registration, digest=digest_json({"format": FORMAT, **content}))
 
 
 def _pairs_of(registration: Registration, arms: Iterable[str]) -> set[tuple[str, str]]:

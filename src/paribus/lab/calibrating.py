@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from paribus.judgement.power import calibrate_null
 from paribus.lab.request import read_request
 from paribus.lab.workspace import Workspace, open_workspace
 from paribus.store.events import Observe
-from paribus.store.files import FORMAT, write_json
+from paribus.store.files import FORMAT
 from paribus.store.records import Record
 from paribus.store.store import DEFAULT_STORE
 
@@ -39,7 +39,7 @@ class Calibration:
     null: NullCalibration
     tunes: bool
     contrasts: Mapping[str, float]
-    file: Path
+    file: Path = Path()
 
     def to_json(self) -> dict[str, Any]:
         """What ``file`` holds."""
@@ -83,10 +83,9 @@ def calibrate(
             null=_run_null(workspace),
             tunes=workspace.study.tuning is not None,
             contrasts={name: contrast.noise for name, contrast in workspace.study.contrasts.items()},
-            file=workspace.store.folder / "nulls" / f"{request.name}.json",
         )
-        write_json(calibration.file, calibration.to_json())
-    return calibration
+        file = workspace.store.write_null(request.name, calibration.to_json())
+    return replace(calibration, file=Path(file))
 
 
 def _run_null(workspace: Workspace) -> NullCalibration:

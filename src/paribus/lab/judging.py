@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from paribus.experiment.stored_evidence import read_evidence
 from paribus.judgement import Evidence, Judged, decide_all
-from paribus.store.files import write_json
+from paribus.reports.result import Result
 from paribus.store.store import Store
 
 
@@ -35,10 +36,11 @@ def audit_evidence(evidence: Evidence, store: Store) -> Judged:
     return decide_all(evidence.with_findings(*audit_extra_runs(by_numbers, judged, judged.evidence.findings)))
 
 
-def write_judged(judged: Judged, store: Store) -> dict[str, Path]:
-    """Write the verdicts and the report in every form; the paths of the report by form."""
-    from paribus.reports import FORMS, write_report
+def write_judged(judged: Judged, store: Store) -> Result:
+    """Write the verdicts and the report in every form; the result."""
+    from paribus.reports import FORMS, render_report
 
-    folder, content = store.study_folder(judged.evidence.registration.name), judged.to_json()
-    write_json(folder / "verdicts.json", content)
-    return {form: write_report(content, folder, form) for form in FORMS}
+    name, content = judged.evidence.registration.name, judged.to_json()
+    pages = {file: page for form in FORMS for file, page in render_report(content, form).items()}
+    places = store.write_pages(name, {"verdicts.json": pages["report.json"], **pages})
+    return Result(name, json.loads(pages["report.json"]), Path(places["report.html"]))

@@ -7,7 +7,6 @@ from pathlib import Path
 from paribus.errors import StoreError
 from paribus.lab.judging import judge, write_judged
 from paribus.reports.result import Result
-from paribus.store.files import read_json
 from paribus.store.store import DEFAULT_STORE, Store
 
 
@@ -24,6 +23,4 @@ def report(store: str | Path = DEFAULT_STORE, name: str | None = None) -> Result
         raise StoreError(f"{store} holds no registered study yet")
     if name is None and len(names) != 1:
         raise StoreError(f"{store} holds {len(names)} studies; name one: {', '.join(names)}")
-    judged = judge(store, name or names[0])
-    paths = write_judged(judged, place)
-    return Result(judged.evidence.registration.name, read_json(paths["json"]), paths["html"])
+    return write_judged(judge(store, name or names[0]), place)

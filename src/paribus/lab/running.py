@@ -17,7 +17,6 @@ from paribus.lab.judging import audit_evidence, write_judged
 from paribus.lab.request import read_request
 from paribus.reports.result import Result
 from paribus.store.events import Observe
-from paribus.store.files import read_json
 from paribus.store.records import Finding
 from paribus.store.store import DEFAULT_STORE
 
@@ -87,8 +86,7 @@ def run(
             for record in workspace.run(due, planned).values():
                 evidence = evidence.add(record)
             judged = audit_evidence(evidence, workspace.store)
-        paths = write_judged(judged, workspace.store)
-    return Result(registration.name, read_json(paths["json"]), paths["html"])
+        return write_judged(judged, workspace.store)
 
 
 def _is_invalid(findings: Sequence[Finding], study: Study) -> bool:

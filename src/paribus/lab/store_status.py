@@ -59,8 +59,8 @@ def status(store: str | Path = DEFAULT_STORE) -> Status:
     place = Store.open(store)
     return Status(
         store=str(store),
-        finished_runs=len(list(place.folder.glob("runs/*/result.json"))),
-        nulls=sorted(path.stem for path in place.folder.glob("nulls/*.json")),
+        finished_runs=place.count_finished(),
+        nulls=place.null_names(),
         studies={name: _read_study(place, name) for name in place.study_names()},
     )
 
@@ -72,6 +72,6 @@ def _read_study(store: Store, name: str) -> StudyStatus:
         missing = [(seed, digest) for seed, digest in registration.seeded(arm) if seed not in of_arm]
         runs[arm] = ArmStatus(
             **{kind: [s for s, r in of_arm.items() if r.status == kind] for kind in ("done", "diverged", "failed")},
-            unfinished=[seed for seed, digest in missing if (store.run_folder(digest) / "run.json").exists()],
+            unfinished=[seed for seed, digest in missing if store.is_started(digest)],
         )
     return StudyStatus(registration.study.question, runs, judged.progress)

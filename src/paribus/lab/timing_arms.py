@@ -7,14 +7,13 @@ from pathlib import Path
 from paribus.design.study import Study
 from paribus.errors import StoreError
 from paribus.experiment.plan import plan
-from paribus.experiment.stored_evidence import TIMES, read_registration
+from paribus.experiment.stored_evidence import read_registration
 from paribus.experiment.tuner import with_recipes
 from paribus.lab.reporting import report
 from paribus.lab.request import read_request
 from paribus.lab.workspace import Workspace, open_workspace
 from paribus.reports.result import Result
 from paribus.store.events import Observe
-from paribus.store.files import read_json, write_json
 from paribus.store.store import DEFAULT_STORE, Store
 
 
@@ -43,7 +42,7 @@ def time(
     request = read_request(study, scale, data, max_seeds, confirm)
     with watch(observe) as observe, open_workspace(request, store, "inline", device, None, observe) as workspace:
         registered, name = _find_registered(workspace)
-        _time_once(workspace, registered, workspace.store.study_folder(name) / TIMES)
+        _time_once(workspace, registered, name)
     return report(store, name)
 
 
@@ -62,19 +61,18 @@ def _find_registered(workspace: Workspace) -> tuple[Study, str]:
         if found == (study.to_json(), digests, workspace.evaluation_digest):
             return study, name
     raise StoreError(
-        f"{workspace.store.folder} has no registration of {workspace.request.name!r} as it is now; `paribus run` "
+        f"{workspace.store} has no registration of {workspace.request.name!r} as it is now; `paribus run` "
         "registers a study and runs it: call it first, with the same options"
     )
 
 
-def _time_once(workspace: Workspace, study: Study, file: Path) -> None:
+def _time_once(workspace: Workspace, study: Study, name: str) -> None:
     from paribus.execution.timing import measure_times
 
     tries = []
-    if file.exists():
-        known = read_json(file)["measured"]
+    if known := workspace.store.read_timing(name):
         if not known["busy"]:
-            workspace.tell(f"the arms were timed already; {file} holds their times")
+            workspace.tell(f"the arms were timed already; {workspace.store} holds their times")
             return
         tries = [
             *known.get("busy_before", ()),
@@ -84,4 +82,4 @@ def _time_once(workspace: Workspace, study: Study, file: Path) -> None:
     measured = measure_times(study, workspace.corpus, device=workspace.environment.device, observe=workspace.observe)[
         "measured"
     ]
-    write_json(file, {"measured": {**measured, "busy_before": tries}})
+    workspace.store.write_timing(name, {**measured, "busy_before": tries})

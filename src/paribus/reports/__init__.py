@@ -5,6 +5,6 @@ shows; ``markdown``, ``html`` and ``figures`` set them. ``report.json`` is the j
 docs/report_schema.md.
 """
 
-from paribus.reports.report_files import FORMS, write_report
+from paribus.reports.report_files import FORMS, render_report
 
-__all__ = ["FORMS", "write_report"]
+__all__ = ["FORMS", "render_report"]

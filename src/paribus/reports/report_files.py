@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from paribus.design.wording import suggest
 from paribus.errors import StoreError, StudyError
 from paribus.reports.page import compose_page
-from paribus.store.files import FORMAT, write_bytes, write_json, write_text
+from paribus.store.files import FORMAT, pack_json
 
 FORMS = ("md", "html", "json")
 
 
-def write_report(judged: Mapping[str, Any], folder: Path, form: str) -> Path:
-    """Write a judged study as ``report.<form>`` into ``folder`` and return the path; each file whole or not at all.
+def render_report(judged: Mapping[str, Any], form: str) -> dict[str, bytes]:
+    """A judged study as ``report.<form>`` and what belongs to it: the content of each file, by name.
 
-    ``judged`` is what ``lab.judge`` returns. "md" also writes ``figures/*.png`` and ``figures/*.svg``; "html" is one
-    file with its figures in it. Equal data gives equal bytes, whatever the order of its keys.
+    ``judged`` is the JSON of a ``Judged``. "md" has ``figures/*.png`` and ``figures/*.svg``; "html" is one file,
+    with its figures in it. Equal data gives equal bytes, whatever the order of its keys.
 
-    Raises StudyError for an unknown form, StoreError for data of another format or a place that cannot be written.
+    Raises StudyError for an unknown form, StoreError for data of another format.
     """
     if form not in FORMS:
         raise StudyError(f"no report form {form!r}; {suggest(form, FORMS)}")
     if judged.get("format") != FORMAT:
         raise StoreError(f"this paribus renders judged data of format {FORMAT}, got format {judged.get('format')!r}")
-    folder = Path(folder)
-    path = folder / f"report.{form}"
     if form == "json":
-        write_json(path, judged)
-        return path
+        return {"report.json": pack_json(judged)}
     page = compose_page(judged)
     if form == "md":
         from paribus.reports.figures import draw_picture
         from paribus.reports.markdown import write_markdown
 
-        for picture in page.pictures:
-            for kind in ("svg", "png"):
-                write_bytes(folder / "figures" / f"{picture.name}.{kind}", draw_picture(picture, kind))
-        write_text(path, write_markdown(page))
-    else:
-        from paribus.reports.html_page import write_html
+        figures = {
+            f"figures/{picture.name}.{kind}": draw_picture(picture, kind)
+            for picture in page.pictures
+            for kind in ("svg", "png")
+        }
+        return {**figures, "report.md": write_markdown(page).encode()}
+    from paribus.reports.html_page import write_html
 
-        write_text(path, write_html(page))
-    return path
+    return {"report.html": write_html(page).encode()}

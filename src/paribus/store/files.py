@@ -20,32 +20,31 @@ FORMAT = 1
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[bool]:
     """Try to hold the lock file ``path``; yields whether it was free. The system frees it when we die."""
-    import fcntl
+    from filelock import FileLock, Timeout  # it takes a tenth of a second, and only a writer needs it
 
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)  # a soft lock would outlive a process that is killed
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        with contextlib.suppress(Timeout):
+            lock.acquire()
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` whole or not at all. Raises StoreError when the disk is full or the place not writable."""
-    write_text(path, json.dumps(_without_nan(data), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_bytes(path, pack_json(data))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` whole or not at all: to a temporary file, to the disk, then renamed."""
-    write_bytes(path, text.encode())
+def pack_json(data: Any) -> bytes:
+    """The content of a JSON file that people read, too; NaN and infinities become null."""
+    return (json.dumps(_without_nan(data), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` whole or not at all."""
+    """Write ``content`` whole or not at all: to a temporary file, to the disk, then renamed."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -59,6 +58,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises StoreError when it is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing; {remedy_for(path)}") from None
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
@@ -79,11 +86,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file. Raises StoreError for a damaged line, by number."""
     lines = []
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing; {remedy_for(path)}") from None
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(read_bytes(path).splitlines(), start=1):
         try:
             lines.append(json.loads(line))
         except ValueError:

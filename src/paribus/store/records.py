@@ -1,26 +1,12 @@
-"""What lies on disk: findings, records of runs, and the store that holds them.
-
-A store is a folder a person can read::
-
-    runs/<digest>/run.json        what was to be run: written first
-    runs/<digest>/steps.jsonl     one line per optimizer step
-    runs/<digest>/weights.pt      the trained weights, of the first seed's runs alone
-    runs/<digest>/result.json     what came out: written last, and only whole; its presence is "done"
-    studies/<name>/registration.json, findings.json, verdicts.json, report.*
-
-What a clock or a memory counter says lies in ``measured`` blocks. Everything outside them is
-reproducible to the bit on one machine.
-"""
+"""What a store holds as data: records of runs, and findings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from paribus.errors import StoreError
-from paribus.store.files import FORMAT, read_json, remedy_for
+from paribus.store.files import FORMAT
 
 SEVERITIES = ("note", "doubt", "invalid")
 
@@ -104,11 +90,3 @@ def loss_curve(evaluations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str
     """
     is_apart = len(evaluations) > 1 and evaluations[-1]["tokens"] == evaluations[-2]["tokens"]
     return evaluations[:-1] if is_apart else evaluations
-
-
-def read_findings(path: Path) -> list[Finding]:
-    """The findings in a JSON file. Raises StoreError when it is missing or damaged."""
-    try:
-        return [Finding(**finding) for finding in read_json(path, list)]
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"{path} is damaged ({error}); {remedy_for(path)}") from None

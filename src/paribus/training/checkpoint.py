@@ -28,12 +28,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
     Raises StoreError for a damaged file.
     """
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises many kinds for a damaged zip or a refused pickle
-        raise StoreError(f"{path} is damaged ({str(error).splitlines()[0]}); delete its folder and run again") from None
+    return _unpack(path, str(path)) if path.exists() else None
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -44,15 +39,21 @@ def save_weights(path: Path, model: nn.Module) -> None:
     save_checkpoint(path, {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
-    """Give ``model`` the weights at ``path``. No code from the file is run.
+def load_weights(content: bytes, model: nn.Module, what: str) -> None:
+    """Give ``model`` the weights that ``save_weights`` wrote. No code in ``content`` is run.
 
-    Raises StoreError for a file that is missing, damaged, or of another model.
+    Raises StoreError, which calls ``content`` what ``what`` says, where it is damaged or of another model.
     """
-    state = load_checkpoint(path)
-    if state is None:
-        raise StoreError(f"{path} is missing")
+    state = _unpack(io.BytesIO(content), what)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise StoreError(f"{path} holds the weights of another model: {str(error).splitlines()[-1].strip()}") from None
+        raise StoreError(f"{what} holds the weights of another model: {str(error).splitlines()[-1].strip()}") from None
+
+
+def _unpack(content: Any, what: str) -> dict[str, Any]:
+    try:
+        return torch.load(content, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises many kinds for a damaged zip or a refused pickle
+        why = str(error).splitlines()[0]
+        raise StoreError(f"{what} is damaged ({why}); delete its folder and run again") from None

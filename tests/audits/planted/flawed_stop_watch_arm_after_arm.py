@@ -1,12 +1,9 @@
 """Identical code is timed by a stop-watch, arm after arm: the first one pays the start-up, and the other looks faster.
 (Origin 11.)"""
 
-from pathlib import Path
-
 from ground import BASELINE, make_study
 
 from paribus.judgement import TIME_MARGIN, Rule, judge_times
-from paribus.store.files import write_json
 from paribus.store.store import Store
 
 study = make_study(BASELINE, null=("idea",), extra_rates=())
@@ -46,4 +43,4 @@ def spoil(store):
         "threads": 1,
     }
     (name,) = Store.open(store).study_names()
-    write_json(Path(Store.open(store).study_folder(name)) / "timing.json", {"measured": measured})
+    Store.open(store).write_timing(name, measured)

@@ -4,7 +4,6 @@ import random
 
 from paribus.execution.timing import Instruments, time_steps
 from paribus.judgement import TIME_MARGIN, Rule
-from paribus.store.files import write_json
 from paribus.store.store import Store
 
 
@@ -31,4 +30,4 @@ def leave_times(store, clock, steps, reference=lambda: 0.02):
     place = Store.open(store)
     (name,) = place.study_names()
     machine = {"device": "cpu", "device_name": "planted", "threads": 1}
-    write_json(place.study_folder(name) / "timing.json", {"measured": {**timed, **machine}})
+    place.write_timing(name, {**timed, **machine})

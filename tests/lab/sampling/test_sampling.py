@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import paribus as pb
+from paribus.design.digests import digest_json
 from paribus.design.study_files import read_study
 from paribus.errors import PartError, StoreError, StudyError
-from paribus.experiment.stored_evidence import digest_content, read_registration
+from paribus.experiment.stored_evidence import read_registration
 from paribus.lab import running as lab
 from paribus.lab.sampling.drawing import END, _decoder
 from paribus.nn.contract import build_model
@@ -87,7 +88,7 @@ def command(place, *arguments):
 
 def run_folder(place, arm, seed=0):
     store = Store.open(place / "store")
-    return store.run_folder(read_registration(store, "writers").runs[arm][seed])
+    return place / "store" / "runs" / read_registration(store, "writers").runs[arm][seed]
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def forge(copied, change):
     """Change the registration of a store so that it is consistent in itself."""
     file = copied / "store" / "studies" / "writers" / "registration.json"
     registration = change(json.loads(file.read_text()))
-    registration["digest"] = digest_content({key: value for key, value in registration.items() if key != "digest"})
+    registration["digest"] = digest_json({key: value for key, value in registration.items() if key != "digest"})
     file.write_text(json.dumps(registration))
 
 

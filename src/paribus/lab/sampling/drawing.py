@@ -115,7 +115,7 @@ def _only_study(place: Store) -> str:
     names = place.study_names()
     if len(names) != 1:
         held = f"{len(names)} studies ({', '.join(names)}); name one" if names else "no registered study"
-        raise StoreError(f"{place.folder} holds {held}")
+        raise StoreError(f"{place} holds {held}")
     return names[0]
 
 

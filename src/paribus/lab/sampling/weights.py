@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.design.recipe import Training
-from paribus.design.specs import Spec
+from paribus.design.specs import Spec, public_name
 from paribus.design.study import Arm, Study
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import StoreError, StudyError
 from paribus.judgement import Registration
-from paribus.store.files import read_json
 from paribus.store.identity import source_identity
-from paribus.store.store import WEIGHTS, Store
+from paribus.store.store import Store
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,17 +25,18 @@ _RETOKENIZED = ("data", "paribus.data:BPE")  # what ``--data`` may put in place 
 
 @dataclass(frozen=True)
 class TrainedArm:
-    """An arm and the folder of its run with the study's first seed, which has kept its weights."""
+    """An arm, and its run with the study's first seed, which has kept its weights."""
 
     name: str
     model: Spec
     training: Training
     seed: int
-    folder: Path
+    digest: str
+    store: Store
 
     def require_as_trained(self, corpus: Corpus) -> None:
         """Raise StudyError where source, packages or corpus are not those of the run: it would be another model."""
-        trained = read_json(self.folder / "run.json")
+        trained = self.store.read_run(self.digest)
         here = {**source_identity(Arm(self.model, self.training)), "model": self.model.digest}
         here["data_digest"] = corpus.digest
         differing = [key for key, value in here.items() if trained.get(key) != value]
@@ -67,7 +66,7 @@ class TrainedArm:
 
         sizes = {"vocab_size": corpus.vocab_size, "seq_len": self.training.seq_len}
         model = build_model(self.model, self.seed, **sizes)
-        load_weights(self.folder / WEIGHTS, model)
+        load_weights(self.store.read_weights(self.digest), model, f"the weights file of {self.name!r}")
         return model
 
 
@@ -81,7 +80,7 @@ def find_trained(
     default they are those of the built-in study that the registration is named after.
     Raises StudyError for any other, StoreError for a run without weights, saying why it has none.
     """
-    folders = _find_folders(place, registration, names)
+    _require_weights(place, registration, names)
     study = registration.study.content
     _require_known(registration.name, study, names, given or _built_in(registration.name))
     return {
@@ -90,31 +89,32 @@ def find_trained(
             Spec.from_json(study["arms"][name]["model"]),
             Training.from_json(study["arms"][name]["training"]),
             registration.study.first_seed,
-            folder,
+            registration.runs[name][0],
+            place,
         )
-        for name, folder in folders.items()
+        for name in names
     }
 
 
-def _find_folders(place: Store, registration: Registration, names: Sequence[str]) -> dict[str, Path]:
-    every = {name: place.run_folder(digests[0]) for name, digests in registration.runs.items()}
-    if lacking := [why for name in names if (why := _why_none(place, name, every[name]))]:
-        others = [repr(name) for name, folder in every.items() if (folder / WEIGHTS).exists()]
+def _require_weights(place: Store, registration: Registration, names: Sequence[str]) -> None:
+    firsts = {name: digests[0] for name, digests in registration.runs.items()}
+    if lacking := [why for name in names if (why := _why_none(place, name, firsts[name]))]:
+        others = [repr(name) for name, digest in firsts.items() if place.has_weights(digest)]
         hint = f" There are weights of {', '.join(others)}: --arm NAME" if others else ""
         raise StoreError(f"no trained weights: {'; '.join(lacking)}.{hint}")
-    return {name: every[name] for name in names}
 
 
-def _why_none(place: Store, name: str, folder: Path) -> str:
-    """Why the run in ``folder`` has no weights; empty where it has."""
-    if not place.is_done(folder.name):
+def _why_none(place: Store, name: str, digest: str) -> str:
+    """Why a run has no weights; empty where it has."""
+    if not place.is_done(digest):
         return f"{name!r} has no finished run of the first seed: `paribus run` makes it, unless an audit forbids it"
-    if (status := place.read_record(folder.name).status) != "done":
+    if (status := place.read_record(digest).status) != "done":
         return f"the run of {name!r} {status}"
-    if not (folder / WEIGHTS).exists():
+    if not place.has_weights(digest):
         return (
             f"the run of {name!r} kept none: it was made by an older paribus, or for another study where it stands at "
-            f"a later seed; delete {folder} and call `paribus run` on this study again, which repeats that run alone"
+            f"a later seed; delete {place.where_is(digest)} and call `paribus run` on this study again, which repeats "
+            "that run alone"
         )
     return ""
 
@@ -128,6 +128,10 @@ def _built_in(title: str) -> list[Study]:
 def _require_known(title: str, study: Mapping[str, Any], names: Sequence[str], given: Sequence[Study]) -> None:
     known = {_RETOKENIZED, *(found for each in given for found in _named(each.to_json(), each.arms))}
     unknown = dict.fromkeys(name for at, name in _named(study, names) if (at, name) not in known)
+    if unknown and all((at, public_name(name)) in known for at, name in _named(study, names)):
+        raise StudyError(
+            f"study {title!r} was trained by an older paribus, whose source this is not; run it again to sample from it"
+        )
     if unknown:
         raise StudyError(
             f"study {title!r} uses {', '.join(unknown)}, which "
