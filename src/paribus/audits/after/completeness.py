@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy
+from paribus.audits.checks import Check
 from paribus.design.specs import public_name, reference
 from paribus.design.study import BASELINE
 from paribus.design.wording import write_count
@@ -14,6 +16,30 @@ from paribus.training.schedule import LEFT_OVER, Constant, Cosine, Linear, Warmu
 ASTRAY = 0.05  # of the peak, between the last learning rate and what the schedule says
 
 _SCHEDULES = {reference(cls): cls for cls in (Constant, Cosine, Linear, WarmupStableDecay)}
+
+SEEDS = Check[TrainedStudy](
+    name="seeds",
+    when="after",
+    severities=("note", "invalid"),
+    sees="A failed run, a run without its partner, or a seed left out (invalid). A diverged run, or no run yet (note).",
+    misses="Runs that were deleted: they count as not done, and the verdict waits for them.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_gaps(trained.study, trained.records),
+)
+
+SCHEDULE = Check[TrainedStudy](
+    name="schedule",
+    when="after",
+    severities=("note", "doubt"),
+    sees="A run with another number of steps than planned, or whose last learning rate is more than 0.05 of the peak "
+    "away from where the schedule ends (doubt). For a class of your own: a last rate above 0.15 of the peak (note).",
+    misses="The end of a schedule of your own class: its code is not run here, as it is before training. Groups of "
+    "parameters after the first.",
+    cost="reads steps.jsonl",
+    needs="steps",
+    find=lambda trained: find_unfinished_schedules(trained.study, trained.records, trained.read_steps),
+)
 
 
 def find_gaps(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:

@@ -8,7 +8,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy
 from paribus.audits.after.training_course import CURVE_OF_METRIC
+from paribus.audits.checks import Check
 from paribus.design.wording import write_count
 from paribus.store.records import Finding, Record, loss_curve
 from paribus.training.run_metrics import TREND_WINDOW
@@ -16,6 +18,18 @@ from paribus.training.run_metrics import TREND_WINDOW
 ROUNDING = 1e-9  # relative: sums taken in another order
 
 Lines = Sequence[Mapping[str, Any]]
+
+EVIDENCE = Check[TrainedStudy](
+    name="evidence",
+    when="after",
+    severities=("invalid",),
+    sees="A metric that is not what the documents, the evaluations and steps.jsonl give, to 1e-9. Two seeds with equal "
+    "batches and equal losses of every document. A record of another seed.",
+    misses="Files that were all changed so that they agree. Metrics of an optimizer's or a part's own.",
+    cost="reads steps.jsonl",
+    needs="steps",
+    find=lambda trained: find_unfounded_numbers(trained.study, trained.records, trained.read_steps),
+)
 
 
 def find_unfounded_numbers(

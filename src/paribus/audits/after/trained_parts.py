@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy
+from paribus.audits.checks import Check
 from paribus.design.spec_names import SpecName
 from paribus.design.study import BASELINE
 from paribus.design.trees import changed_sites, lies_under
@@ -24,6 +26,56 @@ _MEASURED = {"output_rms": "outputs", "gradient_rms": "gradients"}
 
 Loads = dict[str, dict[int, list[float]]]
 """Site to seed to the share of the assignments that each expert took at the last evaluation."""
+
+SITE_NORMS = Check[TrainedStudy](
+    name="site norms",
+    when="after",
+    severities=("note", "doubt"),
+    sees="Sites whose outputs or gradients, after the last step, are more than 10 times larger or smaller than the "
+    "baseline's at the same path in every pair (note); more than 100 times, at a site that does not change, in two "
+    "pairs or more of equal recipes (doubt).",
+    misses="Sites that one arm alone has. What happens earlier in training.",
+    cost="one more micro-batch a run, without a step",
+    needs="records",
+    find=lambda trained: find_odd_sites(trained.study, trained.records),
+)
+
+UNMOVED_PARAMETERS = Check[TrainedStudy](
+    name="unmoved parameters",
+    when="after",
+    severities=("note", "doubt"),
+    sees="Trainable tensors whose bits are the initial ones at the end of every run: doubt where the baseline's at "
+    "that site moved.",
+    misses="A tensor of which a part moves, such as one expert of a stack.",
+    cost="a digest of the weights",
+    needs="records",
+    find=lambda trained: find_unmoved_parameters(trained.study, trained.records),
+)
+
+ROUTING = Check[TrainedStudy](
+    name="routing",
+    when="after",
+    severities=("note", "doubt"),
+    sees="A router that sends more than 90 % of the assignments to one expert, or whose load is worth less than 1.5 "
+    "experts (doubt in half of the runs or more). Experts without a token at the last evaluation: a doubt where it is "
+    "more than a quarter of a site's in every run, and 8 tokens or more were scored for each expert.",
+    misses="Parts of yours without a `load` in `diagnostics()`. Experts that are chosen and weigh nothing.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_idle_experts(trained.study, trained.records),
+)
+
+LATE_AUXILIARY_LOSS = Check[TrainedStudy](
+    name="late auxiliary loss",
+    when="after",
+    severities=("doubt",),
+    sees="A treatment whose auxiliary losses are absent or 0 in the first five steps or more of every run and not "
+    "later, where the baseline's are not so.",
+    misses="A loss that sets in within five steps, or beside another one. Terms inside a model's own `loss`.",
+    cost="reads steps.jsonl",
+    needs="steps",
+    find=lambda trained: find_late_auxiliary_losses(trained.study, trained.records, trained.read_steps),
+)
 
 
 def find_odd_sites(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
