@@ -1,3 +1,4 @@
 from paribus.cli.commands import main
 
-main()
+if __name__ == "__main__":  # a spawned process reads this file again
+    main()

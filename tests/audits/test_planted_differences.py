@@ -1,7 +1,8 @@
 import planted_parts as planted
 from small_studies import BASELINE, TRAINING, audit_specs, make_study, of, slow, the, worst
 
-from paribus.audits import compare_specs, measure_arms
+from paribus.audits import measure_arms
+from paribus.design.differences import compare_specs
 from paribus.design.specs import spec
 from paribus.design.study import Arm
 from paribus.nn import MLP, GatedMLP, LayerNorm, RMSNorm, llama, relu

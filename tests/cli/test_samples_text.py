@@ -17,7 +17,8 @@ def make_samples(text=TEXT, **arms):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a\nb", "a\nb"),
+        ("a\nb", "a\\n\nb"),
+        ("a  \n b ", "a \\x20\\n\n b\\x20"),
         ("it's", "it's"),
         ("a\tb\r", "a\\tb\\r"),
         ("\\n", "\\\\n"),

@@ -14,7 +14,7 @@ from paribus.experiment.job import Job
 
 
 def make_job(tmp_path):
-    return Job("d", 0, {}, {}, {}, {}, str(tmp_path), "cpu")
+    return Job("d", 0, "trained", {}, {}, {}, str(tmp_path), "cpu")
 
 
 def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_endless_wait(tmp_path):
@@ -90,7 +90,8 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
         choose_device("cuda")
 
 
-def test_a_job_is_plain_json(tmp_path):
-    from dataclasses import asdict
-
-    assert Job(**json.loads(json.dumps(asdict(make_job(tmp_path))))) == make_job(tmp_path)
+def test_a_job_is_one_line_of_json(tmp_path):
+    job = make_job(tmp_path)
+    assert Job.from_text(job.to_text()) == job
+    assert json.loads(job.to_text())["digest"] == job.digest
+    assert "\n" not in job.to_text()

@@ -100,7 +100,7 @@ def test_the_weights_that_are_kept_give_the_loss_of_the_record(job, whole):
     source = Spec.from_json(job.data)
     corpus = prepare(source.cls(**dict(source.arguments)))
     held_out = corpus.evaluation(24, 96)
-    model = build_model(Spec.from_json(job.model), 99, vocab_size=corpus.vocab_size, seq_len=24)
+    model = build_model(Spec.from_json(job.arm["model"]), 99, vocab_size=corpus.vocab_size, seq_len=24)
     model.load_state_dict(whole[1])
     assert evaluate(model, held_out, 2, "cpu", "fp32").loss == pytest.approx(whole[0]["metrics"]["val_loss"], abs=1e-6)
 

@@ -120,3 +120,10 @@ def test_a_local_variable_that_has_the_name_of_a_global_is_none(cell):
 def test_a_function_that_holds_itself_has_an_end(cell):
     cell("def make():\n    def f(n):\n        return n and f(n - 1)\n    return f\nK = make()\n" + PART.format("K(3)"))
     assert digest() == digest()
+
+
+def test_a_docstring_and_a_comment_make_no_other_run(cell):
+    cell(PART.format("3"))
+    before = digest()
+    cell(PART.format("3  # three").replace("class Mine:", 'class Mine:\n    """Mine."""\n'))
+    assert digest() == before

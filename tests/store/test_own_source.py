@@ -55,7 +55,7 @@ NEW_NORM = "\n\nclass NewNorm(nn.Module):\n    def forward(self, x):\n        re
     [
         ("nn/norm.py", "class RMSNorm(nn.Module):\n    \"\"\"", "class RMSNorm(nn.Module):\n    \"\"\"Well. ", []),
         ("nn/norm.py", "import math\n", "import math  # for roots\n", []),
-        ("training/loop.py", "    model.to(device).train()\n", "\n    # On its way.\n    model.to(device).train()\n", []),  # noqa: E501
+        ("training/loop.py", "    progress.load()", "\n    # On its way.\n    progress.load()", []),
         ("nn/norm.py", "\n\nclass RMSNorm", f"{NEW_NORM}\n\nclass RMSNorm", []),
         ("errors.py", "class ParibusError(Exception):\n", "class ParibusError(Exception):\n    late = 1\n", []),
         ("store/files.py", "indent=1", "indent=2", []),

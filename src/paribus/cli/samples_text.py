@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 
 from rich import box
@@ -47,8 +48,12 @@ def samples_text(samples: Samples) -> str:
 
 
 def escape(text: str) -> str:
-    r"""``text`` with a backslash doubled and what cannot be seen, but line breaks, as ``\t`` or ``\u202e``."""
-    return "".join(c if c == "\n" or (c.isprintable() and c != "\\") else ascii(c)[1:-1] for c in text)
+    r"""``text`` with a backslash doubled and what cannot be seen as ``\t`` or ``\u202e``.
+
+    A line break stays after its ``\n``; a space that ends a line is ``\x20``.
+    """
+    seen = "".join(c if c == "\n" or (c.isprintable() and c != "\\") else ascii(c)[1:-1] for c in text)
+    return re.sub(r" (?=\n|$)", r"\\x20", seen).replace("\n", "\\n\n")
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Any
+
+from paribus.design.wording import shorten_error, suggest
+from paribus.errors import StudyError
 
 STUDIES = "paribus.studies"
 PARTS = "paribus.parts"
@@ -57,6 +62,31 @@ def import_offered(offer: Offer) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a package that exits when imported must not end the list of the others
-        said = str(error).strip()
-        first = f"{type(error).__name__}: {said.splitlines()[0]}" if said else type(error).__name__
-        raise ImportError(f"it cannot be imported: {first}") from error
+        raise ImportError(f"it cannot be imported: {shorten_error(error)}") from error
+
+
+def find_offered(group: str, kind: str, name: str, known: Iterable[str]) -> tuple[Offer, Callable[..., Any]]:
+    """The offer called ``name`` in ``group``, and the function or class that it names, imported.
+
+    Args:
+        kind: what the group offers, for messages.
+        known: names that paribus has itself.
+
+    Raises StudyError for a name that no package offers, or more than one, and for what cannot be imported or called.
+    """
+    offers = list_offers(group)
+    named = [offer for offer in offers if offer.name == name]
+    if not named:
+        raise StudyError(f"no {kind} {name!r}; {suggest(name, [*known, *(offer.name for offer in offers)])}")
+    if len(named) > 1:
+        packages = ", ".join(offer.package for offer in named)
+        raise StudyError(f"{kind} {name!r} is offered by more than one package: {packages}; keep one of them installed")
+    (offer,) = named
+    try:
+        thing = getattr(import_offered(offer), offer.attribute, None)
+    except ImportError as error:
+        raise StudyError(str(Fault(offer, str(error)))) from error
+    if not callable(thing):
+        at = f"has no function {offer.attribute!r}" if offer.attribute else "is a module; name a function, module:NAME"
+        raise StudyError(str(Fault(offer, f"{offer.module} {at}")))
+    return offer, thing

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from attrs import field, frozen
@@ -58,6 +58,8 @@ class Arm:
     Raises StudyError for a ``match`` without a ``width``, or the other way round.
     """
 
+    kind: ClassVar[str] = "trained"  # which performer does its runs
+
     model: Spec
     training: Training = None  # type: ignore[assignment]  # filled in by Study.arms
     match: str | None = None
@@ -76,6 +78,10 @@ class Arm:
     def replace(self, **changes: Any) -> Arm:
         """This arm with some fields changed."""
         return attrs.evolve(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run of it needs, as plain values."""
+        return {"model": self.model.to_json(), "training": self.training.to_json()}
 
     @property
     def matching(self) -> dict[str, Any] | None:
@@ -309,11 +315,7 @@ class Study:
         return {
             "question": self.question,
             "arms": {
-                name: {
-                    "model": arm.model.to_json(),
-                    "training": arm.training.to_json(),
-                    **({"matching": arm.matching} if arm.match else {}),
-                }
+                name: {**arm.to_json(), **({"matching": arm.matching} if arm.match else {})}
                 for name, arm in self.arms.items()
             },
             **{name: to_plain(getattr(self, name)) for name in _WRITTEN},

@@ -32,3 +32,9 @@ def list_some(things: Iterable[object], shown: int = 4) -> str:
 def write_count(n: int, thing: str) -> str:
     """``n`` things: 1 place, 2 places, 1,000 losses."""
     return f"{n:,} {thing if n == 1 else thing + ('es' if thing.endswith('s') else 's')}"
+
+
+def shorten_error(error: BaseException) -> str:
+    """The class of ``error`` and the first line of what it says."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

@@ -12,10 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from paribus.design.plugins import PERFORMERS, import_offered, list_offers
+from paribus.design.plugins import PERFORMERS, find_offered
 from paribus.design.tracebacks import user_line
-from paribus.design.wording import suggest
-from paribus.errors import Diverged, StoreError, StudyError
+from paribus.errors import Diverged, StoreError
 from paribus.execution.trained import train_arm
 from paribus.experiment.job import Job
 from paribus.store.files import held, write_json
@@ -71,16 +70,11 @@ def perform(job: Job, report: Report = lambda line: None, stop: Callable[[], boo
 
 
 def find_performer(kind: str) -> Performer:
-    """What does the runs of a ``kind`` of arm. Raises StudyError for a kind that nobody, or several packages, offer."""
-    if kind in OWN:
-        return OWN[kind]
-    offers = [offer for offer in list_offers(PERFORMERS) if offer.name == kind]
-    if len(offers) != 1:
-        known = [*OWN, *(offer.name for offer in list_offers(PERFORMERS))]
-        found = f"{len(offers)} packages do" if offers else suggest(kind, known)
-        raise StudyError(f"nothing does the runs of an arm of kind {kind!r}; {found}")
-    performer: Performer = getattr(import_offered(offers[0]), offers[0].attribute)
-    return performer
+    """What does the runs of a ``kind`` of arm.
+
+    Raises StudyError for a kind that no package offers, or more than one, and for an offer that cannot be imported.
+    """
+    return OWN[kind] if kind in OWN else find_offered(PERFORMERS, "performer of arms", kind, OWN)[1]
 
 
 @contextlib.contextmanager
@@ -102,7 +96,7 @@ def _provenance(job: Job) -> dict[str, Any]:
     packages = {name: version(name) for name in ("paribus", "torch", "numpy", "tokenizers", "scipy")}
     machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
     return {
-        "specs": {"model": job.model, "training": job.training, "data": job.data},
+        "specs": {**job.arm, "data": job.data},
         "packages": packages,
         "measured": machine,
     }

@@ -45,7 +45,7 @@ def train_arm(job: Job, folder: Path, report: Callable[[dict[str, Any]], None], 
     began = time.perf_counter()
     if job.study_file:
         import_file(Path(job.study_file))
-    model_spec, training = Spec.from_json(job.model), Training.from_json(job.training)
+    model_spec, training = Spec.from_json(job.arm["model"]), Training.from_json(job.arm["training"])
     metric = Metric(**{**job.metric, "measure": resolve(job.metric["measure"])}) if job.metric else None
     with deterministic(job.device):
         corpus, held_out = prepare_data(Spec.from_json(job.data), training)

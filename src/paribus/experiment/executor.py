@@ -40,9 +40,9 @@ class Executor(Protocol):
         """Do jobs until ``next_job`` has none and none is running.
 
         Each job is done by ``paribus.execution.performing.perform(Job.from_text(text))``, where ``text`` is
-        ``job.to_text()``: a worker needs nothing else. ``observe`` is called in this process with ``{"event": ...}``:
-        "started", "progress" (with ``line``), "finished" (with ``status``) and "stopped", each with the ``digest`` of
-        the job. A running job that is no longer ``wanted`` is stopped where that can be done.
+        ``job.to_text()``: a worker needs nothing else. ``observe`` is called by the thread that called this, with
+        ``{"event": ...}``: "started", "progress" (with ``line``), "finished" (with ``status``) and "stopped", each with
+        the ``digest`` of the job. A running job that is no longer ``wanted`` is stopped where that can be done.
         """
         ...
 

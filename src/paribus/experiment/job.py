@@ -19,7 +19,7 @@ class Job:
     Args:
         digest: identity of the run.
         kind: of the arm, which says what does the run: see ``execution.performing``.
-        model, training, data: JSON of the arm's specs and recipe.
+        arm, data: their JSON; of a trained arm the model's spec and the recipe.
         identity: what ``digest`` is over; written to ``run.json``.
         study_file: file that defines the user's own classes, imported before the specs are read.
         nudged: move every initial weight by one unit in the last place, up or down.
@@ -29,8 +29,8 @@ class Job:
 
     digest: str
     seed: int
-    model: dict[str, Any]
-    training: dict[str, Any]
+    kind: str
+    arm: dict[str, Any]
     data: dict[str, Any]
     identity: dict[str, Any]
     store: str
@@ -39,7 +39,6 @@ class Job:
     nudged: bool = False
     keeps_weights: bool = False
     metric: dict[str, Any] | None = None
-    kind: str = "trained"
 
     def to_text(self) -> str:
         """One line of JSON: all that a worker is sent."""
@@ -60,8 +59,8 @@ def make_job(store: Store, plan: Plan, run: Run, arm: Arm, study_file: Path | No
     return Job(
         digest=run.digest,
         seed=run.seed,
-        model=arm.model.to_json(),
-        training=arm.training.to_json(),
+        kind=arm.kind,
+        arm=arm.to_json(),
         data=plan.study.data.to_json(),
         identity=dict(run.identity),
         store=str(store.folder.resolve()),

@@ -71,7 +71,7 @@ def open_workspace(
     StoreError for a store that another process holds.
     """
     from paribus.execution.devices import choose_device
-    from paribus.execution.executors import find_executor
+    from paribus.execution.executors import find_executor, started
     from paribus.execution.trained import prepare_data
     from paribus.lab.matching import solve_widths
 
@@ -86,7 +86,7 @@ def open_workspace(
             f"executor {executor!r} finds no classes of __main__, such as a notebook's; put them into a .py file"
         )
     place = Store.create(store)
-    with place.lock(), found as started:
+    with place.lock(), started(found) as running:
         observe({"event": "message", "text": request.study.question})
         observe({"event": "message", "text": "preparing the corpus"})
         corpus, held_out = prepare_data(request.study.data, request.study.training)
@@ -97,6 +97,6 @@ def open_workspace(
             corpus=corpus,
             evaluation_digest=held_out.digest,
             environment=Environment.here(corpus.digest, device),
-            executor=started,
+            executor=running,
             observe=observe,
         )

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def _identify_things(things: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-_digest_own = lru_cache(maxsize=None)(digest_own)  # once a process: what it has imported does not change any more
+_digest_own = cache(digest_own)  # once a process: what it has imported does not change any more
 
 
 def _read_users(modules: set[str]) -> dict[str, Syntax]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paribus.errors import SpecError
+from paribus.store.own_source import read_syntax
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), types.EllipsisType)
 _HINTS = (types.GenericAlias, types.UnionType)
@@ -28,18 +29,6 @@ def follow_typed(things: Mapping[str, Any]) -> tuple[dict[str, str], set[str]]:
     modules: set[str] = set()
     digests = {name: _digest(_write(thing, name, thing.__module__, [], modules)) for name, thing in things.items()}
     return digests, modules
-
-
-def digest_source(source: str) -> str:
-    """Over the syntax tree, so that comments and the ``study`` itself may change without a new run."""
-    tree = ast.parse(source)
-    tree.body = [node for node in tree.body if not _assigns_study(node)]
-    return _digest(ast.dump(tree))
-
-
-def _assigns_study(node: ast.stmt) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return any(isinstance(target, ast.Name) and target.id in ("study", "scales") for target in targets)
 
 
 def _write(value: Any, where: str, home: str, seen: list[Any], modules: set[str]) -> str:
@@ -90,7 +79,7 @@ def _write_named(thing: Any, home: str, seen: list[Any], modules: set[str]) -> s
     source, around = _read_source(thing), vars(sys.modules[home])
     for used in sorted(_globals_of(source) & around.keys()):
         written += used + _write(around[used], f"{name} uses the global {used!r}", home, seen, modules)
-    return written + digest_source(source)
+    return written + read_syntax(ast.parse(source).body).text
 
 
 def _read_source(thing: Any) -> str:

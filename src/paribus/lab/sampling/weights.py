@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from paribus.data import Corpus
 
-_RETOKENIZED = ("data", "paribus.data.tokenizer:BPE")  # what ``--data`` may put in place of a study's tokenizer
+_RETOKENIZED = ("data", "paribus.data:BPE")  # what ``--data`` may put in place of a study's tokenizer
 
 
 @dataclass(frozen=True)
