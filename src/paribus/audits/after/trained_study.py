@@ -67,3 +67,8 @@ class ExtraRuns:
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """The runs of a kind as ``tell_extra_run`` gives them."""
         return [tell_extra_run(*run, self.judged.study.metric.key) for run in self.judged.extra_runs[kind]]
+
+
+def select_done(runs: Mapping[int, Record]) -> dict[int, Record]:
+    """The finished runs of an arm, by seed in order."""
+    return {seed: record for seed, record in sorted(runs.items()) if record.status == "done"}
