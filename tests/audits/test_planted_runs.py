@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_studies import BASELINE, TRAINING, audit_runs, make_study, of, the
 
-from paribus.audits import CHECKS
+from paribus.audits.after.outcome_audit import AFTER
 from paribus.design.metrics import VAL_ACCURACY, Metric
 from paribus.design.specs import spec
 from paribus.design.study import Arm
@@ -331,15 +331,16 @@ def test_records_are_audited_without_torch_and_without_the_users_classes():
     }
     code = """
 import json, sys
-from paribus.audits import CHECKS, audit_records
+from paribus.audits import audit_records
+from paribus.audits.after.outcome_audit import AFTER
 from paribus.store.records import Record
 data = json.load(sys.stdin)
 records = {arm: {int(seed): Record.from_json(r) for seed, r in runs.items()} for arm, runs in data["records"].items()}
 found = audit_records(data["study"], records, data["steps"])
-print(len(CHECKS), [f.check for f in found], "torch" in sys.modules)
+print(len(AFTER), [f.check for f in found], "torch" in sys.modules)
 """
     result = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(data), capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == [str(len(CHECKS)), "[]", "False"]
+    assert result.stdout.split() == [str(len(AFTER)), "[]", "False"]
     assert "torch" in sys.modules and torch.get_num_threads() == 1

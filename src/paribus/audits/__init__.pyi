@@ -1,10 +1,10 @@
-from .after.busy_machine import audit_times as audit_times
-from .after.record_audit import audit_records as audit_records
-from .after.sensitivity import audit_extra_runs as audit_extra_runs
+from .after.outcome_audit import audit_extra_runs as audit_extra_runs
+from .after.outcome_audit import audit_records as audit_records
+from .after.outcome_audit import audit_times as audit_times
 from .before.design_audit import audit_arms as audit_arms
 from .before.design_audit import audit_design as audit_design
 from .before.training_recipe import find_odd_schedules as find_odd_schedules
 from .catalogue import CHECKS as CHECKS
-from .context import Check as Check
+from .checks import Check as Check
 from .instruments.costs import ArmFacts as ArmFacts
 from .instruments.costs import measure_arms as measure_arms

@@ -2,7 +2,7 @@
 
 from small_studies import BASELINE, make_study, slow
 
-from paribus.audits.after.busy_machine import audit_times
+from paribus.audits import audit_times
 from paribus.design.specs import spec
 from paribus.nn import RMSNorm
 

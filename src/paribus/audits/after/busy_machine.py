@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.audits.after.trained_study import TimedStudy
+from paribus.audits.checks import Check
 from paribus.design.study import BASELINE
 from paribus.design.wording import write_count
 from paribus.store.records import Finding
 
 START_UP = 5.0  # times a later step: what the first step may take
 
+TIMING = Check[TimedStudy](
+    name="timing",
+    when="after",
+    severities=("note", "doubt"),
+    sees="After `paribus time STUDY`: a machine so busy that more than a third of the rounds were rejected (doubt). "
+    "The baseline over again timed faster or slower than itself (doubt). A first step of more than 5 times a later one "
+    "(note).",
+    misses="Load that slows the steps and not the reference, such as of memory. Start-up beyond the fourth step. "
+    "Another machine.",
+    cost="none; the timing itself 4 steps and 3 to 10 rounds of about a third of a second",
+    needs="times",
+    find=lambda timed: find_doubtful_times(timed.study, timed.measured),
+)
 
-def audit_times(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
-    """What speaks against the times that ``measure_times`` took: reasons to doubt a speed, none to doubt a verdict.
 
-    ``study`` is ``Study.to_json()`` as it was registered.
-    """
+def find_doubtful_times(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
+    """What speaks against the times that ``measure_times`` took."""
     if measured["busy"]:
         yield _busy(measured)
     yield from _start_up(measured["arms"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy, select_done
+from paribus.audits.checks import Check
 from paribus.design.specs import public_name, reference
 from paribus.design.study import BASELINE
 from paribus.design.wording import write_count
@@ -14,6 +16,30 @@ from paribus.training.schedule import LEFT_OVER, Constant, Cosine, Linear, Warmu
 ASTRAY = 0.05  # of the peak, between the last learning rate and what the schedule says
 
 _SCHEDULES = {reference(cls): cls for cls in (Constant, Cosine, Linear, WarmupStableDecay)}
+
+SEEDS = Check[TrainedStudy](
+    name="seeds",
+    when="after",
+    severities=("note", "invalid"),
+    sees="A failed run, a run without its partner, or a seed left out (invalid). A diverged run, or no run yet (note).",
+    misses="Runs that were deleted: they count as not done, and the verdict waits for them.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_gaps(trained.study, trained.records),
+)
+
+SCHEDULE = Check[TrainedStudy](
+    name="schedule",
+    when="after",
+    severities=("note", "doubt"),
+    sees="A run with another number of steps than planned, or whose last learning rate is more than 0.05 of the peak "
+    "away from where the schedule ends (doubt). For a class of your own: a last rate above 0.15 of the peak (note).",
+    misses="The end of a schedule of your own class: its code is not run here, as it is before training. Groups of "
+    "parameters after the first.",
+    cost="reads steps.jsonl",
+    needs="steps",
+    find=lambda trained: find_unfinished_schedules(trained.study, trained.records, trained.read_steps),
+)
 
 
 def find_gaps(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
@@ -37,7 +63,7 @@ def find_unfinished_schedules(
         planned = recipe["tokens"] // recipe["batch_tokens"]
         schedule = _schedule(recipe.get("schedule"))
         short, rates = {}, {}
-        for seed, record in _done(records.get(arm, {})):
+        for seed, record in select_done(records.get(arm, {})).items():
             lines = read_steps(record.digest)
             if len(lines) != planned:
                 short[seed] = len(lines)
@@ -89,7 +115,7 @@ def _missing_seeds(
             remedy="run the study",
         )
         return
-    ended = [seed for seed, record in sorted(runs.items()) if record.status != "failed"]  # the others are told above
+    ended = [seed for seed, record in sorted(runs.items()) if record.status != "failed"]  # for those see _failures
     missing = [seed for seed in range(first_seed, max(ended, default=first_seed)) if seed not in runs]
     alone = [seed for seed in ended if seed not in baseline]
     strange = [seed for seed in ended if seed < first_seed]
@@ -129,20 +155,20 @@ def _last_rate(arm: str, rates: dict[int, float], schedule: Any, planned: int) -
     evidence = {"last_over_peak": {str(seed): rate for seed, rate in rates.items()}}
     if schedule is not None:
         factors = [schedule(step, planned) for step in range(planned)]
-        said = factors[-1] / max(factors)
-        astray = {seed: rate for seed, rate in rates.items() if abs(rate - said) > ASTRAY}
+        planned_end = factors[-1] / max(factors)
+        astray = {seed: rate for seed, rate in rates.items() if abs(rate - planned_end) > ASTRAY}
         if astray:
             seed, rate = next(iter(astray.items()))
             yield Finding(
                 check="schedule",
                 severity="doubt",
                 message=f"seed {seed} of {arm!r} ends at {rate:.2f} of its peak learning rate, "
-                f"its schedule ends at {said:.2f}",
+                f"its schedule ends at {planned_end:.2f}",
                 arm=arm,
-                evidence={**evidence, "schedule_says": said},
+                evidence={**evidence, "schedule_says": planned_end},
                 remedy="count the schedule in optimizer steps, and run again",
             )
-        return  # where it ends is told by "planned schedule"
+        return  # where it ends is for "planned schedule" to find
     if last > LEFT_OVER:
         yield Finding(
             check="schedule",
@@ -160,10 +186,6 @@ def _schedule(data: Mapping[str, Any] | None) -> Any:
         return Cosine()
     cls = _SCHEDULES.get(public_name(data["class"]))
     return cls(**data["arguments"]) if cls else None
-
-
-def _done(runs: Mapping[int, Record]) -> Iterator[tuple[int, Record]]:
-    return ((seed, record) for seed, record in sorted(runs.items()) if record.status == "done")
 
 
 def _first_line(error: str | None) -> str:

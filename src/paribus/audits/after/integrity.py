@@ -8,7 +8,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy, select_done
 from paribus.audits.after.training_course import CURVE_OF_METRIC
+from paribus.audits.checks import Check
 from paribus.design.wording import write_count
 from paribus.store.records import Finding, Record, loss_curve
 from paribus.training.run_metrics import TREND_WINDOW
@@ -16,6 +18,18 @@ from paribus.training.run_metrics import TREND_WINDOW
 ROUNDING = 1e-9  # relative: sums taken in another order
 
 Lines = Sequence[Mapping[str, Any]]
+
+EVIDENCE = Check[TrainedStudy](
+    name="evidence",
+    when="after",
+    severities=("invalid",),
+    sees="A metric that is not what the documents, the evaluations and steps.jsonl give, to 1e-9. Two seeds with equal "
+    "batches and equal losses of every document. A record of another seed.",
+    misses="Files that were all changed so that they agree. Metrics of an optimizer's or a part's own.",
+    cost="reads steps.jsonl",
+    needs="steps",
+    find=lambda trained: find_unfounded_numbers(trained.study, trained.records, trained.read_steps),
+)
 
 
 def find_unfounded_numbers(
@@ -25,7 +39,7 @@ def find_unfounded_numbers(
 ) -> Iterator[Finding]:
     """Runs whose metrics are not those of their documents, evaluations and steps, and runs that are another's copy."""
     for arm, plan in study["arms"].items():
-        done = {seed: r for seed, r in sorted(records.get(arm, {}).items()) if r.status == "done"}
+        done = select_done(records.get(arm, {}))
         wrong = {}
         for seed, record in done.items():
             expected = _expected(record, read_steps(record.digest), plan["training"])
@@ -43,17 +57,17 @@ def _expected(
 
     What a record does not have is not held against it.
     """
-    said = record.metrics
+    recorded = record.metrics
     sources = {
         **{("the documents", key): value for key, value in _of_documents(record).items()},
-        **{("the last evaluation", key): value for key, value in _of_evaluations(record.evaluations, said).items()},
+        **{("the last evaluation", key): value for key, value in _of_evaluations(record.evaluations, recorded).items()},
         **{("steps.jsonl", key): value for key, value in _of_steps(steps, recipe["batch_tokens"]).items()},
     }
     for (source, key), value in sources.items():
-        if key in said:
-            yield key, said[key], source, value
-    if said.get("tokens") is not None and record.evaluations:
-        yield "tokens", said["tokens"], "the last evaluation", record.evaluations[-1].get("tokens")
+        if key in recorded:
+            yield key, recorded[key], source, value
+    if recorded.get("tokens") is not None and record.evaluations:
+        yield "tokens", recorded["tokens"], "the last evaluation", record.evaluations[-1].get("tokens")
 
 
 def _of_documents(record: Record) -> dict[str, float | None]:
@@ -61,12 +75,12 @@ def _of_documents(record: Record) -> dict[str, float | None]:
     return {"val_loss": math.fsum(record.documents["loss"]) / tokens} if tokens else {}
 
 
-def _of_evaluations(evaluations: Lines, said: Mapping[str, Any]) -> dict[str, float | None]:
+def _of_evaluations(evaluations: Lines, recorded: Mapping[str, Any]) -> dict[str, float | None]:
     if not evaluations:
         return {}
     last, curve = evaluations[-1], loss_curve(evaluations)
     first, end = curve[0], curve[-1]
-    told = {
+    metrics = {
         "initial_val_loss": first["loss"],
         "val_loss": last["loss"],
         "val_bits_per_byte": last.get("bits_per_byte"),
@@ -74,24 +88,24 @@ def _of_evaluations(evaluations: Lines, said: Mapping[str, Any]) -> dict[str, fl
         "val_perplexity": math.exp(min(last["loss"], 700.0)),
         **last.get("metrics", {}),  # of the user's own
     }
-    if epochs := said.get("epochs"):
-        told["loss_reduction_per_epoch"] = (first["loss"] - end["loss"]) / epochs
+    if epochs := recorded.get("epochs"):
+        metrics["loss_reduction_per_epoch"] = (first["loss"] - end["loss"]) / epochs
     if end["tokens"] > first["tokens"]:
         area = [(b["tokens"] - a["tokens"]) * (a["loss"] + b["loss"]) / 2 for a, b in pairwise(curve)]
-        told["val_loss_area"] = math.fsum(area) / end["tokens"]
-    return told
+        metrics["val_loss_area"] = math.fsum(area) / end["tokens"]
+    return metrics
 
 
 def _of_steps(steps: Lines, batch_tokens: int) -> dict[str, float | None]:
-    told: dict[str, float | None] = {"steps": len(steps), "tokens": len(steps) * batch_tokens}
+    metrics: dict[str, float | None] = {"steps": len(steps), "tokens": len(steps) * batch_tokens}
     if steps and all(key in steps[0] for key in ("loss", "gradient_norm", "clipped")):
-        told |= {
+        metrics |= {
             "train_loss": fmean(line["loss"] for line in steps[-TREND_WINDOW:]),
             "gradient_norm_mean": fmean(line["gradient_norm"] for line in steps),
             "gradient_norm_max": max(line["gradient_norm"] for line in steps),
             "clipping_frequency": fmean(line["clipped"] for line in steps),
         }
-    return told
+    return metrics
 
 
 def _disagree(one: float | None, other: float | None) -> bool:
@@ -104,13 +118,13 @@ def _unfounded(
     arm: str, wrong: Mapping[int, Sequence[tuple[str, float | None, str, float | None]]], done: Mapping[int, Record]
 ) -> Finding:
     seed, rows = next(iter(wrong.items()))
-    key, said, source, found = rows[0]
-    best = _best(done[seed], key, said)
+    key, recorded, source, found = rows[0]
+    best = _best(done[seed], key, recorded)
     return Finding(
         check="evidence",
         severity="invalid",
         message=f"{len(wrong)} of {write_count(len(done), 'record')} of {arm!r} say what their evidence does not: "
-        f"{key} of seed {seed} is {_number(said)} in the record, and {_number(found)} by {source}{best}",
+        f"{key} of seed {seed} is {_number(recorded)} in the record, and {_number(found)} by {source}{best}",
         arm=arm,
         evidence={
             "records": {
@@ -123,11 +137,11 @@ def _unfounded(
     )
 
 
-def _best(record: Record, key: str, said: float | None) -> str:
+def _best(record: Record, key: str, recorded: float | None) -> str:
     """What to add where the number is that of an earlier evaluation: the best one was taken, and not the last."""
     field = CURVE_OF_METRIC.get(key)
     for evaluation in record.evaluations[:-1]:
-        if field and said is not None and not _disagree(evaluation.get(field), said):
+        if field and recorded is not None and not _disagree(evaluation.get(field), recorded):
             return f"; it is that of the evaluation at {evaluation['tokens']:,} tokens"
     return ""
 
@@ -142,13 +156,13 @@ def _copies(arm: str, done: Mapping[int, Record]) -> Iterator[Finding]:
     misplaced = [seed for seed, record in done.items() if record.seed != seed]
     if copies or misplaced:
         seeds = copies[0] if copies else misplaced
-        said = ", ".join(map(str, seeds))
+        listed = ", ".join(map(str, seeds))
         yield Finding(
             check="evidence",
             severity="invalid",
-            message=f"seeds {said} of {arm!r} are one run: equal batches and equal losses of every document"
+            message=f"seeds {listed} of {arm!r} are one run: equal batches and equal losses of every document"
             if copies
-            else f"the records of seeds {said} of {arm!r} were made with other seeds",
+            else f"the records of seeds {listed} of {arm!r} were made with other seeds",
             arm=arm,
             evidence={"copies": copies, "misplaced": {str(seed): done[seed].seed for seed in misplaced}},
             remedy="delete the folders of these runs and run again; one run counted twice is one run",

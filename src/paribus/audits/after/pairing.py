@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy
+from paribus.audits.checks import Check
 from paribus.design.spec_names import SpecName
 from paribus.design.study import BASELINE
 from paribus.design.trees import changed_sites, lies_under
@@ -12,6 +14,58 @@ from paribus.design.wording import list_some, write_count
 from paribus.store.records import Finding, Record
 
 _RECIPE_OF_BATCHES = ("tokens", "batch_tokens", "seq_len")
+
+
+def _look_at_pairs(trained: TrainedStudy) -> Iterator[Finding]:
+    return find_unpaired(trained.study, trained.records)
+
+
+INITIAL_WEIGHTS = Check[TrainedStudy](
+    name="initial weights",
+    when="after",
+    severities=("doubt",),
+    sees="Tensors of equal path, outside the changed sites, that start differently in the two runs of a pair.",
+    misses="Tensors under a changed site. Where an argument of the model itself differs, such as d_model, no tensor is "
+    "expected to be equal.",
+    cost="none",
+    needs="records",
+    find=_look_at_pairs,
+)
+
+BATCHES = Check[TrainedStudy](
+    name="batches",
+    when="after",
+    severities=("note", "invalid"),
+    sees="Two runs of a pair that were trained on other batches, or the same in another order (invalid). A note where "
+    "the recipes make that unavoidable.",
+    misses="Which batch was the first to differ.",
+    cost="none",
+    needs="records",
+    find=_look_at_pairs,
+)
+
+HELD_OUT_TOKENS = Check[TrainedStudy](
+    name="held-out tokens",
+    when="after",
+    severities=("invalid",),
+    sees="Two runs of a pair that were scored on other tokens.",
+    misses="Tokens that were scored twice.",
+    cost="none",
+    needs="records",
+    find=_look_at_pairs,
+)
+
+ENVIRONMENT = Check[TrainedStudy](
+    name="environment",
+    when="after",
+    severities=("doubt",),
+    sees="Two runs of a pair with other versions of packages, on another kind of device, or by other code of paribus.",
+    misses="Two machines of one kind. Drivers. Constants that a study file reads from environment variables or other "
+    "files.",
+    cost="none",
+    needs="records",
+    find=_look_at_pairs,
+)
 
 
 def find_unpaired(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:

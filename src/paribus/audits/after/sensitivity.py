@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from paribus.audits.after.trained_study import ExtraRuns
+from paribus.audits.checks import Check
 from paribus.design.contrasts import Contrast
 from paribus.design.study import BASELINE
-from paribus.judgement import Comparison, Judged, Verdict
-from paribus.judgement.judged import tell_extra_run
+from paribus.judgement import Comparison, Verdict
 from paribus.store.records import Finding, Record
 
 EXPLAINS = 0.5  # of a difference, that the size of the arm alone would make
@@ -19,32 +20,82 @@ Rows = Sequence[Mapping[str, Any]]
 """Extra runs as ``tell_extra_run`` gives them."""
 
 
-def audit_extra_runs(by_numbers: Judged, judged: Judged, design: Sequence[Finding] = ()) -> tuple[Finding, ...]:
-    """Everything that the extra runs, and those of the tuning, say about the comparisons.
+def _look_at_tuning(extra: ExtraRuns) -> Iterator[Finding]:
+    tuning = extra.judged.evidence.registration.tuning
+    assert tuning is not None  # it is shown
+    return find_tuning_flaws(tuning)
 
-    Args:
-        by_numbers: judged without any finding: what could turn is what the numbers say.
-        judged: the same, judged with the findings so far.
-        design: what was found before training; it says which arms are the baseline's function.
-    """
-    study, comparisons, records = judged.study.to_json(), judged.comparisons, by_numbers.records
-    key = judged.study.metric.key
-    rows = {kind: [tell_extra_run(*run, key) for run in runs] for kind, runs in judged.extra_runs.items()}
-    findings = [*find_rate_dependence(study, comparisons, by_numbers.verdicts, rows.get("rates", ()))]
-    if tuning := judged.evidence.registration.tuning:
-        findings += find_tuning_flaws(tuning)
-    if widths := rows.get("widths"):
-        seeds = {row["seed"] for row in widths}
-        base = [_row(record, study) for seed, record in records[BASELINE].items() if seed in seeds]
-        sizes = _sizes(records)
-        findings += find_size_explanations(study, comparisons, by_numbers.verdicts, sizes, widths, base)
-    if judged.null:
-        null = judged.null.to_json()
-        findings += find_noise_floor(study, null)
-        same = {f.arm for f in design if f.check == "same function" and f.evidence["other"] == BASELINE}
-        alike = [name for name in comparisons if name in {*study["null"], *same}]
-        findings += filter(None, (explain_by_rounding(comparisons[name], null) for name in alike))
-    return tuple(findings)
+
+def _look_at_widths(extra: ExtraRuns) -> Iterator[Finding]:
+    study, records, widths = extra.study, extra.by_numbers.records, extra.rows("widths")
+    seeds = {row["seed"] for row in widths}
+    base = [_row(record, study) for seed, record in records[BASELINE].items() if seed in seeds]
+    comparisons, verdicts = extra.judged.comparisons, extra.by_numbers.verdicts
+    return find_size_explanations(study, comparisons, verdicts, _sizes(records), widths, base)
+
+
+def _look_at_rounding(extra: ExtraRuns) -> Iterator[Finding]:
+    assert extra.judged.null is not None  # it is shown
+    study, null = extra.study, extra.judged.null.to_json()
+    yield from find_noise_floor(study, null)
+    same = {f.arm for f in extra.found if f.check == "same function" and f.evidence["other"] == BASELINE}
+    for name, comparison in extra.judged.comparisons.items():
+        if name in {*study["null"], *same} and (finding := explain_by_rounding(comparison, null)):
+            yield finding
+
+
+LEARNING_RATE = Check[ExtraRuns](
+    name="learning rate",
+    when="after",
+    severities=("note", "doubt"),
+    sees="Without tuning: one pair more at half and at double the learning rate of each verdict "
+    "(`Study(extra_rates=...)`). A difference that speaks against the verdict by more than one pair scatters (doubt); "
+    "else the numbers (note).",
+    misses="Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no "
+    "argument `lr`. Treatments without a verdict, and contrasts.",
+    cost="two runs, and two of the baseline",
+    needs="rates",
+    find=lambda extra: find_rate_dependence(
+        extra.study, extra.judged.comparisons, extra.by_numbers.verdicts, extra.rows("rates")
+    ),
+)
+
+TUNING = Check[ExtraRuns](
+    name="tuning",
+    when="after",
+    severities=("note", "doubt"),
+    sees="With `Study(tuning=...)`: what each arm was tried with and what was chosen (note). A best value at the edge "
+    "of what was tried, after the grid was extended (doubt).",
+    misses="Hyper-parameters that were not named. A best value between two that were tried. Luck of one tuning seed.",
+    cost="as many runs as trials times tuning seeds",
+    needs="tuning",
+    find=_look_at_tuning,
+)
+
+SIZE_RESPONSE = Check[ExtraRuns](
+    name="size response",
+    when="after",
+    severities=("note", "doubt"),
+    sees="With `Study(width_response=...)`: what the baseline gains by being wider, and so how much of each difference "
+    "the treatment's number of parameters alone would make; more than half of a difference that carries a verdict is a "
+    "doubt.",
+    misses="Sizes other than the number of parameters. A response that is no straight line over log parameters.",
+    cost="two runs of the baseline for each of the first `min_seeds` seeds",
+    needs="widths",
+    find=_look_at_widths,
+)
+
+NOISE_FLOOR = Check[ExtraRuns](
+    name="noise floor",
+    when="after",
+    severities=("doubt",),
+    sees="After `paribus calibrate STUDY`: a margin below twice the sd that rounding alone gives a pair, or, where "
+    "contrasts alone get verdicts, the noisiest of them.",
+    misses="Noise of the seeds, which the intervals carry. Rounding in longer runs.",
+    cost="up to ten runs of the baseline, half of which the study then has",
+    needs="null",
+    find=_look_at_rounding,
+)
 
 
 def find_rate_dependence(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy, select_done
+from paribus.audits.checks import Check
 from paribus.design.spec_names import SpecName
 from paribus.design.study import BASELINE
 from paribus.design.trees import changed_sites, lies_under
@@ -25,6 +27,56 @@ _MEASURED = {"output_rms": "outputs", "gradient_rms": "gradients"}
 Loads = dict[str, dict[int, list[float]]]
 """Site to seed to the share of the assignments that each expert took at the last evaluation."""
 
+SITE_NORMS = Check[TrainedStudy](
+    name="site norms",
+    when="after",
+    severities=("note", "doubt"),
+    sees="Sites whose outputs or gradients, after the last step, are more than 10 times larger or smaller than the "
+    "baseline's at the same path in every pair (note); more than 100 times, at a site that does not change, in two "
+    "pairs or more of equal recipes (doubt).",
+    misses="Sites that one arm alone has. What happens earlier in training.",
+    cost="one more micro-batch a run, without a step",
+    needs="records",
+    find=lambda trained: find_odd_sites(trained.study, trained.records),
+)
+
+UNMOVED_PARAMETERS = Check[TrainedStudy](
+    name="unmoved parameters",
+    when="after",
+    severities=("note", "doubt"),
+    sees="Trainable tensors whose bits are the initial ones at the end of every run: doubt where the baseline's at "
+    "that site moved.",
+    misses="A tensor of which a part moves, such as one expert of a stack.",
+    cost="a digest of the weights",
+    needs="records",
+    find=lambda trained: find_unmoved_parameters(trained.study, trained.records),
+)
+
+ROUTING = Check[TrainedStudy](
+    name="routing",
+    when="after",
+    severities=("note", "doubt"),
+    sees="A router that sends more than 90 % of the assignments to one expert, or whose load is worth less than 1.5 "
+    "experts (doubt in half of the runs or more). Experts without a token at the last evaluation: a doubt where it is "
+    "more than a quarter of a site's in every run, and 8 tokens or more were scored for each expert.",
+    misses="Parts of yours without a `load` in `diagnostics()`. Experts that are chosen and weigh nothing.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_idle_experts(trained.study, trained.records),
+)
+
+LATE_AUXILIARY_LOSS = Check[TrainedStudy](
+    name="late auxiliary loss",
+    when="after",
+    severities=("doubt",),
+    sees="A treatment whose auxiliary losses are absent or 0 in the first five steps or more of every run and not "
+    "later, where the baseline's are not so.",
+    misses="A loss that sets in within five steps, or beside another one. Terms inside a model's own `loss`.",
+    cost="reads steps.jsonl",
+    needs="steps",
+    find=lambda trained: find_late_auxiliary_losses(trained.study, trained.records, trained.read_steps),
+)
+
 
 def find_odd_sites(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
     """Sites whose outputs or gradients are far larger or smaller than the baseline's there, in every pair."""
@@ -42,7 +94,7 @@ def find_odd_sites(study: Mapping[str, Any], records: Mapping[str, Mapping[int, 
 
 def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
     """Trainable tensors that ended with the bits they began with, in every run of an arm."""
-    still = {arm: _still(_done(records.get(arm, {}))) for arm in study["arms"]}
+    still = {arm: _still(select_done(records.get(arm, {}))) for arm in study["arms"]}
     for arm, sites in still.items():
         inner = [site for site in sites if not any(other != site and lies_under(other, site) for other in sites)]
         if not inner:
@@ -53,13 +105,13 @@ def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapp
             check="unmoved parameters",
             severity="doubt" if moved else "note",
             message=f"{sites[site]:.0%} of the parameters of {arm!r} at {site or 'the model'} never moved from their "
-            f"initial values in {write_count(len(_done(records[arm])), 'run')}"
+            f"initial values in {write_count(len(select_done(records[arm])), 'run')}"
             + (", the baseline's there did" if moved else ""),
             arm=arm,
             site=site or "model",
             evidence={
                 "share_unmoved": {path or "model": sites[path] for path in inner},
-                "runs": len(_done(records[arm])),
+                "runs": len(select_done(records[arm])),
             },
             remedy="find what undoes or loses their updates; if they are constants, set requires_grad to False",
         )
@@ -68,7 +120,7 @@ def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapp
 def find_idle_experts(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
     """Routers that send nearly everything to one expert, and experts to which nothing is sent."""
     for arm in study["arms"]:
-        runs = _done(records.get(arm, {}))
+        runs = select_done(records.get(arm, {}))
         loads = _loads(runs)
         collapsed = {site: _collapsed(of_seed) for site, of_seed in loads.items()}
         collapsed = {site: seeds for site, seeds in collapsed.items() if seeds}
@@ -92,7 +144,7 @@ def find_late_auxiliary_losses(
     """Treatments whose auxiliary loss is absent or 0 at first in every run and not later, unlike the baseline's."""
     late = {}
     for arm in study["arms"]:
-        runs = _done(records.get(arm, {}))
+        runs = select_done(records.get(arm, {}))
         found = {seed: _first_auxiliary(read_steps(record.digest)) for seed, record in runs.items()}
         began = {seed: step for seed, step in found.items() if step is not None and step > FIRST_STEPS}
         if runs and began.keys() == runs.keys():
@@ -194,8 +246,8 @@ def _loads(runs: Mapping[int, Record]) -> Loads:
     """Only lists of two and more shares that sum to 1: a part of the user's may call something else its load."""
     found: Loads = {}
     for seed, record in runs.items():
-        said = record.evaluations[-1].get("diagnostics", {}) if record.evaluations else {}
-        for path, load in said.items():
+        diagnostics = record.evaluations[-1].get("diagnostics", {}) if record.evaluations else {}
+        for path, load in diagnostics.items():
             site, _, name = path.rpartition(".")
             is_list = name == "load" and isinstance(load, list) and len(load) > 1 and None not in load
             if is_list and abs(sum(load) - 1) < 0.01:
@@ -249,13 +301,9 @@ def _ratio(one: float, other: float) -> float:
 
 
 def _pairs(records: Mapping[str, Mapping[int, Record]], arm: str) -> dict[int, tuple[Record, Record]]:
-    baseline, treatment = _done(records.get(BASELINE, {})), _done(records.get(arm, {}))
+    baseline, treatment = select_done(records.get(BASELINE, {})), select_done(records.get(arm, {}))
     return {seed: (baseline[seed], record) for seed, record in treatment.items() if seed in baseline}
 
 
 def _treatments(study: Mapping[str, Any]) -> list[str]:
     return [arm for arm in study["arms"] if arm != BASELINE]
-
-
-def _done(runs: Mapping[int, Record]) -> dict[int, Record]:
-    return {seed: record for seed, record in sorted(runs.items()) if record.status == "done"}

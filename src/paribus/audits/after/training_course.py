@@ -7,10 +7,59 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from paribus.audits.after.trained_study import TrainedStudy
+from paribus.audits.checks import Check
 from paribus.design.study import BASELINE
 from paribus.store.records import Finding, Record, loss_curve
 
 WORTHLESS = 2.0  # times the tokens: a line drawn on further than it is long says nothing
+
+STILL_FALLING = Check[TrainedStudy](
+    name="still falling",
+    when="after",
+    severities=("note",),
+    sees="A metric that would move by more than the margin in 10 % more tokens, on the line over log tokens through "
+    "the evaluation nearest half of the training and the last one.",
+    misses="What a longer schedule would do: it is a rough extrapolation. Metrics that are not scored during training.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_falling_losses(trained.study, trained.records),
+)
+
+PRICE_IN_TOKENS = Check[TrainedStudy](
+    name="price in tokens",
+    when="after",
+    severities=("note",),
+    sees="For a difference above the margin and two standard errors: how many more tokens would buy the baseline as "
+    "much, on the same line over log tokens.",
+    misses="What a longer schedule would do. Above twice the tokens no number is given.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_price_in_tokens(trained.study, trained.records),
+)
+
+CLIPPING = Check[TrainedStudy](
+    name="clipping",
+    when="after",
+    severities=("note",),
+    sees="Gradients clipped in more than 90 % of an arm's steps, or of the baseline's where the arm's share differs by "
+    "more than half under the same `clip`.",
+    misses="Clipping inside an optimizer.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_clipping(trained.study, trained.records),
+)
+
+LOSS_SPIKES = Check[TrainedStudy](
+    name="loss spikes",
+    when="after",
+    severities=("note",),
+    sees="Steps whose loss lies 6 standard deviations above the mean of the 128 before.",
+    misses="Spikes in the first 128 steps.",
+    cost="none",
+    needs="records",
+    find=lambda trained: find_spikes(trained.records),
+)
 
 
 def find_price_in_tokens(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:

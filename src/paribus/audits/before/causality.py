@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.before.built_study import BuiltArm
+from paribus.audits.checks import Check
 from paribus.audits.instruments.models import (
     constant_noise,
     draw_tokens,
@@ -33,6 +35,50 @@ _PLACES = 13  # in all trials together, besides the last one and a token changed
 
 Keep = Callable[[Tensor], Tensor | None]
 """The part of an activation that must not move; None where the axes cannot be told."""
+
+
+def _look_for_leaks(arm: BuiltArm) -> Iterator[Finding]:
+    return find_leaks(arm.name, arm.exact_model, arm.spec, arm.probe.vocab_size, arm.probe.length)
+
+
+CAUSALITY = Check[BuiltArm](
+    name="causality",
+    when="before",
+    severities=("note", "doubt", "invalid"),
+    sees="A logit that moves by more than 1e-9 in float64 when a later token changes, with random weights, in training "
+    "and in evaluation mode; it names the part. Doubt where a model cannot be tried, a note where only the order moves "
+    "in which noise is drawn.",
+    misses="A leak that opens only in longer windows than 128 tokens (32 for large models), or only between two "
+    "neighbours that none of 17 places separates. A custom `loss` that reads the targets. A leak that needs rare "
+    "tokens, or that opens only after training has gone on: it is tried at random weights and before the first step.",
+    cost="8 passes over eight short sequences in float64, for these three checks together",
+    needs="model",
+    find=_look_for_leaks,
+)
+
+ROW_LEAKAGE = Check[BuiltArm](
+    name="row leakage",
+    when="before",
+    severities=("note", "invalid"),
+    sees="A logit that moves by more than 1e-9 when another sequence of the batch changes, such as under batch norm. A "
+    "note where only the order moves in which noise is drawn.",
+    misses="A leak that needs a large batch, such as a capacity that eight sequences do not fill.",
+    cost="none besides causality",
+    needs="model",
+    find=_look_for_leaks,
+)
+
+STATE_BETWEEN_PASSES = Check[BuiltArm](
+    name="state between passes",
+    when="before",
+    severities=("invalid",),
+    sees="A logit that moves by more than 1e-9 once the model has seen another batch: what a part keeps in an "
+    "attribute, or in a buffer that evaluation moves.",
+    misses="What only training keeps in a buffer, such as running statistics, by design. State that a gradient moves.",
+    cost="none besides causality",
+    needs="model",
+    find=_look_for_leaks,
+)
 
 
 def find_leaks(arm: str, model: nn.Module, spec: Spec, vocab_size: int, length: int) -> Iterator[Finding]:

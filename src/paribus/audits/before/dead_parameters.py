@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.before.built_study import BuiltArm
+from paribus.audits.checks import Check
 from paribus.audits.instruments.models import draw_tokens, fixed_noise, randomize
-from paribus.audits.instruments.sites import is_ours
+from paribus.audits.instruments.sites import is_ours, naming_site
 from paribus.design.trees import lies_under
 from paribus.design.wording import list_some
 from paribus.nn.slots import parts_of
@@ -17,6 +19,25 @@ from paribus.training.step import accumulate_gradients
 
 _BATCHES = 3
 _ROWS = 4
+
+
+def _look_for_dead_parameters(arm: BuiltArm) -> Iterator[Finding]:
+    probe = arm.probe
+    with naming_site(probe.model, probe.vocab_size):
+        yield from find_dead_parameters(arm.name, probe.model, probe.vocab_size, probe.length)
+
+
+DEAD_PARAMETERS = Check[BuiltArm](
+    name="dead parameters",
+    when="before",
+    severities=("note", "doubt"),
+    sees="A tensor that gets no gradient at all on three batches, each with its own random weights (doubt). A frozen "
+    "tensor, or a slice of a stack that gets none, such as one expert (note).",
+    misses="A dead part of a matrix, such as one unit. A gradient of rounding size. A tensor that dies in training.",
+    cost="one to three forward and backward passes over four short sequences",
+    needs="model",
+    find=_look_for_dead_parameters,
+)
 
 
 def find_dead_parameters(arm: str, model: nn.Module, vocab_size: int, length: int) -> Iterator[Finding]:

@@ -1,17 +1,61 @@
-"""What differs between the baseline and a treatment, and whether the study said so. No torch."""
+"""What differs between the baseline and a treatment, and whether the study said so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from paribus.audits.before.built_study import BuiltStudy
 from paribus.audits.before.factors import find_joined_factors
+from paribus.audits.checks import Check
 from paribus.design.differences import Difference, compare_specs
 from paribus.design.specs import Spec
 from paribus.design.study import Study
 from paribus.design.trees import describe
 from paribus.design.wording import list_some, write_count
 from paribus.store.records import Finding
+
+
+def _look_at_differences(built: BuiltStudy) -> Iterator[Finding]:
+    return find_differences(built.study)
+
+
+SITES_CHANGED = Check[BuiltStudy](
+    name="sites changed",
+    when="before",
+    severities=("note", "invalid"),
+    sees="A treatment equal to the baseline in model and recipe (invalid, unless the study calls it null). A treatment "
+    "that changes fewer than all sites of a kind (note).",
+    misses="A class of another name with the same code. A change inside a class that both arms use.",
+    cost="none",
+    needs="specs",
+    find=_look_at_differences,
+)
+
+SEVERAL_DIFFERENCES = Check[BuiltStudy](
+    name="several differences",
+    when="before",
+    severities=("note",),
+    sees="More than one kind of change in one treatment, the recipe included, and which of them have an arm of their "
+    "own; from the baseline, or from another treatment with the same new class. An argument, such as eps, whose value "
+    "changes along with the class of its site.",
+    misses="Two changes made inside one new class. Defaults of another name.",
+    cost="none",
+    needs="specs",
+    find=_look_at_differences,
+)
+
+UNDECLARED_DIFFERENCE = Check[BuiltStudy](
+    name="undeclared difference",
+    when="before",
+    severities=("note", "doubt"),
+    sees="A difference that no pattern in `changes` names (doubt). A pattern that nothing matches (note). An arm "
+    "without an entry in `changes` may differ anywhere in its model, and nowhere in its recipe.",
+    misses="What a pattern as wide as `*` lets pass.",
+    cost="none",
+    needs="specs",
+    find=_look_at_differences,
+)
 
 
 def find_differences(study: Study) -> Iterator[Finding]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.before.same_function import same_as_baseline
+from paribus.audits.checks import Check
 from paribus.audits.instruments.observation import APART, Objective, Observed, find_noise
 from paribus.audits.instruments.sites import is_ours
 from paribus.design.differences import compare_specs
@@ -19,6 +22,31 @@ _SPLIT = "train it in an arm of its own, which differs from the baseline in this
 
 Edit = list[tuple[str, Any]]
 """Paths of numbers in a spec, and what to put there, all at once."""
+
+
+def _look_at_hidden_differences(built: BuiltStudy) -> Iterator[Finding]:
+    same = same_as_baseline(built.study, built.outputs)
+    return find_hidden_differences(built.study, built.observed, built.objectives, same)
+
+
+HIDDEN_DIFFERENCE = Check[BuiltStudy](
+    name="hidden difference",
+    when="before",
+    severities=("note", "doubt"),
+    sees="What only the built models show: noise in training that no number in the spec turns off, noise in "
+    "evaluation, weights or activations in another type, a loss that is not the cross-entropy, an auxiliary loss away "
+    "from the changes, weights that `after_step()`, `train()` or `eval()` moves in one arm alone, settings of the "
+    "process that a part moves, averaged weights of an arm that moves its weights after each step (doubt). A router's "
+    "noise, an auxiliary loss at a change, weights moved in a part that changes or where nothing else does, operations "
+    "in one kernel that the baseline writes out, or the other way round (note).",
+    misses="Noise from a generator that is not torch's. How strong the same noise is. Kernels of other devices. "
+    "Weights that are moved after the second step only, or in a forward pass. Global state that every arm sets alike "
+    "is told once, of the baseline.",
+    cost="one pass over three short sequences, two more for a model with noise, two for one with its own loss; two "
+    "steps where a class of your own has one of these methods",
+    needs="models",
+    find=_look_at_hidden_differences,
+)
 
 
 def find_hidden_differences(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.checks import Check
 from paribus.audits.instruments.observation import Observed
 from paribus.audits.instruments.sites import is_ours
 from paribus.design.differences import compare_specs
@@ -15,6 +17,32 @@ from paribus.store.records import Finding
 
 TOO_WIDE = 1.5  # ratio of standard deviations
 TOO_LOUD = 3.0  # ratio of what two parts return, root mean square
+
+INITIAL_SCALE = Check[BuiltStudy](
+    name="initial scale",
+    when="before",
+    severities=("note", "doubt"),
+    sees="Tensors of equal path and shape whose standard deviation at the start is 1.5 times the baseline's, or less "
+    "than 1 / 1.5 of it: doubt where the whole model is the user's class or nothing above them changed, else a note. A "
+    "changed part that returns three times, or a third of, what the baseline's does (note).",
+    misses="Tensors of other names or shapes, other than by what their part returns. Constant tensors and those of "
+    "fewer than 64 numbers.",
+    cost="none besides hidden difference",
+    needs="models",
+    find=lambda built: find_other_scales(built.study, built.observed),
+)
+
+OPTIMIZER_GROUPS = Check[BuiltStudy](
+    name="optimizer groups",
+    when="before",
+    severities=("doubt",),
+    sees="Tensors of equal path and shape that the same recipe's optimizer trains with other settings, such as a "
+    "learning rate, a weight decay or another rule.",
+    misses="Tensors of other names or shapes. What an optimizer of your own decides while it steps.",
+    cost="one construction of the optimizer",
+    needs="models",
+    find=lambda built: find_other_groups(built.study, built.observed),
+)
 
 
 def find_other_scales(study: Study, seen: Mapping[str, Observed]) -> Iterator[Finding]:

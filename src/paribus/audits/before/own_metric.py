@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.checks import Check
 from paribus.data.held_out import IGNORED
 from paribus.design.metrics import Metric
 from paribus.design.wording import write_count
@@ -21,6 +23,27 @@ _TOY = (2, 7)  # windows and tokens
 _CONFIDENT = 10.0  # added to a logit
 _LARGEST = 2**23  # logits at once
 _SEED = 0
+
+
+def _look_at_counted_tokens(built: BuiltStudy) -> Iterator[Finding]:
+    if built.study.metric.measure is not None:
+        recipe = built.study.training
+        scored = built.corpus.evaluation(recipe.seq_len, recipe.evaluation_tokens, recipe.evaluation_side)
+        yield from find_shifting_tokens(built.study.metric, scored.targets, built.vocab_size)
+
+
+COUNTED_TOKENS = Check[BuiltStudy](
+    name="counted tokens",
+    when="before",
+    severities=("doubt",),
+    sees="In a study judged on a metric of the user's own: other held-out tokens that count where the predictions are "
+    "random, right or wrong. A metric that raises, counts no token, does not depend on the predictions or gives other "
+    "values the second time is refused.",
+    misses="A choice of tokens that only a trained model's predictions change.",
+    cost="six passes of the metric over the first held-out tokens that count, and only in such a study",
+    needs="corpus",
+    find=_look_at_counted_tokens,
+)
 
 
 def require_measure(metric: Metric, vocab_size: int) -> None:

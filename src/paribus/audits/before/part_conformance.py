@@ -6,13 +6,15 @@ the judge, and what the suite says is a note: an honest part must not be doubted
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from paribus.audits.instruments.models import Probe, draw_tokens, forward
+from paribus.audits.before.built_study import BuiltArm
+from paribus.audits.checks import Check
+from paribus.audits.instruments.models import draw_tokens, forward
 from paribus.audits.instruments.sites import is_ours
 from paribus.design.specs import Spec
 from paribus.design.study import BASELINE
@@ -31,8 +33,21 @@ _DOUBTED = ("registers its weights", "has the right gradient", "is deterministic
 _JUDGED_ON_THE_MODEL = {"is causal": "causality", "keeps rows apart": "row leakage"}
 _ASKED_OF_THE_MODEL = ("starts the same",)
 
-Tried = dict[tuple[Spec, str], tuple[str, tuple[CheckResult, ...] | str]]
-"""Part and slot to the first arm that has it and what the suite said, or why it could not say anything."""
+CONFORMANCE = Check[BuiltArm](
+    name="conformance",
+    when="before",
+    severities=("note", "doubt", "invalid"),
+    sees="Each part that is not paribus's own, by the suite of `check_part`: a gradient that is not the derivative, "
+    "two equal calls that differ, a second reset that differs, weights in a plain list or dict (doubt), a causal or "
+    "row leak that the whole model does not show (doubt), a wrong shape at its site (doubt), anything else (note). "
+    "Parameters or buffers that differ between two constructions with one seed (invalid). Varied parameters that are "
+    "equal for two seeds (note).",
+    misses="What shows at real sizes alone. A part that cannot be tried alone (note). Parts without a slot, heads, and "
+    "whole models above 5 million parameters.",
+    cost="none without such parts; 0.1 seconds for each, and three more constructions of the arm",
+    needs="model",
+    find=lambda arm: find_unfit_parts(arm),
+)
 
 
 @dataclass(frozen=True)
@@ -50,16 +65,41 @@ class _Use:
     as_in_suite: bool
 
 
-def find_unsteady_start(arm: str, probe: Probe, seed: int) -> Iterator[Finding]:
-    """Whether an arm with parts of the user's, built again with the same seed, begins otherwise; or with another seed
-    alike.
+def find_unfit_parts(arm: BuiltArm) -> Iterator[Finding]:
+    """What an arm with parts of the user's does at its start, and what the suite says against these parts.
 
-    The probe's model is as it was built with ``seed``. Buffers that nothing reads may differ.
+    Each part is tried once in a study, with the first arm that has it. What the whole model has shown to leak is not
+    held against a part once more.
     """
-    model, spec = probe.model, probe.spec
-    if not _foreign_parts(model, spec):
+    yield from _unsteady_start(arm)
+    model = arm.probe.model
+    yield from _misshapen(arm.name, model, arm.misshapen)
+    leaking = {finding.check for finding in arm.found if finding.severity != "doubt"}
+    results = arm.within.suite_results
+    for use in _uses(model, arm.spec):
+        if (use.part, use.slot) not in results:
+            results[use.part, use.slot] = (arm.name, _try(use))
+        first, said = results[use.part, use.slot]
+        if first == BASELINE != arm.name:
+            continue  # it was told of the baseline, which counts for every treatment
+        if isinstance(said, str):
+            yield _untried(arm.name, use, said)
+            continue
+        failed = [check for check in said if not check.passed and check.name not in _ASKED_OF_THE_MODEL]
+        for severity in ("doubt", "note"):
+            if checks := [check for check in failed if _severity(check, use, leaking) == severity]:
+                yield _unfit(arm.name, use, severity, checks, len(said))
+
+
+def _unsteady_start(arm: BuiltArm) -> Iterator[Finding]:
+    """Whether an arm with parts of the user's, built again with the same seed, begins otherwise; or with another seed
+    alike. Buffers that nothing reads may differ.
+    """
+    probe, seed = arm.probe, arm.within.study.first_seed
+    if not _foreign_parts(probe.model, probe.spec):
         return
-    yield from _seedless(arm, model, probe.build(seed + 1), spec)
+    model, spec = probe.build(seed), probe.spec
+    yield from _seedless(arm.name, model, probe.build(seed + 1), spec)
     again = probe.build(seed)
     left, right = _tensors(model), _tensors(again)
     names = [name for name in left if name not in right or not _equal(left[name], right[name])]
@@ -70,9 +110,9 @@ def find_unsteady_start(arm: str, probe: Probe, seed: int) -> Iterator[Finding]:
     yield Finding(
         check="conformance",
         severity="invalid",
-        message=f"{len(names)} of {write_count(len(left), 'tensor')} of {arm!r} differ between two constructions with "
-        f"seed {seed}: {list_some(names)}",
-        arm=arm,
+        message=f"{len(names)} of {write_count(len(left), 'tensor')} of {arm.name!r} differ between two constructions "
+        f"with seed {seed}: {list_some(names)}",
+        arm=arm.name,
         site=site or "model",
         evidence={"differing": len(names), "of": len(left), "tensors": names},
         remedy="draw from torch's default generator alone: pairs cannot share what no seed decides",
@@ -99,35 +139,6 @@ def _seedless(arm: str, model: nn.Module, other: nn.Module, spec: Spec) -> Itera
             evidence={"seedless": len(names), "of": len(others), "tensors": names},
             remedy="if they are drawn, draw from torch's default generator and leave its seed alone",
         )
-
-
-def find_unfit_parts(
-    arm: str,
-    model: nn.Module,
-    spec: Spec,
-    misshapen: Mapping[str, str],
-    leaks: Sequence[Finding],
-    tried: Tried,
-) -> Iterator[Finding]:
-    """What the suite says against the parts of ``arm`` that are not paribus's own.
-
-    ``misshapen`` and ``leaks`` are what the whole model has shown; ``tried`` is filled, and each part tried once.
-    """
-    yield from _misshapen(arm, model, misshapen)
-    leaking = {leak.check for leak in leaks if leak.severity != "doubt"}
-    for use in _uses(model, spec):
-        if (use.part, use.slot) not in tried:
-            tried[use.part, use.slot] = (arm, _try(use))
-        first, said = tried[use.part, use.slot]
-        if first == BASELINE != arm:
-            continue  # it was told of the baseline, which counts for every treatment
-        if isinstance(said, str):
-            yield _untried(arm, use, said)
-            continue
-        failed = [check for check in said if not check.passed and check.name not in _ASKED_OF_THE_MODEL]
-        for severity in ("doubt", "note"):
-            if checks := [check for check in failed if _severity(check, use, leaking) == severity]:
-                yield _unfit(arm, use, severity, checks, len(said))
 
 
 def _severity(check: CheckResult, use: _Use, leaking: set[str]) -> str:

@@ -7,12 +7,27 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.checks import Check
 from paribus.audits.instruments.models import by_order, by_path, draw_tokens, forward_exactly, randomize
 from paribus.design.study import BASELINE, Study
 from paribus.store.records import Finding
 
 SAME = 1e-9  # of the size of the logits
 NEARLY = 1e-4
+
+SAME_FUNCTION = Check[BuiltStudy](
+    name="same function",
+    when="before",
+    severities=("note", "doubt"),
+    sees="Two arms of different specs whose logits agree at equal weights, to 1e-9 (the same) or 1e-4 (nearly the "
+    "same) of their size. A null arm that is not the baseline's function (doubt).",
+    misses="The same function with its weights stored in another shape, order or scale, such as ordinary attention "
+    "from separate projections in a class of your own. What differs in evaluation alone.",
+    cost="two passes over two short sequences in float64",
+    needs="models",
+    find=lambda built: find_same_functions(built.study, built.outputs),
+)
 
 
 def take_outputs(model: nn.Module, vocab_size: int, length: int) -> tuple[Tensor, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from paribus.audits.before.built_study import BuiltStudy
 from paribus.audits.before.declared_changes import is_declared
+from paribus.audits.checks import Check
 from paribus.audits.instruments.costs import ArmFacts
 from paribus.design.study import BASELINE, MATCHES, Study
 from paribus.design.wording import write_count
@@ -17,6 +19,71 @@ _COMPARED = {
     "active parameters": "active_parameters",
     "training FLOPs per token": "training_flops_per_token",
 }
+
+
+def _look_at_budget(built: BuiltStudy) -> Iterator[Finding]:
+    active_parameters = {name: arm.cost("active_parameters") for name, arm in built.facts.items()}
+    return find_budget(built.study, built.corpus.manifest["sides"]["train"]["tokens"], active_parameters)
+
+
+MATCHING = Check[BuiltStudy](
+    name="matching",
+    when="before",
+    severities=("note",),
+    sees="A treatment that asked for a `match`: the width that was solved for, and what difference is left. One that "
+    "no width brings within 0.5 %, or half a unit of the width, is an error.",
+    misses="Whether the width that floats is the right one to ask of.",
+    cost="about five constructions without memory; for FLOPs also five traced passes",
+    needs="specs",
+    find=lambda built: find_matches(built.study, built.facts),
+)
+
+PARAMETERS_AND_FLOPS = Check[BuiltStudy](
+    name="parameters and FLOPs",
+    when="before",
+    severities=("note", "doubt"),
+    sees="More than 1 % (note) or 5 % (doubt) more or fewer parameters, active parameters or training FLOPs per token "
+    "than the baseline. Never more than a note for a treatment that was matched in another of them.",
+    misses="Time and memory. FLOPs of elementwise work and of custom kernels, which the counter does not know.",
+    cost="one forward and backward pass over one window",
+    needs="specs",
+    find=lambda built: find_mismatches(built.study, built.facts),
+)
+
+STATE_SIZE = Check[BuiltStudy](
+    name="state size",
+    when="before",
+    severities=("note",),
+    sees="More than 1 % more or fewer numbers kept of a sequence of the study's length while decoding: what "
+    "`state_size(seq_len)` of each mixer says, else what its `step` returns, for every time it runs in a pass.",
+    misses="A mixer with neither. What other parts keep. Memory of training.",
+    cost="one more construction without memory; up to 128 steps of each mixer without `state_size`",
+    needs="specs",
+    find=lambda built: find_other_states(built.study, built.facts),
+)
+
+TOKENS_AND_STEPS = Check[BuiltStudy](
+    name="tokens and steps",
+    when="before",
+    severities=("note", "doubt"),
+    sees="More than 1 % (note) or 5 % (doubt, unless declared in `changes`) more or fewer training tokens or optimizer "
+    "steps than the baseline.",
+    misses="Tokens that are read and not trained on. Work inside a step.",
+    cost="none",
+    needs="specs",
+    find=lambda built: find_other_amounts(built.study),
+)
+
+BUDGET = Check[BuiltStudy](
+    name="budget",
+    when="before",
+    severities=("note", "doubt"),
+    sees="Training tokens per active parameter, and passes over the training side: more than 20 are a doubt.",
+    misses="How much of the text repeats within one pass.",
+    cost="none",
+    needs="corpus",
+    find=_look_at_budget,
+)
 
 
 def find_matches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Finding]:

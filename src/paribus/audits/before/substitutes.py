@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.before.same_function import same_as_baseline
+from paribus.audits.checks import Check
 from paribus.audits.instruments.models import blaming, draw_tokens, fixed_noise
 from paribus.audits.instruments.observation import Observed
 from paribus.audits.instruments.sites import is_foreign
@@ -26,6 +29,34 @@ _ROWS = 2
 
 Remembered = dict[tuple[str, str], Any]
 """Path of a module and name of its buffer, or of its plain number, to the value."""
+
+SILENT_SUBSTITUTE = Check[BuiltStudy](
+    name="silent substitute",
+    when="before",
+    severities=("doubt", "invalid"),
+    sees="An arm that computes the baseline's function and whose logits, in training and in evaluation, still have the "
+    "baseline's bits after each of three steps, from the real initial weights with the real optimizer: a fallback, or "
+    "an argument that nothing reads. A doubt where the arm counts steps, in a buffer or in a plain number of a class "
+    "of your own, and so may differ later. Not asked of null arms.",
+    misses="A substitute that starts from other weights or stores them in other shapes, such as ordinary attention "
+    "from separate projections in a class of your own. A change after the third step whose steps are counted "
+    "elsewhere.",
+    cost="none but for arms of the same function: three steps on two windows",
+    needs="models",
+    find=lambda built: find_substitutes(built.study, same_as_baseline(built.study, built.outputs), built.observed),
+)
+
+UNSTEADY_TRAINING = Check[BuiltStudy](
+    name="unsteady training",
+    when="before",
+    severities=("doubt",),
+    sees="A recipe whose optimizer is neither torch's nor paribus's, and whose first three steps, taken twice from one "
+    "seed, give other bits: noise from a generator that nothing seeds.",
+    misses="Noise that sets in later. The training of arms with a built-in optimizer is not tried.",
+    cost="none without such an optimizer; else six steps on two windows for each recipe",
+    needs="models",
+    find=lambda built: find_unsteady_training(built.study, built.observed),
+)
 
 
 def find_substitutes(study: Study, same: Iterable[str], seen: Mapping[str, Observed]) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.checks import Check
 from paribus.data.corpus import Corpus
 from paribus.data.overlap import NGRAM_BYTES, measure_overlap, measure_repetition, measure_vocabulary, measure_windows
 from paribus.design.metrics import VAL_BITS_PER_BYTE, VAL_LOSS
@@ -25,6 +27,53 @@ RARE = 0.01
 
 FEW_IDS, USED, OFTEN = 5, 0.99, 0.05
 """Ids too few to count; share of the vocabulary that is used, where it was made of all text; share of the tokens."""
+
+OVERLAP = Check[BuiltStudy](
+    name="train/validation overlap",
+    when="before",
+    severities=("note", "doubt", "invalid"),
+    sees="A scored document that is a training document, token for token (invalid; in data of the user's own, short "
+    "ones that repeat as often in training are a note, and 1 % or fewer a doubt). The share of the scored side's "
+    "passages of 50 bytes that stand in the training text: above 50 % invalid, above 15 % doubt, else a note. In data "
+    "of the user's own, passages without the bytes are as many tokens as hold 64 bits by single frequencies, and the "
+    "excess over what training documents share with each other counts: pictures have empty grounds. The share of "
+    "scored documents that begin with what a training document ends with, in 32 bits or more, as windows of one text "
+    "do: the same limits. In data of the user's own also documents more than half of which is one training document, "
+    "in passages that at most 5 % of the training documents hold: above 5 % doubt.",
+    misses="Paraphrases, translations, shorter quotations, and what a pretrained tokenizer has seen. Windows that lie "
+    "side by side. A text altered at every few bytes, such as every 12th byte replaced. Altered copies on both sides, "
+    "changed every 30 tokens or fewer, or of so few originals that each is in over 5 % of training. Statistics of "
+    "held-out files that a model reads from disk itself. It doubts honest documents of two or three numbers without "
+    "noise, such as pure sines.",
+    cost="about a second per 3 million tokens; three times that in data of the user's own",
+    needs="corpus",
+    find=lambda built: find_leaked_text(built.study, built.corpus),
+)
+
+VOCABULARY = Check[BuiltStudy](
+    name="vocabulary",
+    when="before",
+    severities=("note", "doubt"),
+    sees="In data of the user's own: ids that are scored and never occur in training. More than 1 % of the scored ids, "
+    "and 5 or more, are a doubt where every id of the vocabulary occurs somewhere, which shows a vocabulary made from "
+    "all text, or where they are 5 % of the scored tokens. A ready-made tokenizer (note).",
+    misses="A vocabulary whose size or order comes from held-out text while training shows all of it. What a "
+    "ready-made tokenizer was made of.",
+    cost="none for Bytes and BPE, which are made of the training documents; else one pass over the tokens",
+    needs="corpus",
+    find=lambda built: find_foreign_vocabulary(built.study, built.corpus),
+)
+
+LOST_TEXT = Check[BuiltStudy](
+    name="tokenizer loses text",
+    when="before",
+    severities=("doubt",),
+    sees="A tokenizer that does not give back every validation document: the share it does.",
+    misses="Text that is lost in the training documents alone.",
+    cost="none; measured when the corpus is prepared",
+    needs="corpus",
+    find=lambda built: find_lost_text(built.corpus),
+)
 
 
 def find_leaked_text(study: Study, corpus: Corpus) -> Iterator[Finding]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from paribus.audits.before.built_study import BuiltArm, BuiltStudy
+from paribus.audits.checks import Check
 from paribus.audits.instruments.models import draw_tokens, fixed_noise
 from paribus.audits.instruments.observation import APART, Objective
 from paribus.audits.instruments.sites import first_line, is_foreign
@@ -32,6 +34,42 @@ FIRST_STEPS = 3
 
 _ASKED = 10_000  # steps of a schedule, at most
 _ASKED_BY_THE_LOOP = ("param_groups", "step", "zero_grad", "state_dict", "load_state_dict")
+
+METRIC = Check[BuiltArm](
+    name="metric",
+    when="before",
+    severities=("doubt",),
+    sees="A study judged on the training loss where an arm is trained on a `loss` of its own that is not the "
+    "cross-entropy.",
+    misses="Terms that come in later in training.",
+    cost="two passes over two sequences, and only in such a study",
+    needs="model",
+    find=lambda arm: find_mixed_metric(arm.within.study, arm.name, arm.objective),
+)
+
+PLANNED_SCHEDULE = Check[BuiltStudy](
+    name="planned schedule",
+    when="before",
+    severities=("note", "doubt"),
+    sees="A schedule that decays and stops above 0.5 of its peak, or has a negative factor (doubt). One that stops "
+    "above 0.15, never decays, takes more than 30 % of the steps to its peak, or whose largest factor is not 1 (note).",
+    misses="Groups with rates of their own. Schedules inside an optimizer.",
+    cost="one call a step, 10,000 at most",
+    needs="specs",
+    find=lambda built: find_odd_schedules(built.study),
+)
+
+EXTRA_RATES = Check[BuiltStudy](
+    name="extra rates",
+    when="before",
+    severities=("note",),
+    sees="An optimizer without an argument `lr` (or `..._lr`) in a study that is not tuned: no pair is trained at "
+    "another learning rate.",
+    misses="A rate that another argument sets as well.",
+    cost="none",
+    needs="specs",
+    find=lambda built: find_missing_extra_rates(built.study),
+)
 
 
 def require_recipe(training: Training, model: nn.Module) -> None:
