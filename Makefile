@@ -35,7 +35,7 @@ bench: $(VENV)/installed-for-bench            ## measure how long a verdict take
 	$(BIN)/python benchmarks/variance.py
 	$(BIN)/python docs/pages
 
-pages: setup            ## write docs/replication.md from results/, docs/parts.md from the parts
+pages: setup            ## write what docs/ and README.md hold of results, parts, audits and benchmarks
 	$(BIN)/python docs/pages
 
 clean:            ## remove the environment; stores and reports stay

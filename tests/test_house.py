@@ -18,7 +18,7 @@ ROOT = Path(paribus.__file__).parent
 REPOSITORY = ROOT.parent.parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# The floors of the house, from the ground up. Rooms of one floor are blind to each other; lab is where they meet.
+# The floors of the house, from the ground up; readers and live are to come. Rooms of one floor are blind to each other.
 FLOORS = [
     {"errors"},
     {"design"},

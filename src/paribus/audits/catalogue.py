@@ -1,4 +1,8 @@
-"""Every check there is. A new one is an object in a file of its own, and a line in ``BEFORE`` or ``AFTER``."""
+"""Every check there is.
+
+A new one is an object in a file of ``before`` or ``after``, a line in ``BEFORE`` (before/design_audit.py) or ``AFTER``
+(after/outcome_audit.py), and a planted study in tests/audits/planted that it must catch.
+"""
 
 from typing import Any
 

@@ -1,4 +1,8 @@
-"""What a study can be judged on: numbers that every run has, and metrics of the user's own."""
+"""What a study can be judged on: numbers that every run has, and metrics of the user's own.
+
+A new number of every run is computed in ``training/run_metrics.py``, has a row in ``METRICS`` here, and its words in
+``reports/metric_names.py`` and docs/report_schema.md.
+"""
 
 from __future__ import annotations
 

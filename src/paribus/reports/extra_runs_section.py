@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -11,33 +10,12 @@ from paribus.design.study import BASELINE
 from paribus.reports.formatting import MISSING, choose_decimals, is_known, write_count, write_digits, write_number
 from paribus.reports.formatting import write_signed as signed
 from paribus.reports.metric_names import SHARED, name_metric
-from paribus.reports.pictures import Lines, Picture, Series, shorten
+from paribus.reports.pictures import Lines, Series, shorten
+from paribus.reports.section import Section
 from paribus.reports.tables import Table
 
 _CHANCES = ("equivalent", "better", "undecided")
 _BLOWN_UP = 4.0  # times the distance from the best trial to the middle one
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page that is there only where such runs were made."""
-
-    title: str
-    sentences: tuple[str, ...]
-    tables: tuple[Table, ...]
-    pictures: tuple[Picture, ...] = ()
-
-
-def compose_sections(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Section, ...]:
-    """The sections that have something to show, ``arms`` in the order of the page."""
-    trials = judged.get("trials") or {}
-    made = (
-        _compose_tuning(judged, arms) if judged.get("tuning") else None,
-        _compose_rates(judged, trials["rates"], arms) if trials.get("rates") else None,
-        _compose_widths(judged, trials["widths"]) if trials.get("widths") else None,
-        _compose_null(judged["null"]) if judged.get("null") else None,
-    )
-    return tuple(section for section in made if section)
 
 
 def describe_recipes(judged: Mapping[str, Any]) -> str:
@@ -51,8 +29,9 @@ def describe_recipes(judged: Mapping[str, Any]) -> str:
     )
 
 
-def _compose_tuning(judged: Mapping[str, Any], arms: Sequence[str]) -> Section:
-    tuning = judged["tuning"]
+def compose_tuning(judged: Mapping[str, Any], arms: Sequence[str]) -> Section | None:
+    if not (tuning := judged.get("tuning")):
+        return None
     arms = [arm for arm in arms if arm in tuning["arms"]]
     keys = list(tuning["over"])
     header = (*map(_label, keys), *arms)
@@ -123,7 +102,9 @@ def _limit(values: Sequence[float]) -> float:
     return middle + _BLOWN_UP * (middle - best)
 
 
-def _compose_rates(judged: Mapping[str, Any], rates: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> Section:
+def compose_rates(judged: Mapping[str, Any], arms: Sequence[str]) -> Section | None:
+    if not (rates := (judged.get("trials") or {}).get("rates")):
+        return None
     found = {(row["factor"], row["arm"]): row for row in rates}
     first = judged["study"]["first_seed"]
     for name, treatment in judged["treatments"].items():
@@ -156,7 +137,9 @@ def _compose_rates(judged: Mapping[str, Any], rates: Sequence[Mapping[str, Any]]
     return Section("Other learning rates", (sentence,), (Table(caption, ("learning rates", *tried), tuple(rows)),))
 
 
-def _compose_widths(judged: Mapping[str, Any], widths: Sequence[Mapping[str, Any]]) -> Section:
+def compose_widths(judged: Mapping[str, Any], arms: Sequence[str]) -> Section | None:
+    if not (widths := (judged.get("trials") or {}).get("widths")):
+        return None
     done = [row for row in [*widths, *_own_width(judged, {row["seed"] for row in widths})] if is_known(row["value"])]
     decimals = _decimals([row["value"] for row in done])
     rows = tuple(
@@ -183,7 +166,9 @@ def _own_width(judged: Mapping[str, Any], seeds: set[int]) -> list[dict[str, Any
     ]
 
 
-def _compose_null(null: Mapping[str, Any]) -> Section:
+def compose_null(judged: Mapping[str, Any], arms: Sequence[str]) -> Section | None:
+    if not (null := judged.get("null")):
+        return None
     unit = null["unit"]
 
     def spread(key: str) -> str:

@@ -33,7 +33,7 @@ class Word:
         words: its name.
         unit: its unit, "" for a plain number; with a ``family``, what the scaled unit is per ("/token" or "").
         group: a key of ``GROUPS``.
-        family: how large numbers are scaled, see ``numbers.choose_scale``; "" leaves them, "percent" times 100.
+        family: how large numbers are scaled, see ``formatting.choose_scale``; "" leaves them, "percent" times 100.
     """
 
     words: str

@@ -10,7 +10,7 @@ from paribus.design.metrics import OF_CURVE
 from paribus.design.study import BASELINE
 from paribus.reports.contrasts_section import NO_EXTRA_RATES, Contrasts, compose_contrasts, explain_contrasts
 from paribus.reports.edits import list_edits
-from paribus.reports.extra_runs_section import Section, compose_sections, describe_recipes
+from paribus.reports.extra_runs_section import describe_recipes
 from paribus.reports.formatting import (
     MISSING,
     is_known,
@@ -29,6 +29,8 @@ from paribus.reports.pictures import (
     picture_curves,
     picture_differences,
 )
+from paribus.reports.section import Section
+from paribus.reports.sections import compose_sections
 from paribus.reports.tables import Table, gather, tabulate_metrics, tabulate_trained, write_epochs, write_span
 from paribus.reports.timing_section import Times, compose_times, note_clock
 
