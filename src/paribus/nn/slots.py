@@ -1,8 +1,8 @@
 """The slots of a model: what may stand where.
 
-A new slot is one row of ``SLOTS``, a part with that ``SLOT`` and one that builds it. ``nn/conformance/subjects.py`` says
-what its parts are tried on, unless they keep their shape; ``nn/conformance/slot_finder.py`` by what they are told from
-others; docs/extending.md has an example of each.
+A new slot is one row of ``SLOTS``, a part with that ``SLOT`` and one that builds it. ``nn/conformance/subjects.py``
+says what its parts are tried on, unless they keep their shape; ``nn/conformance/slot_finder.py`` by what they are told
+from others; docs/extending.md has an example of each.
 """
 
 from __future__ import annotations
