@@ -1,8 +1,8 @@
 """Normalization over the last axis: (..., D) -> (..., D).
 
-To add a norm, write a class like these. Its first argument is the width; everything else needs a default. The docstring
-gives the formula first, then the ``Source:``, without which the class is not listed. A line in ``nn/__init__.pyi`` makes
-it ``pb.nn.Name``; ``make pages`` writes it into docs/parts.md.
+To add a norm, write a class like these. Its first argument is the width; everything else needs a default. Its
+docstring gives the formula first, then the ``Source:``, without which the class is not listed. A line in
+``nn/__init__.pyi`` makes it ``pb.nn.Name``; ``make pages`` writes it into docs/parts.md.
 """
 
 from __future__ import annotations
