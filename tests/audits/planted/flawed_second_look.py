@@ -1,7 +1,5 @@
 """The margin is widened once the verdict on the first one is known, and the same runs are judged anew."""
 
-from dataclasses import replace
-
 from ground import BASELINE, make_study
 
 import paribus as pb
@@ -10,7 +8,7 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 
 
 def spoil(store):
-    return pb.run(replace(study, margin=0.3), store, executor="inline").name
+    return pb.run(study.replace(margin=0.3), store, executor="inline").name
 
 
 CAUGHT = {"check": "repeated look", "severity": "doubt"}
