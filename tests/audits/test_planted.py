@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from paribus import reports
 from paribus.audits import CHECKS
 from paribus.design.study_files import read_study
 from paribus.errors import ParibusError
@@ -36,9 +35,9 @@ def constant(file, name):
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    """Reports as data alone: drawing them takes longer than the runs."""
-    write = reports.write_report
-    monkeypatch.setattr(reports, "write_report", lambda judged, folder, form: write(judged, folder, "json"))
+    """Reports without their pictures: drawing them takes longer than the runs."""
+    monkeypatch.setattr("paribus.reports.html_page.inline_svg", lambda picture: "")
+    monkeypatch.setattr("paribus.reports.figures.draw_picture", lambda picture, kind: b"")
 
 
 def findings_of(file, store):
