@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 TESTS ?= tests
+QUICK := tests/test_house.py $(addprefix tests/,design judgement experiment reports store nn/test_norms.py nn/test_slots.py nn/conformance)
 
-.PHONY: help setup demo test lint bench pages clean
+.PHONY: help setup demo test quick lint bench pages clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +21,10 @@ demo: setup            ## run the study `norm`: ends with the verdict and the pa
 test: $(VENV)/installed-for-tests            ## run the whole test suite
 	$(BIN)/ruff check src tests benchmarks docs/pages
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(TESTS)
+
+quick: $(VENV)/installed-for-tests            ## run the tests that train nothing, or hardly anything
+	$(BIN)/ruff check src tests benchmarks docs/pages
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(QUICK)
 
 lint: $(VENV)/installed-for-tests            ## check style and formatting
 	$(BIN)/ruff check src tests benchmarks docs/pages

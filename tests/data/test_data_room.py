@@ -9,7 +9,7 @@ import paribus.data
 def test_the_public_names_are_sorted_and_all_there():
     assert paribus.data.__all__ == sorted(paribus.data.__all__) == dir(paribus.data)
     assert all(getattr(paribus.data, name).__name__ == name for name in paribus.data.__all__)
-    with pytest.raises(AttributeError, match="No paribus.data attribute Txet"):
+    with pytest.raises(AttributeError, match=r"No paribus\.data attribute Txet"):
         paribus.data.Txet  # noqa: B018
 
 
