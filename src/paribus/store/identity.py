@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import json
 import sys
@@ -13,6 +12,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from paribus.design.digests import digest_text
 from paribus.design.metrics import Metric
 from paribus.design.specs import reference
 from paribus.design.study import Arm
@@ -59,7 +59,7 @@ def _identify_things(things: Sequence[Any]) -> dict[str, Any]:
     parts |= {module: tuple(sorted(names_in([module]))) for module in imported}
     return {
         "paribus_parts": {name: digest for name, used in sorted(parts.items()) if (digest := _digest_own(used))},
-        "user_source": {**{module: _digest(syntax.text) for module, syntax in sorted(read.items())}, **typed},
+        "user_source": {**{module: digest_text(syntax.text) for module, syntax in sorted(read.items())}, **typed},
         "installed": {top: _version_of(top) for top in sorted({_top(thing) for thing in things} - _KNOWN)},
     }
 
@@ -154,7 +154,3 @@ def _version_of(top: str) -> str:
 def _version_of_distribution(top: str) -> str:
     """What the installed package that ``top`` belongs to says of itself, for modules that do not say."""
     return ", ".join(sorted({version(name) for name in packages_distributions().get(top, ())}))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,13 +8,13 @@ not reached leave a digest as it is.
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from paribus.design.digests import digest_text
 from paribus.errors import SpecError
 
 _ROOT = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ def digest_own(names: Iterable[str]) -> str:
             reached.add(name)
             todo |= _uses(name)
     lines = sorted({_digest_with_uses(name) for name in reached if _read_definition(name).text})
-    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
+    return digest_text("".join(lines)) if lines else ""
 
 
 def names_own(syntax: Syntax) -> set[str]:
@@ -278,14 +278,14 @@ def _digest_with_uses(name: Name) -> str:
     meant = []
     for local, target in sorted(_resolve(name).items()):
         if isinstance(target, Name):
-            target = _digest_text(target) if _counts(target) else target.name
+            target = _digest_alone(target) if _counts(target) else target.name
         meant.append(f"{local} {target}")
-    return hashlib.sha256("\n".join([_digest_text(name), *meant]).encode()).hexdigest()
+    return digest_text("\n".join([_digest_alone(name), *meant]))
 
 
 @cache
-def _digest_text(name: Name) -> str:
-    return hashlib.sha256(_read_definition(name).text.encode()).hexdigest()
+def _digest_alone(name: Name) -> str:
+    return digest_text(_read_definition(name).text)
 
 
 def _chain_of(node: ast.expr) -> str:
