@@ -107,16 +107,11 @@ def make_paribus(setting: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
         study.training.optimizer if setting["optimizer"] == "MuonAdamW" else adamw, model, roles(model)
     )
     tokens, targets = draw_batch(size)
-
-    def apply_gradients() -> None:
-        update_weights(optimizer)
-        run_after_step(model)
-
     return make_stepper(
         lambda rows: accumulate_gradients(
             model, tokens[:rows], targets[:rows], size.micro, "cpu", setting["precision"]
         ),
-        apply_gradients,
+        lambda: (update_weights(optimizer), run_after_step(model)),
         model,
         size,
         imported,

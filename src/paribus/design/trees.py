@@ -6,6 +6,7 @@ Paths follow the arguments: ``blocks.0.mlp.d_ff`` is the argument ``d_ff`` of th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from paribus.design.wording import suggest
 from paribus.errors import SpecError
 
 
-class Tree:
+class Tree(ABC):
     """A class and the arguments that were given for it, in name order.
 
     A value is None, a bool, int, float, str, a class or function, a tree, or a tuple of these.
@@ -24,14 +25,14 @@ class Tree:
     missing: ClassVar[Any] = None  # the value of an argument that only the other of two trees has
 
     @property
+    @abstractmethod
     def head(self) -> Any:
         """The class, equal for all trees of one class."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def short_name(self) -> str:
         """The class's name without its module."""
-        raise NotImplementedError
 
     def resolved(self) -> dict[str, Any]:
         """All arguments that are known, by name."""

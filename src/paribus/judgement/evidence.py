@@ -73,8 +73,9 @@ def gather(
 
     Raises JudgementError for runs that cannot be paired.
     """
-    if len({*registration.study.primary, *registration.study.contrasts}) != registration.rule.n_primary:
-        raise JudgementError(f"the rule shares alpha among {registration.rule.n_primary}, and the study among others")
+    n_verdicts = len({*registration.study.primary, *registration.study.contrasts})
+    if n_verdicts != registration.rule.n_primary:
+        raise JudgementError(f"the rule shares alpha among {registration.rule.n_primary} verdicts, got {n_verdicts}")
     return _compared(Evidence(registration, records, extra_runs, findings, timing), set(records))
 
 
@@ -91,12 +92,10 @@ def _compared(evidence: Evidence, changed: set[str]) -> Evidence:
             pairs[name] = (*pairs.get(name, ()), *_further_pairs(evidence, name, arms, len(pairs.get(name, ()))))
     verdicts = (*study.contrasts, *study.primary)
     for name in verdicts:
-        kept = pairs[name] is evidence.pairs.get(name)
-        comparisons[name] = (
-            evidence.comparisons[name]
-            if kept
-            else compare(name, pairs[name], rule, study.metric, contrast=study.contrasts.get(name))
-        )
+        if pairs[name] is evidence.pairs.get(name):
+            comparisons[name] = evidence.comparisons[name]
+        else:
+            comparisons[name] = compare(name, pairs[name], rule, study.metric, contrast=study.contrasts.get(name))
     taken = {name: comparison.n_pairs for name, comparison in comparisons.items()}
     primary = dict(comparisons)
     for name in pairs:
