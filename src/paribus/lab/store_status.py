@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from paribus.design.study import BASELINE
 from paribus.experiment.stored_evidence import read_evidence
 from paribus.judgement import decide_all
 from paribus.store.files import FORMAT
@@ -68,7 +69,8 @@ def status(store: str | Path = DEFAULT_STORE) -> Status:
 def _read_study(store: Store, name: str) -> StudyStatus:
     judged = decide_all(read_evidence(store, name))
     registration, runs = judged.evidence.registration, {}
-    for arm, of_arm in judged.evidence.records.items():
+    for arm in sorted(judged.evidence.records, key=lambda arm: arm != BASELINE):  # a file holds them by name
+        of_arm = judged.evidence.records[arm]
         missing = [(seed, digest) for seed, digest in registration.seeded(arm) if seed not in of_arm]
         runs[arm] = ArmStatus(
             **{kind: [s for s, r in of_arm.items() if r.status == kind] for kind in ("done", "diverged", "failed")},

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.design.digests import digest_json
+from paribus.design.wording import suggest
 from paribus.errors import JudgementError, StoreError
 from paribus.store.files import FORMAT, held, read_bytes, read_json, read_jsonl, remedy_for, write_bytes, write_json
 from paribus.store.records import Finding, Record
@@ -167,7 +168,8 @@ class Store:
         """
         path = self._study(name) / "registration.json"
         if not path.exists():
-            raise StoreError(f"{self} holds no study {name!r}; there is {', '.join(self.study_names()) or 'none'}")
+            known = self.study_names()
+            raise StoreError(f"{self} holds no study {name!r}; {suggest(name, known) if known else 'it holds none'}")
         content = read_json(path)
         if content.get("digest") != digest_json({key: value for key, value in content.items() if key != "digest"}):
             raise JudgementError(f"{path} was changed after it was written; a registered study cannot be edited")
