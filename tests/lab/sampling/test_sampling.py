@@ -222,7 +222,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(place, options, said):
 
 
 def test_a_study_that_is_not_there_is_refused_by_name(place):
-    with pytest.raises(StoreError, match="no study 'writer'; there is writers"):
+    with pytest.raises(StoreError, match="holds no study 'writer'; did you mean 'writers'"):
         pb.sample(place / "store", "writer")
 
 
