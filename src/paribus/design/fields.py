@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
@@ -75,17 +75,3 @@ def must_be(kind: type, name: str, write: str = "") -> Validator:
             raise StudyError(f"{field.name} must be {name}, got {shorten(value)}{example}")
 
     return require
-
-
-def to_plain(value: Any) -> Any:
-    """``value`` as ``json.dumps`` takes it: what has ``to_json`` by that, dicts and tuples item by item."""
-    if hasattr(value, "to_json"):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {name: to_plain(item) for name, item in value.items()}
-    return [to_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def fields_to_plain(thing: Any) -> dict[str, Any]:
-    """The fields of an attrs class by name, as plain values."""
-    return {field.name: to_plain(getattr(thing, field.name)) for field in attrs.fields(type(thing))}

@@ -6,7 +6,7 @@ A new number of every run is computed in ``training/run_metrics.py``, has a row 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -66,6 +66,11 @@ class Metric:
         if self.measure is None:
             return plain
         return {**plain, "measure": self.measure if isinstance(self.measure, str) else reference(self.measure)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Metric:
+        """The metric that ``to_json`` wrote; its ``measure`` is a name."""
+        return Metric(**data)
 
 
 METRICS = {

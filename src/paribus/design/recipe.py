@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 from attrs import field, frozen
 from attrs.validators import optional
 
-from paribus.design.fields import count, fields_to_plain, known_fields, must_be, number, one_of
+from paribus.design.fields import count, known_fields, must_be, number, one_of
+from paribus.design.plain import fields_to_plain
 from paribus.design.specs import Spec
-from paribus.design.trees import Change, differences
+from paribus.design.trees import Change, Tree, differences
 from paribus.errors import StudyError
 
 
@@ -53,10 +54,10 @@ class Training:
     tokens: int = field(validator=count())
     batch_tokens: int = field(validator=count())
     seq_len: int = field(validator=count())
-    optimizer: Spec = field(validator=must_be(Spec, "a spec", "spec(torch.optim.AdamW, lr=...)"))
+    optimizer: Spec = field(validator=must_be(Tree, "a spec", "spec(torch.optim.AdamW, lr=...)"))
     micro_batch_tokens: int | None = field(default=None, validator=optional(count()))
     schedule: Spec | None = field(
-        default=None, validator=optional(must_be(Spec, "a spec", "spec(paribus.training.Linear)"))
+        default=None, validator=optional(must_be(Tree, "a spec", "spec(paribus.training.Linear)"))
     )
     clip: float | None = field(default=1.0, validator=_is_positive_or_none)
     precision: str = field(default="fp32", validator=one_of("fp32", "bf16"))
@@ -118,7 +119,11 @@ class Training:
         return fields_to_plain(self)
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Training:
-        """The recipe that ``to_json`` wrote."""
-        fields: dict[str, Any] = {k: Spec.from_json(v) if isinstance(v, dict) else v for k, v in data.items()}
+    def from_json(data: Mapping[str, Any], read: Callable[[dict[str, Any]], Tree] = Spec.from_json) -> Training:
+        """The recipe that ``to_json`` wrote.
+
+        ``read`` makes a spec of its JSON; with ``SpecName.from_json`` nothing is imported, and ``optimizer`` and
+        ``schedule`` are names.
+        """
+        fields: dict[str, Any] = {k: read(v) if isinstance(v, dict) else v for k, v in data.items()}
         return Training(**fields)

@@ -14,9 +14,10 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from paribus.design.contrasts import Contrast, read_contrasts
-from paribus.design.fields import count, known_fields, must_be, number, to_plain
+from paribus.design.fields import count, known_fields, must_be, number
 from paribus.design.markup import escape, write_table
 from paribus.design.metrics import VAL_LOSS, Metric, require_metric
+from paribus.design.plain import to_plain
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.design.trees import Change, describe, group_changes, shorten

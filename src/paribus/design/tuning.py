@@ -12,7 +12,8 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import optional
 
-from paribus.design.fields import count, fields_to_plain, known_fields
+from paribus.design.fields import count, known_fields
+from paribus.design.plain import fields_to_plain
 from paribus.design.recipe import Training
 from paribus.design.specs import Spec
 from paribus.design.wording import nearest

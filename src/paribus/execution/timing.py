@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from paribus.design.recipe import Training
 from paribus.design.study import BASELINE, Study
 from paribus.errors import StudyError
 from paribus.judgement import TIME_MARGIN, Rule
-from paribus.judgement.speed import judge_times
+from paribus.judgement.speed import ArmTimes, MeasuredTimes, Reference, judge_times
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,11 +67,10 @@ def measure_times(
     block_seconds: float = BLOCK_SECONDS,
     most_rounds: int = 10,
     observe: Callable[[Mapping[str, Any]], None] = lambda event: None,
-) -> dict[str, Any]:
+) -> MeasuredTimes:
     """Time whole training steps of the baseline and of ``arms`` (None: every treatment), and judge their ratios.
 
-    All arms are built with the first seed and held in memory together; the batches are the first of that seed. What
-    comes back stands under the one key ``measured``, because a clock said all of it.
+    All arms are built with the first seed and held in memory together; the batches are the first of that seed.
 
     Args:
         corpus: has ``vocab_size`` and ``batch(seed, step, batch_tokens, seq_len)``.
@@ -95,7 +94,7 @@ def measure_times(
             model = build_model(study.arms[name].model, study.first_seed, **sizes)
             steps[name] = make_step(model, training, study.first_seed, corpus, device)
         timed = time_steps(steps, rule, instruments, block_seconds, observe)
-    return {"measured": {**timed, "device": device, "device_name": _name_device(device), "threads": _threads(device)}}
+    return replace(timed, device=device, device_name=_name_device(device), threads=1 if device == "cpu" else None)
 
 
 def time_steps(
@@ -104,7 +103,7 @@ def time_steps(
     instruments: Instruments,
     block_seconds: float = BLOCK_SECONDS,
     observe: Callable[[Mapping[str, Any]], None] = lambda event: None,
-) -> dict[str, Any]:
+) -> MeasuredTimes:
     """Interleave the ``steps`` of all arms, the baseline's first, until each treatment is decided by ``rule``.
 
     A decided treatment is no longer timed. Where more than a third of the rounds were rejected, the baseline alone goes
@@ -136,32 +135,26 @@ def time_steps(
         observe({"event": "timing", "rounds": len(blocks[BASELINE]), "rejected": dict(rejected), "treatments": told})
     loads.append(_read_load(instruments))
     busy = _is_busy(blocks, rejected)
-    return {
-        "margin": math.expm1(rule.margin),
-        "rule": rule.to_json(),
-        "rounds": len(blocks[BASELINE]),
-        "rejected_rounds": rejected,
-        "busy": busy,
-        "steps_per_block": 2 * half,
-        "arms": {
-            name: {
-                "first_step_seconds": first[name],
-                "step_seconds": median(blocks[name]) / (2 * half) if blocks[name] else usual[name],
-                "block_seconds": blocks[name],
-                "cpu_share": min(shares[name], default=None),
-            }
+    return MeasuredTimes(
+        margin=math.expm1(rule.margin),
+        rule=rule,
+        rounds=len(blocks[BASELINE]),
+        rejected_rounds=rejected,
+        busy=busy,
+        steps_per_block=2 * half,
+        arms={
+            name: ArmTimes(
+                first_step_seconds=first[name],
+                step_seconds=median(blocks[name]) / (2 * half) if blocks[name] else usual[name],
+                block_seconds=tuple(blocks[name]),
+                cpu_share=min(shares[name], default=None),
+            )
             for name in steps
         },
-        "reference": {
-            "seconds": median(references),
-            "spread": max(references) / median(references),
-            "times": len(references),
-        },
-        "load_average": loads,
-        "treatments": {
-            name: {**verdict.to_json(), **({"kind": "undecided"} if busy else {})} for name, verdict in verdicts.items()
-        },
-    }
+        reference=Reference(median(references), max(references) / median(references), len(references)),
+        load_average=tuple(loads),
+        treatments={n: replace(verdict, kind="undecided") if busy else verdict for n, verdict in verdicts.items()},
+    )
 
 
 def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, device: str = "cpu") -> Step:
@@ -255,9 +248,9 @@ def _rotate(names: Sequence[str], by: int) -> tuple[str, ...]:
     return (*names[by:], *names[:by])
 
 
-def _read_load(instruments: Instruments) -> list[float] | None:
+def _read_load(instruments: Instruments) -> tuple[float, ...] | None:
     with contextlib.suppress(OSError, AttributeError):
-        return [round(value, 2) for value in instruments.load()]
+        return tuple(round(value, 2) for value in instruments.load())
     return None
 
 
@@ -293,7 +286,3 @@ def _name_device(device: str) -> str:
 
         return torch.cuda.get_device_name()
     return platform.processor() or platform.machine()
-
-
-def _threads(device: str) -> int | None:
-    return 1 if device == "cpu" else None

@@ -15,6 +15,7 @@ from paribus.experiment.plan import Plan
 from paribus.experiment.stored_evidence import read_registration
 from paribus.judgement import Registration, Rule
 from paribus.judgement.registration import RegisteredStudy
+from paribus.judgement.tuned import Tuned
 from paribus.store.files import FORMAT
 from paribus.store.records import Finding
 from paribus.store.store import Store
@@ -28,7 +29,7 @@ def register(
     evaluation_digest: str,
     findings: Sequence[Finding] = (),
     extra_runs: Mapping[str, Sequence[ExtraRun]] | None = None,
-    tuning: Mapping[str, Any] | None = None,
+    tuning: Tuned | None = None,
 ) -> Registration:
     """The registration of this very study: the one in the store, or a new one, written before any run.
 
@@ -53,7 +54,7 @@ def _describe(
     data: Mapping[str, Any],
     evaluation_digest: str,
     extra_runs: Mapping[str, Sequence[ExtraRun]],
-    tuning: Mapping[str, Any] | None,
+    tuning: Tuned | None,
 ) -> Registration:
     """What is to be registered, without a name yet."""
     study = plan.study
@@ -97,9 +98,8 @@ def _pairs_of(registration: Registration, arms: Iterable[str]) -> set[tuple[str,
 
 def _have_seen(other: Registration, pairs: set[tuple[str, str]]) -> bool:
     """Whether an earlier registration compared one of these ``pairs`` of runs, or tried both of its runs."""
-    tuned = (other.tuning or {"arms": {}})["arms"].values()
-    rows = [row for arm in tuned for row in arm["curve"]]
-    tried = {digest for row in rows for key in ("digests", "unmeasured") for digest in row.get(key, ())}
+    trials = [trial for arm in other.tuning.arms.values() for trial in arm.curve] if other.tuning else []
+    tried = {digest for trial in trials for digest in (*trial.digests, *(trial.unmeasured or ()))}
     tried |= {digest for run in other.extra_runs.get("rates", ()) for digest in (run.digest, run.unmeasured) if digest}
     compared = _pairs_of(other, other.runs.keys() - {BASELINE})
     return bool(compared & pairs) or any(tried.issuperset(pair) for pair in pairs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from paribus.design.plain import read_plain
 from paribus.judgement import Evidence, Registration, gather
 from paribus.judgement.evidence import Records
+from paribus.judgement.speed import MeasuredTimes
 from paribus.store.records import Record
 from paribus.store.store import Store
 
@@ -19,7 +21,7 @@ def read_evidence(store: Store, name: str) -> Evidence:
         read_records(store, registration),
         read_extra_records(store, registration),
         tuple(store.read_findings(name)),
-        store.read_timing(name),
+        read_plain(MeasuredTimes, times) if (times := store.read_timing(name)) else None,
     )
 
 
@@ -31,7 +33,7 @@ def forget_failures(store: Store, evidence: Evidence) -> Evidence:
         for record in of_arm.values():
             if record.status == "failed":
                 store.forget_record(record.digest)
-    return gather(evidence.registration, records, evidence.extra_runs, evidence.findings, evidence.timing)
+    return gather(evidence.registration, records, evidence.extra_runs, evidence.findings, evidence.times)
 
 
 def read_registration(store: Store, name: str) -> Registration:

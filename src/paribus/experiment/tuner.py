@@ -12,6 +12,7 @@ from paribus.design.tuning import Point, Tuning, set_hyperparameters
 from paribus.errors import StudyError
 from paribus.experiment.extra_runs import ExtraRun
 from paribus.experiment.plan import Plan, identify_run
+from paribus.judgement.tuned import Trial, Tuned, TunedArm
 from paribus.store.records import Record
 
 WORTH_MORE = 0.1
@@ -21,7 +22,7 @@ RunTrials = Callable[[Sequence[ExtraRun]], Mapping[str, Record]]
 """Runs what is missing of some trials; records by digest."""
 
 
-def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
+def tune(plan: Plan, run: RunTrials) -> tuple[Study, Tuned]:
     """The study with the best recipe for each of its arms, and what every trial gave.
 
     All arms are tried at the same points on the same seeds, which are none of the verdict's; the verdict's runs are
@@ -43,22 +44,23 @@ def tune(plan: Plan, run: RunTrials) -> tuple[Study, dict[str, Any]]:
             stopped_by = str(error)
             break
         tuning = grown
-    best = {arm: _best(study, arm, curve)["point"] for arm, curve in curves.items()}
-    report = {
-        **tuning.to_json(),
-        "run_seeds": list(tuning.run_seeds),
-        "points_added": len(tuning.points) - n_asked,
-        "stopped_by": stopped_by,
-        "arms": {
-            arm: {"curve": curve, "best": best[arm], "edges": _edges(study, tuning, arm, curve)}
-            for arm, curve in curves.items()
-        },
-    }
-    return with_recipes(study, best), report
+    best = {arm: _best(study, arm, curve).point for arm, curve in curves.items()}
+    tuned = Tuned(
+        over={name: tuple(values) for name, values in tuning.over.items()},
+        trials=tuning.trials,
+        seeds=tuning.seeds,
+        first_seed=tuning.first_seed,
+        extensions=tuning.extensions,
+        run_seeds=tuple(tuning.run_seeds),
+        points_added=len(tuning.points) - n_asked,
+        stopped_by=stopped_by,
+        arms={arm: TunedArm(curve, best[arm], _edges(study, tuning, arm, curve)) for arm, curve in curves.items()},
+    )
+    return with_recipes(study, best), tuned
 
 
-def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[str, Any]]]:
-    """Per arm one row for every point: its value in every run, and their mean (None where a run diverged)."""
+def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, tuple[Trial, ...]]:
+    """Per arm one trial for every point."""
     study = plan.study
     trials: dict[str, list[list[ExtraRun]]] = {}
     for name, arm in study.arms.items():
@@ -68,7 +70,7 @@ def _try_all(plan: Plan, tuning: Tuning, run: RunTrials) -> dict[str, list[dict[
     order = [trial for rows in zip(*trials.values(), strict=True) for row in rows for trial in row]
     records = run(order)
     return {
-        name: [_score(study, t, [records[trial.run.digest] for trial in t]) for t in rows]
+        name: tuple(_score(study, t, [records[trial.run.digest] for trial in t]) for t in rows)
         for name, rows in trials.items()
     }
 
@@ -80,53 +82,55 @@ def _trial(plan: Plan, name: str, arm: Arm, point: Point, seed: int) -> ExtraRun
     return ExtraRun(run, tried, {"arm": name, "point": dict(point)})
 
 
-def _score(study: Study, trials: Sequence[ExtraRun], records: Sequence[Record]) -> dict[str, Any]:
+def _score(study: Study, trials: Sequence[ExtraRun], records: Sequence[Record]) -> Trial:
     for trial, record in zip(trials, records, strict=True):
         if record.status == "failed":
             why = (record.error or "no reason given").strip().splitlines()[0]
             raise StudyError(f"tuning: the run of {trial.run.arm!r} (seed {record.seed}) failed: {why}")
     values = [record.metrics.get(study.metric.key) if record.status == "done" else None for record in records]
     known = [value for value in values if value is not None]
-    return {
-        "point": dict(trials[0].about["point"]),
-        "digests": [trial.run.digest for trial in trials],
-        **({"unmeasured": [trial.run.training_digest for trial in trials]} if study.metric.measure else {}),
-        "values": values,
-        "value": fmean(known) if len(known) == len(values) else None,
-    }
+    unmeasured = tuple(trial.run.training_digest for trial in trials)
+    return Trial(
+        point=dict(trials[0].about["point"]),
+        digests=tuple(trial.run.digest for trial in trials),
+        values=tuple(values),
+        value=fmean(known) if len(known) == len(values) else None,
+        unmeasured=unmeasured if study.metric.measure else None,
+    )
 
 
-def _best(study: Study, arm: str, curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The row with the best mean; of equal ones the first."""
-    if all(row["value"] is None for row in curve):
+def _best(study: Study, arm: str, curve: Sequence[Trial]) -> Trial:
+    """The trial with the best mean; of equal ones the first."""
+    if all(trial.value is None for trial in curve):
         raise StudyError(f"tuning: all {len(curve)} trials of {arm!r} diverged; try smaller values")
     sign = 1 if study.metric.better == "lower" else -1
-    return min(curve, key=lambda row: math.inf if row["value"] is None else sign * row["value"])
+    return min(curve, key=lambda trial: math.inf if trial.value is None else sign * trial.value)
 
 
-def _extend(study: Study, tuning: Tuning, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tuning:
+def _extend(study: Study, tuning: Tuning, curves: Mapping[str, Sequence[Trial]]) -> Tuning:
     """The grid with one value more at every edge at which some arm is best; points drawn at random are no grid."""
     if tuning.trials is not None:
         return tuning
     edges = set()
     for arm, curve in curves.items():
-        point = _best(study, arm, curve)["point"]
+        point = _best(study, arm, curve).point
         edges |= {(name, point[name] == tuning.over[name][-1]) for name in _edges(study, tuning, arm, curve)}
     for name, upwards in sorted(edges):
         tuning = tuning.extend(name, upwards)
     return tuning
 
 
-def _edges(study: Study, tuning: Tuning, arm: str, curve: Sequence[Mapping[str, Any]]) -> list[str]:
+def _edges(study: Study, tuning: Tuning, arm: str, curve: Sequence[Trial]) -> tuple[str, ...]:
     """Hyper-parameters whose best value is at the edge, and better than all inner ones by what could matter."""
     best, sign = _best(study, arm, curve), 1 if study.metric.better == "lower" else -1
     edges = []
     for name in tuning.over:
-        inner = [r["value"] for r in curve if not tuning.is_edge(name, r["point"][name]) and r["value"] is not None]
-        gain = min((sign * value for value in inner), default=math.inf) - sign * best["value"]
-        if tuning.is_edge(name, best["point"][name]) and gain > WORTH_MORE * study.margin:
+        inner = [trial.value for trial in curve if not tuning.is_edge(name, trial.point[name])]
+        least = min((sign * value for value in inner if value is not None), default=math.inf)
+        gain = least - sign * best.value  # type: ignore[operator]  # the best one did not diverge
+        if tuning.is_edge(name, best.point[name]) and gain > WORTH_MORE * study.margin:
             edges.append(name)
-    return edges
+    return tuple(edges)
 
 
 def with_recipes(study: Study, points: Mapping[str, Point]) -> Study:

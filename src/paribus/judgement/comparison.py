@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from paribus.design.contrasts import Contrast
 from paribus.design.markup import escape, write_table
 from paribus.design.metrics import Metric
+from paribus.design.plain import read_plain, to_plain
 from paribus.design.study import BASELINE
 from paribus.errors import JudgementError
 from paribus.judgement.document_noise import estimate_document_error
@@ -164,13 +165,25 @@ class Comparison:
             "sign_flip_p": plain_number(self.sign_flip_p),
             "dominating_seed": self.dominating_seed,
             "dominating_share": plain_number(self.dominating_share),
-            "outlook": self.outlook.to_json() if self.outlook else None,
+            "outlook": to_plain(self.outlook),
             **(
                 {"contrast": self.contrast.to_json(), "diverged": [list(pair.diverged) for pair in self.pairs]}
                 if self.contrast
                 else {}
             ),
         }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Comparison:
+        """The comparison that ``to_json`` wrote, without the losses of single documents."""
+        columns = ("seeds", "baseline", "values", "baseline_status", "treatment_status")
+        rows = zip(*(data[name] for name in columns), strict=True)
+        diverged = data.get("diverged") or [()] * len(data["seeds"])
+        pairs = [
+            Pair(seed, baseline, treatment, before, after, diverged=tuple(arms))
+            for (seed, baseline, treatment, before, after), arms in zip(rows, diverged, strict=True)
+        ]
+        return replace(read_plain(Comparison, {**data, "pairs": ()}), pairs=tuple(pairs))
 
 
 def compare(
@@ -305,26 +318,6 @@ def _around(mean: float, half: Any) -> tuple[float, float] | None:
 
 def _plain_range(ends: tuple[float, float] | None) -> list[float] | None:
     return [float(end) for end in ends] if ends is not None else None
-
-
-def read_comparison(data: Mapping[str, Any]) -> Comparison:
-    """The comparison that ``Comparison.to_json`` wrote, without the losses of single documents."""
-    columns = ("seeds", "baseline", "values", "baseline_status", "treatment_status")
-    rows = zip(*(data[name] for name in columns), strict=True)
-    diverged = data.get("diverged") or [()] * len(data["seeds"])
-    given: dict[str, Any] = {
-        **{f.name: data[f.name] for f in fields(Comparison) if f.name in data},
-        "metric": Metric(**data["metric"]),
-        "rule": Rule.from_json(data["rule"]),
-        "pairs": tuple(
-            Pair(seed, baseline, treatment, before, after, diverged=tuple(arms))
-            for (seed, baseline, treatment, before, after), arms in zip(rows, diverged, strict=True)
-        ),
-        "outlook": Outlook(**data["outlook"]) if data["outlook"] else None,
-        "contrast": Contrast.from_json(data["contrast"]) if data.get("contrast") else None,
-    }
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Comparison(**given)
 
 
 def _write_comparison(comparison: Mapping[str, Any]) -> str:

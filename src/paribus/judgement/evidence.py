@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from paribus.design.study import BASELINE
 from paribus.errors import JudgementError
 from paribus.judgement.comparison import Comparison, compare
 from paribus.judgement.pairs import Pair
 from paribus.judgement.registration import Registration
+from paribus.judgement.speed import MeasuredTimes
 from paribus.judgement.verdicts import describe_on
 from paribus.store.records import Finding, Record
 
@@ -29,7 +29,7 @@ class Evidence:
         records: the finished runs of the pairs.
         extra_runs: by digest, the finished runs outside the pairs.
         findings: reasons to doubt, those of the design first.
-        timing: the arms' times, where they were measured.
+        times: of the arms, where they were measured.
         pairs: by treatment and contrast, the longest prefix of seeds on which all its runs are finished.
         comparisons: contrasts first, main effects before interactions, then primary treatments, then descriptive ones.
     """
@@ -38,7 +38,7 @@ class Evidence:
     records: Records
     extra_runs: Mapping[str, Record] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-    timing: Mapping[str, Any] | None = None
+    times: MeasuredTimes | None = None
     pairs: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict, repr=False)
     comparisons: Mapping[str, Comparison] = field(default_factory=dict, repr=False)
 
@@ -67,7 +67,7 @@ def gather(
     records: Records,
     extra_runs: Mapping[str, Record],
     findings: tuple[Finding, ...] = (),
-    timing: Mapping[str, Any] | None = None,
+    times: MeasuredTimes | None = None,
 ) -> Evidence:
     """The evidence of a registered study, its comparisons made.
 
@@ -76,7 +76,7 @@ def gather(
     n_verdicts = len({*registration.study.primary, *registration.study.contrasts})
     if n_verdicts != registration.rule.n_primary:
         raise JudgementError(f"the rule shares alpha among {registration.rule.n_primary} verdicts, got {n_verdicts}")
-    return _compared(Evidence(registration, records, extra_runs, findings, timing), set(records))
+    return _compared(Evidence(registration, records, extra_runs, findings, times), set(records))
 
 
 def _compared(evidence: Evidence, changed: set[str]) -> Evidence:

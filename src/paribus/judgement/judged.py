@@ -13,10 +13,10 @@ from paribus.judgement.comparison import Comparison
 from paribus.judgement.evidence import Evidence, Records
 from paribus.judgement.power import NullCalibration, calibrate_null
 from paribus.judgement.registration import RegisteredRun, RegisteredStudy
+from paribus.judgement.report import FailedRun, FinishedExtraRun, Report, Row
 from paribus.judgement.rules import describe_method
 from paribus.judgement.summaries import summarize_arm
 from paribus.judgement.verdicts import Verdict, decide, describe_difference, describe_on, is_condemned, suspend
-from paribus.store.files import FORMAT
 from paribus.store.records import Record
 
 FEWEST_NULL_PAIRS = 3
@@ -86,16 +86,20 @@ class Judged:
         return {arm: dict(sorted(of_arm.items())) for arm, of_arm in kept.items()}
 
     @cached_property
-    def extra_runs(self) -> dict[str, list[tuple[RegisteredRun, Record]]]:
+    def extra_runs(self) -> dict[str, tuple[FinishedExtraRun, ...]]:
         """By kind, the extra runs that are finished and were made for this study: others may have made the same."""
         if not self.is_complete:
             return {}
         finished, found = self.evidence.extra_runs, {}
         for kind, runs in self.evidence.registration.extra_runs.items():
-            due = [(run, finished[run.digest]) for run in runs if run.digest in finished and self.is_due(kind, run.arm)]
+            due = [run for run in runs if run.digest in finished and self.is_due(kind, run.arm)]
             if due:
-                found[kind] = due
+                found[kind] = tuple(self._finish(run, finished[run.digest]) for run in due)
         return found
+
+    def _finish(self, run: RegisteredRun, record: Record) -> FinishedExtraRun:
+        value = record.metrics.get(self.study.metric.key)
+        return FinishedExtraRun(run, record.status, value, record.metrics.get("parameters"))
 
     def is_due(self, kind: str, arm: str | None = None) -> bool:
         """Whether an extra run has something to tell.
@@ -144,56 +148,43 @@ class Judged:
             )
         return rows
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything a report says, as plain values; what a clock measured stands under ``measured`` alone."""
+    @cached_property
+    def report(self) -> Report:
+        """Everything that is said of the study."""
         registration, study, records = self.evidence.registration, self.study, self.records
-        treatments, contrasts = {}, {}
-        for name, comparison in self.comparisons.items():
-            verdict = self._verdict_as_it_stands(name)
-            row = {
-                "comparison": comparison.to_json(),
-                "verdict": verdict.to_json() if verdict else None,
-                "description": describe_difference(comparison),
-            }
-            if comparison.contrast:
-                contrasts[name] = row
-            else:
-                treatments[name] = {"primary": comparison.primary, "null": name in study.null, **row}
+        rows = {
+            name: Row(c, self._verdict_as_it_stands(name), describe_difference(c), name in study.null)
+            for name, c in self.comparisons.items()
+        }
         seeds = {arm: max((c.seeds for c in self.comparisons.values() if arm in c.arms), key=len) for arm in records}
-        arms = {name: summarize_arm([records[name][seed] for seed in seeds[name]]) for name in records}
         every = [record for of_arm in records.values() for record in of_arm.values()]
-        return {
-            "format": FORMAT,
-            "name": registration.name,
-            "question": study.question,
-            "attempt": registration.attempt,
-            "complete": self.is_complete,
-            "method": describe_method(registration.rule, self._sharing),
-            "study": study.to_json(),
-            "registration_digest": registration.digest,
-            "data": registration.data,
-            "evaluation_digest": registration.evaluation_digest,
-            "device": registration.device,
-            "packages": next((record.pairing["packages"] for record in every if record.pairing), {}),
-            "treatments": treatments,
-            **({"contrasts": contrasts} if contrasts else {}),
-            "failed_runs": [
-                {"arm": arm, "seed": seed, "error": record.error}
+        return Report(
+            name=registration.name,
+            question=study.question,
+            attempt=registration.attempt,
+            is_complete=self.is_complete,
+            method=describe_method(registration.rule, self._sharing),
+            study=study,
+            registration_digest=registration.digest,
+            data=registration.data,
+            evaluation_digest=registration.evaluation_digest,
+            device=registration.device,
+            packages=next((record.pairing["packages"] for record in every if record.pairing), {}),
+            treatments={name: row for name, row in rows.items() if not row.comparison.contrast},
+            contrasts={name: row for name, row in rows.items() if row.comparison.contrast},
+            failed_runs=tuple(
+                FailedRun(arm, seed, record.error)
                 for arm, of_arm in records.items()
                 for seed, record in of_arm.items()
                 if record.status == "failed"
-            ],
-            "findings": [finding.to_json() for finding in self.evidence.findings],
-            "trials": {
-                kind: [tell_extra_run(run, record, study.metric.key) for run, record in runs]
-                for kind, runs in self.extra_runs.items()
-            },
-            "null": self.null.to_json() if self.null else None,
-            "tuning": registration.tuning,
-            "timing": self.evidence.timing,
-            "arms": {n: {key: value for key, value in arm.items() if key != "measured"} for n, arm in arms.items()},
-            "measured": {name: arm["measured"] for name, arm in arms.items()},
-        }
+            ),
+            findings=self.evidence.findings,
+            arms={name: summarize_arm([records[name][seed] for seed in seeds[name]]) for name in records},
+            extra_runs=self.extra_runs,
+            null=self.null,
+            tuning=registration.tuning,
+            times=self.evidence.times,
+        )
 
     def _verdict_as_it_stands(self, name: str) -> Verdict | None:
         comparison = self.comparisons[name]
@@ -223,9 +214,3 @@ def decide_all(evidence: Evidence, earlier: Judged | None = None) -> Judged:
         else:
             verdicts[name] = decide(comparison, evidence.findings)
     return Judged(evidence, verdicts)
-
-
-def tell_extra_run(run: RegisteredRun, record: Record, metric: str) -> dict[str, Any]:
-    """An extra run as a report tells it: what it is, how it ended, its ``value`` of the metric, and its parameters."""
-    sizes = {"parameters": record.metrics["parameters"]} if record.status == "done" else {}
-    return {**run.to_json(), "status": record.status, "value": record.metrics.get(metric), **sizes}

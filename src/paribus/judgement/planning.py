@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -32,10 +31,6 @@ class Outlook:
     seeds: int
     chance: float
     by: str
-
-    def to_json(self) -> dict[str, Any]:
-        """``seeds``, ``chance``, ``by``."""
-        return asdict(self)
 
 
 @lru_cache(maxsize=256)

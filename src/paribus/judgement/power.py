@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from paribus.design.plain import fields_to_plain
 from paribus.design.streams import derive
 from paribus.errors import JudgementError
 from paribus.judgement.looks import Ending, replay
@@ -41,9 +42,6 @@ class Power:
     equivalent: float
     undecided: float
     pairs: float
-
-    def to_json(self) -> dict[str, float]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,7 @@ class NullCalibration:
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name; tuples as lists."""
-        plain = asdict(self)
-        for name in ("seed_sd_interval", "floor_sd_interval", "sentences"):
-            plain[name] = list(plain[name])
-        return plain | {"powers": {name: [row.to_json() for row in rows] for name, rows in self.powers.items()}}
+        return fields_to_plain(self)
 
 
 def simulate_power(rule: Rule, sd: float, gains: Sequence[float] | None = None) -> tuple[Power, ...]:

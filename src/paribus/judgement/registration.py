@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from paribus.design.contrasts import Contrast
 from paribus.design.metrics import Metric
+from paribus.design.plain import read_plain, to_plain
+from paribus.design.recipe import Training
+from paribus.design.spec_names import SpecName, read_value
 from paribus.design.study import BASELINE
 from paribus.judgement.rules import Rule
+from paribus.judgement.tuned import Tuned
+
+
+@dataclass(frozen=True)
+class RegisteredArm:
+    """An arm as its registration holds it.
+
+    Args:
+        training: its recipe, but for ``optimizer`` and ``schedule``, which are names here.
+    """
+
+    model: SpecName
+    training: Training = field(repr=False)
+
+    @property
+    def optimizer(self) -> SpecName:
+        return cast(SpecName, self.training.optimizer)
+
+    @property
+    def schedule(self) -> SpecName | None:
+        return cast(SpecName | None, self.training.schedule)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> RegisteredArm:
+        """The arm that ``Arm.to_json`` wrote."""
+        return RegisteredArm(
+            SpecName.from_json(data["model"]), Training.from_json(data["training"], SpecName.from_json)
+        )
 
 
 @dataclass(frozen=True)
@@ -17,21 +48,34 @@ class RegisteredStudy:
     """A study as its registration holds it.
 
     Args:
+        data: a SpecName.
         primary: treatments that share the error rate with the contrasts.
         null: treatments that are meant to be the same function as the baseline.
+        changes: by treatment, the path patterns that it may differ in.
         contrasts: by name, main effects before interactions.
+        extra_rates: what a verdict's learning rate is multiplied by in runs outside the pairs.
+        width_response: path pattern of the baseline's width, where other widths run too.
         content: everything, as ``Study.to_json`` wrote it.
     """
 
     question: str
-    arms: tuple[str, ...]
+    arms: Mapping[str, RegisteredArm]
+    data: Any
     metric: Metric
     margin: float
     first_seed: int
+    max_seeds: int
     primary: tuple[str, ...]
     null: tuple[str, ...]
+    changes: Mapping[str, tuple[str, ...]]
     contrasts: Mapping[str, Contrast]
+    extra_rates: tuple[float, ...]
+    width_response: str | None
     content: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def treatments(self) -> dict[str, RegisteredArm]:
+        return {name: arm for name, arm in self.arms.items() if name != BASELINE}
 
     @property
     def without_extra_rates(self) -> tuple[str, ...]:
@@ -48,14 +92,19 @@ class RegisteredStudy:
         contrasts = {name: Contrast.from_json(contrast) for name, contrast in data.get("contrasts", {}).items()}
         return RegisteredStudy(
             question=data["question"],
-            arms=tuple(data["arms"]),
-            metric=Metric(**data["metric"]),
+            arms={name: RegisteredArm.from_json(arm) for name, arm in data["arms"].items()},
+            data=read_value(data["data"]),
+            metric=Metric.from_json(data["metric"]),
             margin=data["margin"],
             first_seed=data["first_seed"],
+            max_seeds=data["max_seeds"],
             primary=tuple(data["primary"]),
             null=tuple(data["null"]),
+            changes=_tuples(data.get("changes", {})),
             # A file holds them by name.
             contrasts=dict(sorted(contrasts.items(), key=lambda item: len(item[1].factors))),
+            extra_rates=tuple(data.get("extra_rates", data.get("rate_probe", ()))),  # "rate_probe": in older stores
+            width_response=data.get("width_response"),
             content=data,
         )
 
@@ -108,7 +157,7 @@ class Registration:
     runs: Mapping[str, tuple[str, ...]]
     unmeasured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extra_runs: Mapping[str, tuple[RegisteredRun, ...]] = field(default_factory=dict)
-    tuning: Mapping[str, Any] | None = None
+    tuning: Tuned | None = None
     attempt: int = 1
     judged_before: tuple[str, ...] = ()
     digest: str = ""
@@ -142,7 +191,7 @@ class Registration:
             "runs": {arm: list(digests) for arm, digests in self.runs.items()},
             **({"unmeasured": {arm: list(d) for arm, d in self.unmeasured.items()}} if self.unmeasured else {}),
             "trials": {kind: [run.to_json() for run in runs] for kind, runs in self.extra_runs.items()},
-            "tuning": self.tuning,
+            "tuning": to_plain(self.tuning),
             "attempt": self.attempt,
             "judged_before": list(self.judged_before),
             "digest": self.digest,
@@ -161,7 +210,7 @@ class Registration:
             runs=_tuples(data["runs"]),
             unmeasured=_tuples(data.get("unmeasured", {})),
             extra_runs={k: tuple(RegisteredRun(**row) for row in rows) for k, rows in data.get("trials", {}).items()},
-            tuning=data.get("tuning"),
+            tuning=read_plain(Tuned, tuned) if (tuned := data.get("tuning")) else None,
             attempt=data["attempt"],
             judged_before=tuple(data["judged_before"]),
             digest=data["digest"],

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from paribus.design.metrics import Metric
+from paribus.design.plain import to_plain
 from paribus.design.study import BASELINE
 from paribus.errors import JudgementError
 from paribus.judgement.comparison import compare
 from paribus.judgement.pairs import Pair
 from paribus.judgement.rules import Rule
 from paribus.judgement.verdicts import decide
+from paribus.store.records import Finding
 
 TIME_MARGIN = math.log(1.02)
 """2 %, as a log ratio."""
@@ -31,23 +33,87 @@ class SpeedVerdict:
 
     Args:
         kind: "faster", "slower", "equal within 2 %" or "undecided".
-        decided: whether more rounds would not be read.
         ratio: geometric mean over rounds of the treatment's time over the baseline's; None before the first round.
         interval: of the ratio, over all looks and all arms; None before ``n_min`` rounds.
         equivalence_interval: the narrower one that was read for "equal within 2 %".
         rounds: that were read.
+        decided: whether more rounds would not be read.
     """
 
     kind: str
-    decided: bool
     ratio: float | None
     interval: tuple[float, float] | None
     equivalence_interval: tuple[float, float] | None
     rounds: int
+    decided: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        plain = {key: value for key, value in asdict(self).items() if key != "decided"}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+        """The fields by name, without ``decided``."""
+        return {name: to_plain(value) for name, value in vars(self).items() if name != "decided"}
+
+
+@dataclass(frozen=True)
+class ArmTimes:
+    """The times of one arm.
+
+    Args:
+        step_seconds: median over the rounds; before the first of them, of the fastest step of the warm-up.
+        block_seconds: of both blocks of a round together, round by round.
+        cpu_share: the least share of a processor that a round had; None where steps do not run on the CPU.
+    """
+
+    first_step_seconds: float
+    step_seconds: float
+    block_seconds: tuple[float, ...]
+    cpu_share: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fixed computation: its median ``seconds``, the longest over that, and how often it was timed."""
+
+    seconds: float
+    spread: float
+    times: int
+
+
+@dataclass(frozen=True)
+class BusyTry:
+    """An earlier measurement that a busy machine spoiled."""
+
+    rejected_rounds: Mapping[str, int]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class MeasuredTimes:
+    """Training steps of a study's arms, timed in turn.
+
+    Args:
+        margin: what counts as equal, as a share.
+        rejected_rounds: why to how many rounds were measured again.
+        busy: whether more than a third of the rounds were: nothing is claimed then.
+        load_average: over 1, 5 and 15 minutes, before and after; None where the system does not tell.
+        threads: of a step; None where steps do not run on the CPU.
+        busy_before: earlier measurements.
+        findings: what speaks against these times.
+    """
+
+    margin: float
+    rule: Rule
+    rounds: int
+    rejected_rounds: Mapping[str, int]
+    busy: bool
+    steps_per_block: int
+    arms: Mapping[str, ArmTimes]
+    reference: Reference
+    load_average: tuple[tuple[float, ...] | None, ...]
+    treatments: Mapping[str, SpeedVerdict]
+    device: str = ""
+    device_name: str = ""
+    threads: int | None = None
+    busy_before: tuple[BusyTry, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def judge_times(seconds: Mapping[str, Sequence[float]], rule: Rule) -> dict[str, SpeedVerdict]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from paribus.design.markup import escape, join_verdict
+from paribus.design.plain import fields_to_plain
 from paribus.design.study import BASELINE, MOST_SEEDS
 from paribus.errors import JudgementError
 from paribus.judgement.comparison import Comparison
@@ -82,13 +83,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name; tuples as lists."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Verdict:
-        """The verdict that ``to_json`` wrote."""
-        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in data.items()}
-        return Verdict(**fields)
+        return fields_to_plain(self)
 
 
 def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict | None:

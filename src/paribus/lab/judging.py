@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +27,10 @@ def audit_evidence(evidence: Evidence, store: Store) -> Judged:
 
     study = evidence.registration.study
     by_numbers = decide_all(replace(evidence, findings=()))
-    evidence = evidence.with_findings(*audit_records(study.to_json(), by_numbers.records, store.read_steps))
+    evidence = evidence.with_findings(*audit_records(study, by_numbers.records, store.read_steps))
     judged = decide_all(evidence)
-    if measured := evidence.timing:
-        doubts = [finding.to_json() for finding in audit_times(study.to_json(), measured)]
-        evidence = replace(evidence, timing={"measured": {**measured, "findings": doubts}})
+    if times := evidence.times:
+        evidence = replace(evidence, times=replace(times, findings=audit_times(study, times)))
     return decide_all(evidence.with_findings(*audit_extra_runs(by_numbers, judged, judged.evidence.findings)))
 
 
@@ -40,7 +38,7 @@ def write_judged(judged: Judged, store: Store) -> Result:
     """Write the verdicts and the report in every form; the result."""
     from paribus.reports import FORMS, render_report
 
-    name, content = judged.evidence.registration.name, judged.to_json()
-    pages = {file: page for form in FORMS for file, page in render_report(content, form).items()}
-    places = store.write_pages(name, {"verdicts.json": pages["report.json"], **pages})
-    return Result(name, json.loads(pages["report.json"]), Path(places["report.html"]))
+    report = judged.report
+    pages = {file: page for form in FORMS for file, page in render_report(report, form).items()}
+    places = store.write_pages(report.name, {"verdicts.json": pages["report.json"], **pages})
+    return Result(report, Path(places["report.html"]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from paribus.design.plain import read_plain, to_plain
 from paribus.design.study import Study
 from paribus.errors import StoreError
 from paribus.experiment.plan import plan
 from paribus.experiment.stored_evidence import read_registration
 from paribus.experiment.tuner import with_recipes
+from paribus.judgement.speed import BusyTry, MeasuredTimes
 from paribus.lab.reporting import report
 from paribus.lab.request import read_request
 from paribus.lab.workspace import Workspace, open_workspace
@@ -54,7 +57,7 @@ def _find_registered(workspace: Workspace) -> tuple[Study, str]:
         if registration.runs.keys() != study.arms.keys():
             continue
         if tuned := registration.tuning:
-            study = with_recipes(study, {arm: row["best"] for arm, row in tuned["arms"].items()})
+            study = with_recipes(study, {name: arm.best for name, arm in tuned.arms.items()})
         runs = plan(study, workspace.environment).runs
         digests = {arm: tuple(run.digest for run in of_arm) for arm, of_arm in runs.items()}
         found = (registration.study.to_json(), registration.runs, registration.evaluation_digest)
@@ -69,17 +72,11 @@ def _find_registered(workspace: Workspace) -> tuple[Study, str]:
 def _time_once(workspace: Workspace, study: Study, name: str) -> None:
     from paribus.execution.timing import measure_times
 
-    tries = []
-    if known := workspace.store.read_timing(name):
-        if not known["busy"]:
-            workspace.tell(f"the arms were timed already; {workspace.store} holds their times")
-            return
-        tries = [
-            *known.get("busy_before", ()),
-            {"rejected_rounds": known["rejected_rounds"], "rounds": known["rounds"]},
-        ]
+    known = workspace.store.read_timing(name)
+    if known and not (earlier := read_plain(MeasuredTimes, known)).busy:
+        workspace.tell(f"the arms were timed already; {workspace.store} holds their times")
+        return
+    tries = (*earlier.busy_before, BusyTry(earlier.rejected_rounds, earlier.rounds)) if known else ()
     workspace.tell("timing the arms in turn, on this machine alone")
-    measured = measure_times(study, workspace.corpus, device=workspace.environment.device, observe=workspace.observe)[
-        "measured"
-    ]
-    workspace.store.write_timing(name, {**measured, "busy_before": tries})
+    measured = measure_times(study, workspace.corpus, device=workspace.environment.device, observe=workspace.observe)
+    workspace.store.write_timing(name, to_plain(replace(measured, busy_before=tries)))
