@@ -121,7 +121,7 @@ def test_a_run_trains_on_whole_steps():
     ("make", "said"),
     [
         (lambda: make_study(turning=None), "Study has no field 'turning'; did you mean 'tuning'?"),
-        (lambda: make_study(rate_probe=()), "Study has no field 'rate_probe'; it is called extra_rates now"),
+        (lambda: make_study(rate_probe=(), extra_rates=()), "Study has no field 'rate_probe'"),
         (lambda: make_study().replace(marign=1), "Study has no field 'marign'; did you mean 'margin'?"),
         (lambda: Tuning(ovre=1), "Tuning has no field 'ovre'; did you mean 'over'?"),
         (lambda: RECIPE.replace(zzz=1), "Training has no field 'zzz'; there is 'tokens', 'batch_tokens'"),
@@ -137,6 +137,11 @@ def test_a_run_trains_on_whole_steps():
 def test_a_field_too_many_or_too_few_is_refused_by_its_name(make, said):
     with pytest.raises(StudyError, match=re.escape(said)):
         make()
+
+
+def test_a_field_of_an_older_study_file_is_taken_under_its_new_name():
+    with pytest.warns(FutureWarning, match="rate_probe is called extra_rates now"):
+        assert make_study(rate_probe=(0.25,)).extra_rates == (0.25,)
 
 
 def test_studies_can_be_copied_with_their_fields():

@@ -142,5 +142,5 @@ def test_a_plan_counts_no_runs_at_other_rates_where_an_optimizer_has_no_rate():
     toy = make_toy()
     costs = {name: SimpleNamespace(flops={"training_flops_per_token": 1.0}) for name in toy.arms}
     bare = toy.replace(training=toy.training.replace(optimizer=spec(HasNoRate)))
-    assert checking.Checked("toy", toy, {}, costs, ()).plan["extra_rate_runs"] == 4
-    assert checking.Checked("toy", bare, {}, costs, ()).plan["extra_rate_runs"] == 0
+    assert checking.Checked("toy", toy, {}, costs, ()).plan.extra_rate_runs == 4
+    assert checking.Checked("toy", bare, {}, costs, ()).plan.extra_rate_runs == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,7 +22,10 @@ _RENAMED = {"rate_probe": "extra_rates"}
 
 
 def known_fields(cls: _Class) -> _Class:
-    """The attrs class ``cls``, whose constructor raises StudyError for a keyword that it lacks and a value it needs."""
+    """The attrs class ``cls``, whose constructor raises StudyError for a keyword that it lacks and a value it needs.
+
+    A keyword of ``_RENAMED`` is taken under its new name, with a FutureWarning.
+    """
     fields = [field for field in attrs.fields(cls) if field.init]
     names = [field.alias for field in fields]
     needed = [field.alias for field in fields if field.default is attrs.NOTHING]
@@ -29,11 +33,12 @@ def known_fields(cls: _Class) -> _Class:
 
     @functools.wraps(initialize)
     def checked(self: Any, *given: Any, **named: Any) -> None:
-        for name in named:
-            if name not in names:
-                new = _RENAMED.get(name)
-                hint = f"it is called {new} now" if new in names else suggest(name, names)
-                raise StudyError(f"{cls.__name__} has no field {name!r}; {hint}")
+        for name in [name for name in named if name not in names]:
+            new = _RENAMED.get(name)
+            if new not in names or new in named:
+                raise StudyError(f"{cls.__name__} has no field {name!r}; {suggest(name, names)}")
+            warnings.warn(f"{cls.__name__}: {name} is called {new} now", FutureWarning, stacklevel=2)
+            named[new] = named.pop(name)
         if lacking := [name for name in needed if name not in {*names[: len(given)], *named}]:
             raise StudyError(f"{cls.__name__} needs {', '.join(lacking)}")
         initialize(self, *given, **named)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paribus.design.plain import to_plain
 from paribus.design.study import Study, arms_without_rates
 from paribus.errors import HubUnreachable, SpecError
 from paribus.experiment.extra_runs import WIDTHS
@@ -48,6 +49,25 @@ def check(study: str | Path | Study, *, scale: str | None = None, data: str | No
 
 
 @dataclass(frozen=True)
+class Costs:
+    """What a study costs at most.
+
+    Args:
+        tokens: that are trained.
+        tuning_runs: before the grid grows.
+        extra_rate_runs, width_runs: at other learning rates, and at other widths.
+    """
+
+    pairs: int
+    runs: int
+    tokens: int
+    training_flops: float
+    tuning_runs: int
+    extra_rate_runs: int
+    width_runs: int
+
+
+@dataclass(frozen=True)
 class Checked:
     """What ``check`` returns: sizes and costs of the arms, and findings."""
 
@@ -62,34 +82,30 @@ class Checked:
         return any(finding.severity == "invalid" for finding in self.findings)
 
     @property
-    def plan(self) -> dict[str, float]:
-        """What the study costs at most: pairs, runs, training tokens and floating-point operations.
-
-        Extra runs are counted apart: of the tuning (before its grid grows), at other rates, at other widths.
-        """
+    def plan(self) -> Costs:
+        """What the study costs at most."""
         per_seed = {name: arm.training.trained_tokens for name, arm in self.study.arms.items()}
         flops = sum(tokens * self.arms[name].flops["training_flops_per_token"] for name, tokens in per_seed.items())
         pairs = self.study.max_seeds
         tokens = pairs * sum(per_seed.values())
         tuning = self.study.tuning
-        return {
-            "pairs": pairs,
-            "runs": pairs * len(per_seed),
-            "tokens": tokens,
-            "training_flops": pairs * flops,
-            "tuning_runs": len(tuning.points) * tuning.seeds * len(per_seed) if tuning else 0,
-            "extra_rate_runs": 0
-            if tuning or arms_without_rates(self.study.arms)
-            else len(self.study.extra_rates) * (1 + len(self.study.primary)),
-            "width_runs": len(WIDTHS) * self.study.min_seeds if self.study.width_response else 0,
-        }
+        has_rates = not tuning and not arms_without_rates(self.study.arms)
+        return Costs(
+            pairs=pairs,
+            runs=pairs * len(per_seed),
+            tokens=tokens,
+            training_flops=pairs * flops,
+            tuning_runs=len(tuning.points) * tuning.seeds * len(per_seed) if tuning else 0,
+            extra_rate_runs=len(self.study.extra_rates) * (1 + len(self.study.primary)) if has_rates else 0,
+            width_runs=len(WIDTHS) * self.study.min_seeds if self.study.width_response else 0,
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "name": self.name,
             "question": self.study.question,
-            "plan": self.plan,
+            "plan": to_plain(self.plan),
             "margin": self.study.margin,
             "metric": self.study.metric.to_json(),
             "arms": {name: facts.to_json() for name, facts in self.arms.items()},
