@@ -165,9 +165,11 @@ def _loaded_from(folder: str) -> dict[str, str]:
     """Modules whose file lies in ``folder`` itself or below, with a digest of what the file holds now."""
     loaded = {}
     for name, module in list(sys.modules.items()):
-        file = Path(getattr(module, "__file__", None) or "")
+        if name == "__main__" or not str(getattr(module, "__file__", None) or "").startswith(folder):
+            continue
+        file = Path(module.__file__ or "")
         beside = Path(folder) in file.parents and Path(__file__).parents[1] not in [*file.parents, file]
-        if beside and "site-packages" not in file.parts and name != "__main__" and file.is_file():
+        if beside and "site-packages" not in file.parts and file.is_file():
             loaded[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     return loaded
 
