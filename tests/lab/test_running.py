@@ -1,5 +1,7 @@
 """The whole flow at toy size, through the command line, as a user would."""
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import sysconfig
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from paribus.cli.commands import main
 from paribus.design.metrics import METRICS
 from paribus.store.store import Store
 
@@ -124,18 +128,65 @@ def command(*arguments):
     return [sys.executable, "-m", "paribus", *map(str, arguments)]
 
 
-def paribus(folder, *arguments, **options):
+def in_process_of_its_own(folder, *arguments):
     environment = {**os.environ, "PARIBUS_HOME": str(folder / "home")}
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=250, **options
+    return subprocess.run(command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
+
+
+def start(folder, *arguments):
+    """The command, begun in a process group of its own that takes Ctrl-C as one at a terminal does."""
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        env={**os.environ, "PARIBUS_HOME": str(folder / "home")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores Ctrl-C
     )
 
 
-def run(folder, scale, *options, study="toy.py"):
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def paribus(folder, *arguments):
+    """The command line, called in this process: it has imported torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        patch.setenv("PARIBUS_HOME", str(folder / "home"))
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["paribus", *map(str, arguments)])
+        main()
+    return Done(ended.value.code, out.getvalue(), err.getvalue())
+
+
+def run(folder, scale, *options, study="toy.py", call=paribus):
     store = folder / f"store-{scale}"
-    done = paribus(folder, "run", study, "--scale", scale, "--store", store, "--json", *options)
+    done = call(folder, "run", study, "--scale", scale, "--store", store, "--json", "--executor", "inline", *options)
     assert done.returncode in (0, 1, 3), done.stderr
     return done, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def null(folder):
+    """A rewritten norm, run: how the command ended, and its report."""
+    return run(folder, "null")
+
+
+@pytest.fixture(scope="module")
+def leak(folder):
+    """A norm that sees the future, run by the command alone: what a part prints must not reach its output."""
+    return run(folder, "leak", call=in_process_of_its_own)
 
 
 def verdict(report, treatment):
@@ -149,8 +200,8 @@ def unmeasured(value):
     return [unmeasured(item) for item in value] if isinstance(value, list) else value
 
 
-def test_a_rewritten_norm_is_equivalent_and_noted_as_the_same_function(folder):
-    done, report = run(folder, "null", "--executor", "inline")
+def test_a_rewritten_norm_is_equivalent_and_noted_as_the_same_function(null):
+    done, report = null
     assert done.returncode == 0
     assert verdict(report, "again")["kind"] == "equivalent"
     noted = [f for f in report["findings"] if f["arm"] == "again" and f["check"] == "same function"]
@@ -158,8 +209,8 @@ def test_a_rewritten_norm_is_equivalent_and_noted_as_the_same_function(folder):
     assert not [f for f in report["findings"] if f["severity"] != "note"]
 
 
-def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
-    _, report = run(folder, "null", "--executor", "inline")
+def test_every_number_a_study_can_be_judged_on_is_in_every_result(null):
+    _, report = null
     for arm in report["arms"].values():
         for key in METRICS:
             assert all(math.isfinite(value) for value in arm["metrics"][key]["values"]), key
@@ -174,8 +225,8 @@ def test_every_number_a_study_can_be_judged_on_is_in_every_result(folder):
     assert clocks <= report["measured"]["baseline"].keys()
 
 
-def test_the_final_loss_is_that_of_all_held_out_tokens_and_no_point_of_the_curve(folder):
-    _, report = run(folder, "null", "--executor", "inline")
+def test_the_final_loss_is_that_of_all_held_out_tokens_and_no_point_of_the_curve(folder, null):
+    _, report = null
     store = Store.open(folder / "store-null")
     records = [store.read_record(path.parent.name) for path in Path(store.address).glob("runs/*/result.json")]
     assert records
@@ -192,8 +243,8 @@ def test_the_final_loss_is_that_of_all_held_out_tokens_and_no_point_of_the_curve
         assert not {losses[-1] for losses in arm["curve"]["loss"]} & set(arm["metrics"]["val_loss"]["values"])
 
 
-def test_a_leaking_norm_is_invalid_before_anything_trains_and_the_site_is_named(folder):
-    done, report = run(folder, "leak")
+def test_a_leaking_norm_is_invalid_before_anything_trains_and_the_site_is_named(folder, leak):
+    done, report = leak
     assert done.returncode == 3
     assert verdict(report, "leak")["kind"] == "invalid"
     assert any("norm" in (f["site"] or "") for f in report["findings"] if f["severity"] == "invalid")
@@ -208,7 +259,7 @@ def test_a_tenth_of_the_learning_rate_is_worse(folder):
 
 
 def test_a_part_that_raises_fails_its_run_and_says_where(folder):
-    done, report = run(folder, "breaks", "--executor", "inline")
+    done, report = run(folder, "breaks")
     assert done.returncode == 1
     said = " ".join(f["message"] for f in report["findings"])
     assert "one call too many" in said
@@ -216,44 +267,39 @@ def test_a_part_that_raises_fails_its_run_and_says_where(folder):
 
 
 def test_a_run_that_diverges_is_a_result_and_makes_the_verdict_undecided(folder):
-    done, report = run(folder, "explodes", "--executor", "inline")
+    done, report = run(folder, "explodes")
     assert done.returncode == 0
     assert verdict(report, "explodes")["kind"] == "undecided"
     assert "unstable" in verdict(report, "explodes")["reasons"]
 
 
 def test_killed_again_and_again_a_study_ends_with_the_numbers_of_an_undisturbed_one(folder):
-    rng = random.Random(0)
-    arguments = ["run", "longer.py", "--scale", "rms", "--json", "--store"]
-    undisturbed = paribus(folder, *arguments, folder / "whole")
+    rng, store = random.Random(0), folder / "killed"
+    arguments = ["run", "longer.py", "--scale", "rms", "--max-seeds", "4", "--json", "--store"]
+    undisturbed = paribus(folder, *arguments, folder / "whole", "--executor", "inline")
     assert undisturbed.returncode == 0, undisturbed.stderr
-    environment = {**os.environ, "PARIBUS_HOME": str(folder / "home")}
-    for _ in range(4):
-        process = subprocess.Popen(
-            command(*arguments, folder / "killed"), cwd=folder, env=environment, stdout=-3, stderr=-3
-        )
-        time.sleep(rng.uniform(3, 9))
+
+    def trained_steps():
+        return sum(len(file.read_text().splitlines()) for file in store.glob("runs/*/steps.jsonl"))
+
+    for after in ("a while", "steps", "steps"):
+        process = start(folder, *arguments, store)
+        trained = trained_steps()
+        while after == "steps" and process.poll() is None and trained_steps() <= trained + 20:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(3, 5) if after == "a while" else rng.uniform(0, 1))
         process.kill()
-        process.wait()
-    finished = paribus(folder, *arguments, folder / "killed")
+        process.communicate()
+    assert trained_steps()
+    finished = in_process_of_its_own(folder, *arguments, store)
     assert finished.returncode == 0, finished.stderr
     assert unmeasured(json.loads(finished.stdout)) == unmeasured(json.loads(undisturbed.stdout))
 
 
 def test_an_interrupted_study_ends_cleanly_and_goes_on(folder):
     store = folder / "store-interrupted"
-    arguments = command("run", "longer.py", "--scale", "rms", "--max-seeds", "3", "--store", store)
-    environment = {**os.environ, "PARIBUS_HOME": str(folder / "home")}
-    process = subprocess.Popen(
-        arguments,
-        cwd=folder,
-        env=environment,
-        stdout=-1,
-        stderr=-1,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores Ctrl-C
-    )
+    arguments = ("run", "longer.py", "--scale", "rms", "--max-seeds", "3", "--store", store)
+    process = start(folder, *arguments)
     while process.poll() is None and not list(store.glob("runs/*/steps.jsonl")):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends Ctrl-C to the workers too
@@ -263,36 +309,34 @@ def test_an_interrupted_study_ends_cleanly_and_goes_on(folder):
     assert "Traceback" not in errors
     state = json.loads(paribus(folder, "status", store, "--json").stdout)
     assert state["studies"]["longer-rms"]["treatments"][0]["verdict"] is None
-    assert paribus(folder, "run", "longer.py", "--scale", "rms", "--max-seeds", "3", "--store", store).returncode == 0
+    assert paribus(folder, *arguments, "--executor", "inline").returncode == 0
 
 
-def test_runs_that_are_done_are_not_done_again(folder):
-    _, first = run(folder, "null", "--executor", "inline")
+def test_runs_that_are_done_are_not_done_again(folder, null):
+    _, first = null
     results = {path: path.stat().st_mtime_ns for path in (folder / "store-null").glob("runs/*/result.json")}
-    _, second = run(folder, "null", "--executor", "inline")
+    _, second = run(folder, "null")
     assert second == first
     assert results
     assert results == {path: path.stat().st_mtime_ns for path in (folder / "store-null").glob("runs/*/result.json")}
 
 
-def test_an_edited_study_is_a_second_attempt(folder):
-    run(folder, "null", "--executor", "inline")
-    _, report = run(folder, "null", "--executor", "inline", "--max-seeds", "5")
+def test_an_edited_study_is_a_second_attempt(folder, null):
+    _, report = run(folder, "null", "--max-seeds", "5")
     assert report["attempt"] == 2
     assert report["name"] == "toy-2"
 
 
-def test_a_confirmation_has_fresh_seeds_and_documents_that_were_held_back(folder):
-    _, first = run(folder, "null", "--executor", "inline")
-    _, confirmed = run(folder, "null", "--executor", "inline", "--confirm")
+def test_a_confirmation_has_fresh_seeds_and_documents_that_were_held_back(folder, null):
+    _, first = null
+    _, confirmed = run(folder, "null", "--confirm")
     assert confirmed["name"] == "toy-confirm"
     assert confirmed["evaluation_digest"] != first["evaluation_digest"]
     assert not set(confirmed["arms"]["baseline"]["seeds"]) & set(first["arms"]["baseline"]["seeds"])
     assert verdict(confirmed, "again")["kind"] == "equivalent"
 
 
-def test_a_registration_that_was_edited_by_hand_is_refused(folder):
-    run(folder, "leak")
+def test_a_registration_that_was_edited_by_hand_is_refused(folder, leak):
     path = folder / "store-leak" / "studies" / "toy-leak" / "registration.json"
     before = path.read_text()
     path.write_text(before.replace('"margin": 0.05', '"margin": 0.5'))
@@ -338,14 +382,14 @@ def test_bad_input_gets_one_clear_sentence(folder, arguments, code, said):
 
 
 def test_the_baseline_against_itself_is_run_before_anything_else_and_kept(folder):
-    first = paribus(folder, "calibrate", "toy.py", "--store", "null-store", "--json")
+    first = paribus(folder, "calibrate", "toy.py", "--executor", "inline", "--store", "null-store", "--json")
     assert first.returncode == 0, first.stderr
     null = json.loads(first.stdout)["null"]
     assert 0 < null["floor_sd"] < null["seed_sd"]
     assert null["sds"]["worst"] == pytest.approx(math.sqrt(2) * null["seed_sd"])
     runs = sorted(path.parent.name for path in (folder / "null-store" / "runs").glob("*/result.json"))
     assert len(runs) == 2 * null["n_seeds"] == 10
-    again = paribus(folder, "calibrate", "toy.py", "--store", "null-store")
+    again = paribus(folder, "calibrate", "toy.py", "--executor", "inline", "--store", "null-store")
     assert "finished" not in again.stderr
     assert f"margin {null['margin']:.3g}" in again.stdout
     assert not list((folder / "null-store" / "studies").glob("*")), "nothing is registered yet"
@@ -354,7 +398,7 @@ def test_the_baseline_against_itself_is_run_before_anything_else_and_kept(folder
 def test_times_are_added_to_the_report_once_and_change_no_verdict(folder):
     early = paribus(folder, "time", "toy.py", "--store", "timed-store")
     assert (early.returncode, "no paribus store at timed-store" in early.stderr) == (1, True)
-    plain = paribus(folder, "run", "toy.py", "--store", "timed-store", "--json")
+    plain = paribus(folder, "run", "toy.py", "--store", "timed-store", "--json", "--executor", "inline")
     other = paribus(folder, "time", "toy.py", "--store", "timed-store", "--max-seeds", "5")
     assert (other.returncode, "has no registration of 'toy' as it is now" in other.stderr) == (1, True)
     timed = paribus(folder, "time", "toy.py", "--store", "timed-store", "--json")
