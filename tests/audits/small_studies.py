@@ -7,6 +7,7 @@ from paribus.data import Text
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import Arm, Study
+from paribus.judgement.registration import RegisteredStudy
 from paribus.nn import LayerNorm, llama
 
 TRAINING = Training(
@@ -26,6 +27,10 @@ def make_study(baseline=BASELINE, /, *, training=TRAINING, **rest):
     return Study(question="Is it better?", baseline=baseline, data=spec(Text), training=training, **rest)
 
 
+def register(study):
+    return RegisteredStudy.from_json(study.to_json())
+
+
 def slow(model):
     """The arm of ``model`` trained at a tenth of the learning rate."""
     return Arm(model, TRAINING.replace(optimizer=spec(torch.optim.AdamW, lr=0.001)))
@@ -36,7 +41,7 @@ def audit_specs(study, corpus):
 
 
 def audit_runs(study, records, steps):
-    return promised("after", audit_records(study.to_json(), records, steps))
+    return promised("after", audit_records(register(study), records, steps))
 
 
 def promised(when, findings):

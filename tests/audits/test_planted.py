@@ -45,12 +45,11 @@ def findings_of(file, store):
 
     A ``spoil`` that runs the study anew returns the name under which that is registered.
     """
-    result = lab.run(file, store=store, executor="inline")
-    judged = result.report
+    report = lab.run(file, store=store, executor="inline").report
     if spoil := getattr(sys.modules[f"study_{file.stem}"], "spoil", None):
-        judged = judging.judge(store, spoil(store) or result.name).to_json()
-    timing = judged["timing"] or {"measured": {"findings": []}}
-    return [*judged["findings"], *timing["measured"]["findings"]]
+        report = judging.judge(store, spoil(store) or report.name).report
+    of_times = report.times.findings if report.times else ()
+    return [finding.to_json() for finding in (*report.findings, *of_times)]
 
 
 def audit(file, store):

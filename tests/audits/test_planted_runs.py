@@ -333,10 +333,11 @@ def test_records_are_audited_without_torch_and_without_the_users_classes():
 import json, sys
 from paribus.audits import audit_records
 from paribus.audits.after.outcome_audit import AFTER
+from paribus.judgement.registration import RegisteredStudy
 from paribus.store.records import Record
 data = json.load(sys.stdin)
 records = {arm: {int(seed): Record.from_json(r) for seed, r in runs.items()} for arm, runs in data["records"].items()}
-found = audit_records(data["study"], records, data["steps"])
+found = audit_records(RegisteredStudy.from_json(data["study"]), records, data["steps"])
 print(len(AFTER), [f.check for f in found], "torch" in sys.modules)
 """
     result = subprocess.run(

@@ -1,5 +1,6 @@
 """Interleaved timing, on a machine whose clock the test turns: nothing here depends on real time."""
 
+import json
 import math
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from torch import nn
 
 from paribus.data.held_out import HeldOut
+from paribus.design.plain import read_plain, to_plain
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import Study
 from paribus.errors import StudyError
 from paribus.execution.timing import Instruments, make_step, measure_times, time_steps
 from paribus.judgement import TIME_MARGIN, Rule
+from paribus.judgement.speed import MeasuredTimes
 from paribus.nn.contract import roles
 from paribus.training.loop import train
 
@@ -57,16 +60,16 @@ class Machine:
 
 def test_an_arm_of_ten_per_cent_more_work_is_slower_by_ten_per_cent():
     timed = Machine().time({"baseline": 0.010, "idea": 0.011})
-    row = timed["treatments"]["idea"]
-    assert row["kind"] == "slower"
-    assert row["ratio"] == pytest.approx(1.10, rel=0.01)
-    assert row["interval"][0] < 1.10 < row["interval"][1]
-    assert not timed["busy"]
+    row = timed.treatments["idea"]
+    assert row.kind == "slower"
+    assert row.ratio == pytest.approx(1.10, rel=0.01)
+    assert row.interval[0] < 1.10 < row.interval[1]
+    assert not timed.busy
 
 
 def test_arms_of_equal_work_are_equal_within_two_per_cent():
     timed = Machine().time({"baseline": 0.010, "idea": 0.010})
-    assert timed["treatments"]["idea"]["kind"] == "equal within 2 %"
+    assert timed.treatments["idea"].kind == "equal within 2 %"
 
 
 def test_a_machine_that_slows_down_evenly_slows_all_arms_alike():
@@ -88,31 +91,31 @@ def test_a_machine_that_slows_down_evenly_slows_all_arms_alike():
 
     drifting = Machine(noise=1e-4, slowness=slowness)
     drifting.start_up = lambda name: 0.0
-    row = drifting.time({"baseline": 0.010, "idea": 0.010, "other": 0.011})["treatments"]
-    assert row["idea"]["ratio"] == pytest.approx(1.0, abs=1e-3)
-    assert row["idea"]["kind"] == "equal within 2 %"
-    assert row["other"]["ratio"] == pytest.approx(1.1, abs=1e-3)
-    assert row["other"]["kind"] == "slower"
+    row = drifting.time({"baseline": 0.010, "idea": 0.010, "other": 0.011}).treatments
+    assert row["idea"].ratio == pytest.approx(1.0, abs=1e-3)
+    assert row["idea"].kind == "equal within 2 %"
+    assert row["other"].ratio == pytest.approx(1.1, abs=1e-3)
+    assert row["other"].kind == "slower"
 
 
 def test_the_start_up_of_the_first_arm_is_kept_apart():
     timed = Machine(noise=1e-6).time({"baseline": 0.010, "idea": 0.010})
-    assert timed["arms"]["baseline"]["first_step_seconds"] == pytest.approx(3.010, rel=1e-3)
-    assert timed["arms"]["idea"]["first_step_seconds"] == pytest.approx(0.010, rel=1e-3)
-    for arm in timed["arms"].values():
-        assert arm["step_seconds"] == pytest.approx(0.010, rel=1e-3)
+    assert timed.arms["baseline"].first_step_seconds == pytest.approx(3.010, rel=1e-3)
+    assert timed.arms["idea"].first_step_seconds == pytest.approx(0.010, rel=1e-3)
+    for arm in timed.arms.values():
+        assert arm.step_seconds == pytest.approx(0.010, rel=1e-3)
 
 
 def test_every_block_has_the_same_steps_for_all_arms_and_lasts_as_asked_on_the_slowest():
     machine = Machine(noise=0.01)
     timed = machine.time({"baseline": 0.010, "idea": 0.060}, block_seconds=0.3)
-    assert timed["steps_per_block"] == 6  # 2 halves of .15 s / .06 s, rounded up
-    assert machine.calls.count("idea") - 4 == 6 * timed["treatments"]["idea"]["rounds"]
+    assert timed.steps_per_block == 6  # 2 halves of .15 s / .06 s, rounded up
+    assert machine.calls.count("idea") - 4 == 6 * timed.treatments["idea"].rounds
     assert machine.calls.count("baseline") == machine.calls.count("idea")
 
 
 def test_a_step_longer_than_a_block_is_taken_twice_a_round():
-    assert Machine().time({"baseline": 2.0, "idea": 2.0})["steps_per_block"] == 2
+    assert Machine().time({"baseline": 2.0, "idea": 2.0}).steps_per_block == 2
 
 
 def test_each_round_goes_there_and_back_and_the_next_starts_with_another_arm():
@@ -126,41 +129,41 @@ def test_each_round_goes_there_and_back_and_the_next_starts_with_another_arm():
 def test_a_decided_arm_is_no_longer_timed():
     machine = Machine(noise=0.02)
     timed = machine.time({"baseline": 0.010, "far": 0.030, "near": 0.01015})
-    rounds = {name: row["rounds"] for name, row in timed["treatments"].items()}
-    assert rounds["far"] < rounds["near"] == timed["rounds"]
-    assert len(timed["arms"]["far"]["block_seconds"]) == rounds["far"]
-    assert len(timed["arms"]["baseline"]["block_seconds"]) == rounds["near"]
+    rounds = {name: row.rounds for name, row in timed.treatments.items()}
+    assert rounds["far"] < rounds["near"] == timed.rounds
+    assert len(timed.arms["far"].block_seconds) == rounds["far"]
+    assert len(timed.arms["baseline"].block_seconds) == rounds["near"]
 
 
 def test_a_round_beside_a_burst_of_other_load_is_measured_again():
     """Half a second at double slowness: the reference sees it, and the ratio does not."""
     machine = Machine(slowness=lambda now: 2.0 if 4.2 < now < 4.7 else 1.0)
     timed = machine.time({"baseline": 0.010, "idea": 0.010})
-    assert timed["rejected_rounds"]["reference"] >= 1
-    assert timed["reference"]["spread"] > 1.5
-    assert not timed["busy"]
-    assert timed["treatments"]["idea"]["kind"] == "equal within 2 %"
-    assert max(timed["arms"]["baseline"]["block_seconds"]) < 0.33  # 32 steps of .01 s
+    assert timed.rejected_rounds["reference"] >= 1
+    assert timed.reference.spread > 1.5
+    assert not timed.busy
+    assert timed.treatments["idea"].kind == "equal within 2 %"
+    assert max(timed.arms["baseline"].block_seconds) < 0.33  # 32 steps of .01 s
 
 
 def test_on_a_machine_that_stays_busy_nothing_is_claimed():
     rng = np.random.default_rng(1)
     machine = Machine(slowness=lambda now: rng.choice([1.0, 1.6]))
     timed = machine.time({"baseline": 0.010, "idea": 0.030})
-    assert timed["busy"]
-    assert timed["treatments"]["idea"]["kind"] == "undecided"
-    assert timed["rejected_rounds"]["reference"] == 6  # more than a third of 6 + 10
+    assert timed.busy
+    assert timed.treatments["idea"].kind == "undecided"
+    assert timed.rejected_rounds["reference"] == 6  # more than a third of 6 + 10
 
 
 def test_after_two_bad_rounds_of_five_quiet_ones_must_show_that_the_machine_calmed_down():
     machine = Machine(slowness=lambda now: 1.5 if 3.3 < now < 4.5 else 1.0)
     machine.start_up = {"baseline": 3.0, "idea": 0.0}.get
     timed = machine.time({"baseline": 0.010, "idea": 0.020})
-    n_rejected = sum(timed["rejected_rounds"].values())
+    n_rejected = sum(timed.rejected_rounds.values())
     assert n_rejected >= 2
-    assert not timed["busy"]
-    assert timed["rounds"] == max(3, 2 * n_rejected)
-    assert timed["treatments"]["idea"]["kind"] == "slower"
+    assert not timed.busy
+    assert timed.rounds == max(3, 2 * n_rejected)
+    assert timed.treatments["idea"].kind == "slower"
 
 
 def test_equal_arms_on_a_drifting_machine_are_rarely_told_apart():
@@ -172,7 +175,7 @@ def test_equal_arms_on_a_drifting_machine_are_rarely_told_apart():
         machine = Machine(noise=0, slowness=lambda now, d=drift, p=phase: 1 + d * now + 0.02 * math.sin(3 * now + p))
         machine.rng, machine.noise = rng, 0.01
         timed = machine.time({"baseline": 0.05, "idea": 0.05}, block_seconds=0.1)
-        kinds.append(timed["treatments"]["idea"]["kind"])
+        kinds.append(timed.treatments["idea"].kind)
     assert kinds.count("faster") + kinds.count("slower") <= 21
     assert kinds.count("equal within 2 %") > 100
 
@@ -180,15 +183,15 @@ def test_equal_arms_on_a_drifting_machine_are_rarely_told_apart():
 def test_a_process_that_is_put_aside_is_noticed_by_its_processor_time():
     machine = Machine(processor=lambda now: 0.7)
     timed = machine.time({"baseline": 0.010, "idea": 0.010})
-    assert timed["busy"]
-    assert timed["rejected_rounds"] == {"reference": 0, "descheduled": 6}
-    assert timed["arms"]["idea"]["cpu_share"] == pytest.approx(0.7)
+    assert timed.busy
+    assert timed.rejected_rounds == {"reference": 0, "descheduled": 6}
+    assert timed.arms["idea"].cpu_share == pytest.approx(0.7)
 
 
 def test_where_steps_run_elsewhere_processor_time_is_not_read():
     timed = Machine(processor=lambda now: 0.1).time({"baseline": 0.010, "idea": 0.010}, cpu_clock=None)
-    assert not timed["busy"]
-    assert timed["arms"]["idea"]["cpu_share"] is None
+    assert not timed.busy
+    assert timed.arms["idea"].cpu_share is None
 
 
 def test_work_that_a_step_only_started_is_waited_for():
@@ -201,14 +204,20 @@ def test_work_that_a_step_only_started_is_waited_for():
 
     instruments = machine.instruments(wait=wait, cpu_clock=None)
     timed = time_steps(started, Rule(margin=TIME_MARGIN), instruments)
-    assert timed["treatments"]["idea"]["ratio"] == pytest.approx(2.0, rel=0.01)
+    assert timed.treatments["idea"].ratio == pytest.approx(2.0, rel=0.01)
 
 
 def test_a_system_that_does_not_tell_its_load_leaves_it_out():
     def load():
         raise OSError
 
-    assert Machine().time({"baseline": 0.01, "idea": 0.02}, load=load)["load_average"] == [None, None]
+    assert Machine().time({"baseline": 0.01, "idea": 0.02}, load=load).load_average == (None, None)
+
+
+@pytest.mark.parametrize("seconds", [0.010, 0.011])
+def test_times_come_back_from_their_json(seconds):
+    timed = Machine().time({"baseline": 0.010, "idea": seconds})
+    assert read_plain(MeasuredTimes, json.loads(json.dumps(to_plain(timed)))) == timed
 
 
 V, T = 11, 4
@@ -293,16 +302,14 @@ def make_study():
     )
 
 
-def test_measuring_a_study_says_everything_under_measured_and_leaves_the_threads_as_they_were():
+def test_measuring_a_study_says_where_it_was_done_and_leaves_the_threads_as_they_were():
     threads, heard = torch.get_num_threads(), []
-    found = measure_times(
+    measured = measure_times(
         make_study(), Tokens(), arms=["wide"], block_seconds=1e-4, most_rounds=3, observe=heard.append
     )
-    assert list(found) == ["measured"]
-    measured = found["measured"]
-    assert set(measured["arms"]) == {"baseline", "wide"}
-    assert measured["treatments"]["wide"]["kind"] in ("faster", "slower", "equal within 2 %", "undecided")
-    assert (measured["device"], measured["threads"]) == ("cpu", 1)
+    assert set(measured.arms) == {"baseline", "wide"}
+    assert measured.treatments["wide"].kind in ("faster", "slower", "equal within 2 %", "undecided")
+    assert (measured.device, measured.threads) == ("cpu", 1)
     assert torch.get_num_threads() == threads
     assert {event["event"] for event in heard} == {"timing"}
 

@@ -13,6 +13,7 @@ from paribus.experiment.registering import register
 from paribus.experiment.scheduler import Scheduler
 from paribus.experiment.stored_evidence import forget_failures, read_evidence, read_registration
 from paribus.judgement import decide_all
+from paribus.judgement.tuned import Trial, Tuned, TunedArm
 from paribus.lab.judging import judge
 from paribus.store.records import Finding, Record
 from paribus.store.store import Store
@@ -86,7 +87,7 @@ def test_runs_that_finish_in_any_order_and_beyond_the_verdict_change_nothing(tmp
     names.remove(("wide", 4))  # a baseline run ahead without its partner
     for arm, seed in names:
         shuffled.finish(arm, seed, losses[arm, seed])
-    assert judge(tmp_path / "plain", "toy").to_json() == judge(tmp_path / "shuffled", "toy").to_json()
+    assert judge(tmp_path / "plain", "toy").report == judge(tmp_path / "shuffled", "toy").report
 
 
 def test_a_finding_that_invalidates_the_design_leaves_nothing_to_run(tmp_path):
@@ -101,7 +102,7 @@ def test_a_failed_treatment_stops_and_the_others_go_on(tmp_path):
     bench.finish("baseline", 0, 3.0)
     bench.finish("wide", 0, status="failed")
     assert {bench.take()[0] for _ in range(6)} == {"baseline", "wider"}
-    judged = judge(tmp_path / "s", "toy").to_json()
+    judged = judge(tmp_path / "s", "toy").report.to_json()
     assert judged["failed_runs"] == [{"arm": "wide", "seed": 0, "error": None}]
     invalid = [finding["message"] for finding in judged["findings"] if finding["severity"] == "invalid"]
     assert len(invalid) == 1  # that it failed, and not that its partner is missing
@@ -116,7 +117,7 @@ def test_a_failure_ahead_of_the_pairs_does_not_stop_those_before_it(tmp_path):
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
         bench.finish("wide", seed, 3.0 + 0.1 * seed + (-1) ** seed)
     assert bench.events[-1]["rows"][0]["verdict"] is None
-    judged = judge(tmp_path / "s", "toy").to_json()
+    judged = judge(tmp_path / "s", "toy").report.to_json()
     assert [run["seed"] for run in judged["failed_runs"]] == [3]
     assert judged["treatments"]["wide"]["verdict"]["kind"] == "invalid"
 
@@ -151,7 +152,7 @@ def test_a_descriptive_treatment_is_described_on_the_pairs_of_the_primary_ones_a
         bench.finish("baseline", seed, 3.0 + 0.1 * seed)
     for seed in range(3):
         bench.finish("wide", seed, 2.0 + 0.1 * seed + 0.001 * (seed % 2))
-    judged = judge(tmp_path / "s", "toy").to_json()
+    judged = judge(tmp_path / "s", "toy").report.to_json()
     assert judged["treatments"]["aside"]["comparison"]["seeds"] == [0, 1, 2]
     assert judged["treatments"]["aside"]["verdict"] is None
     assert judged["arms"]["baseline"]["seeds"] == [0, 1, 2]
@@ -197,9 +198,9 @@ def _tuned(plan, seeds):
     """What a tuning reports that tried the runs of both arms on ``seeds``."""
     arms = {}
     for name, arm in plan.study.arms.items():
-        digests = [identify_run(plan, name, arm, seed).digest for seed in seeds]
-        arms[name] = {"curve": [{"digests": digests}]}
-    return {"arms": arms}
+        digests = tuple(identify_run(plan, name, arm, seed).digest for seed in seeds)
+        arms[name] = TunedArm((Trial({}, digests, (3.0,) * len(seeds), 3.0),), {}, ())
+    return Tuned({}, None, len(seeds), seeds[0], 0, seeds, 0, None, arms)
 
 
 @pytest.mark.parametrize(("seeds", "seen"), [((3,), ("toy",)), ((99,), ())])
@@ -289,4 +290,4 @@ def test_every_record_of_a_large_study_is_read_once(tmp_path, monkeypatch):
         bench.finish(*run, losses.gauss(3.0, 0.1))
     assert len(reads) == len(set(reads)) == 20 * 20
     assert bench.scheduler.judged.is_complete
-    assert bench.scheduler.judged.to_json() == decide_all(read_evidence(bench.store, "toy")).to_json()
+    assert bench.scheduler.judged.report == decide_all(read_evidence(bench.store, "toy")).report

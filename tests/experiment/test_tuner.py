@@ -1,16 +1,19 @@
 """Tuning, with a loss in closed form in place of training."""
 
+import json
 import math
 
 import pytest
 
 from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS, Metric
+from paribus.design.plain import read_plain, to_plain
 from paribus.design.specs import spec
 from paribus.design.study import Arm
 from paribus.design.tuning import Tuning
 from paribus.errors import StudyError
 from paribus.experiment.plan import Environment, plan
 from paribus.experiment.tuner import tune
+from paribus.judgement.tuned import Tuned
 from paribus.store.records import Record
 from toy_study import RECIPE, Part, make_study
 
@@ -46,11 +49,11 @@ def rates(study):
 
 def test_each_arm_gets_the_recipe_that_is_best_for_itself():
     best = {"baseline": 0.1, "wide": 0.2}
-    study, report = tuned(make_study(tuning=Tuning()), lambda arm, rate, seed: loss(rate, best[arm]))
+    study, found = tuned(make_study(tuning=Tuning()), lambda arm, rate, seed: loss(rate, best[arm]))
     assert rates(study) == best
-    assert report["arms"]["wide"]["best"] == {"learning_rate": 2.0}
-    assert report["arms"]["wide"]["edges"] == []
-    assert report["points_added"] == 0
+    assert found.arms["wide"].best == {"learning_rate": 2.0}
+    assert found.arms["wide"].edges == ()
+    assert found.points_added == 0
 
 
 def test_every_arm_has_the_same_points_and_seeds_and_none_of_the_verdicts():
@@ -68,17 +71,17 @@ def test_every_arm_has_the_same_points_and_seeds_and_none_of_the_verdicts():
 
 def test_a_grid_grows_for_all_arms_where_one_is_best_at_its_edge():
     best = {"baseline": 0.1, "wide": 0.8}
-    study, report = tuned(make_study(tuning=Tuning(extensions=2)), lambda arm, rate, seed: loss(rate, best[arm]))
+    study, found = tuned(make_study(tuning=Tuning(extensions=2)), lambda arm, rate, seed: loss(rate, best[arm]))
     assert rates(study) == pytest.approx(best)
-    assert report["points_added"] == 2  # 8, and 16, which shows that 8 is no edge
-    assert {len(arm["curve"]) for arm in report["arms"].values()} == {7}
-    assert report["arms"]["wide"]["edges"] == []
+    assert found.points_added == 2  # 8, and 16, which shows that 8 is no edge
+    assert {len(arm.curve) for arm in found.arms.values()} == {7}
+    assert found.arms["wide"].edges == ()
 
 
 def test_a_best_value_beyond_the_last_extension_stays_at_the_edge_and_says_so():
-    _, report = tuned(make_study(tuning=Tuning(extensions=1)), lambda arm, rate, seed: loss(rate, 1000.0))
-    assert report["arms"]["wide"]["best"] == {"learning_rate": 8.0}
-    assert report["arms"]["wide"]["edges"] == ["learning_rate"]
+    _, found = tuned(make_study(tuning=Tuning(extensions=1)), lambda arm, rate, seed: loss(rate, 1000.0))
+    assert found.arms["wide"].best == {"learning_rate": 8.0}
+    assert found.arms["wide"].edges == ("learning_rate",)
 
 
 def test_the_mean_over_seeds_decides_and_a_diverged_seed_rules_a_point_out():
@@ -87,11 +90,11 @@ def test_the_mean_over_seeds_decides_and_a_diverged_seed_rules_a_point_out():
     def value(arm, rate, seed):
         return None if rate > 0.15 and seed == 5001 else loss(rate, 0.2) + noise[seed]
 
-    study, report = tuned(make_study(tuning=Tuning(seeds=2)), value)
+    study, found = tuned(make_study(tuning=Tuning(seeds=2)), value)
     assert rates(study) == {"baseline": 0.1, "wide": 0.1}
-    at = {row["point"]["learning_rate"]: row for row in report["arms"]["wide"]["curve"]}
-    assert at[2.0]["value"] is None and at[2.0]["values"][1] is None
-    assert at[1.0]["value"] == pytest.approx(loss(0.1, 0.2) + 5.0)
+    at = {trial.point["learning_rate"]: trial for trial in found.arms["wide"].curve}
+    assert at[2.0].value is None and at[2.0].values[1] is None
+    assert at[1.0].value == pytest.approx(loss(0.1, 0.2) + 5.0)
 
 
 def test_for_an_accuracy_the_highest_is_the_best():
@@ -129,10 +132,10 @@ def test_trials_are_scored_on_the_validation_side_though_the_verdict_is_on_docum
 
 
 def test_an_edge_that_gains_less_than_a_tenth_of_the_margin_is_none():
-    for slope, edges in ((0.09, []), (0.11, ["learning_rate"])):
+    for slope, edges in ((0.09, ()), (0.11, ("learning_rate",))):
         study = make_study(tuning=Tuning(extensions=0), margin=1.0)
-        _, report = tuned(study, lambda arm, rate, seed, slope=slope: -slope * math.log2(rate / 0.1))
-        assert report["arms"]["wide"]["edges"] == edges
+        _, found = tuned(study, lambda arm, rate, seed, slope=slope: -slope * math.log2(rate / 0.1))
+        assert found.arms["wide"].edges == edges
 
 
 def test_a_value_beyond_the_grid_that_no_run_survives_ends_the_search_and_stays_an_edge():
@@ -147,18 +150,25 @@ def test_a_value_beyond_the_grid_that_no_run_survives_ends_the_search_and_stays_
             records[trial.run.digest] = record
         return records
 
-    study, report = tune(plan(make_study(tuning=Tuning()), HERE), run)
+    study, found = tune(plan(make_study(tuning=Tuning()), HERE), run)
     assert rates(study) == {"baseline": 0.4, "wide": 0.4}
-    assert report["arms"]["wide"]["edges"] == ["learning_rate"]
-    assert report["points_added"] == 0
-    assert "ValueError: too much" in report["stopped_by"]
+    assert found.arms["wide"].edges == ("learning_rate",)
+    assert found.points_added == 0
+    assert "ValueError: too much" in found.stopped_by
 
 
 def test_the_report_names_every_run_of_every_trial():
     ran = []
-    _, report = tuned(make_study(tuning=Tuning(seeds=2)), lambda arm, rate, seed: loss(rate, 0.1), ran)
-    told = {digest for arm in report["arms"].values() for row in arm["curve"] for digest in row["digests"]}
+    _, found = tuned(make_study(tuning=Tuning(seeds=2)), lambda arm, rate, seed: loss(rate, 0.1), ran)
+    told = {digest for arm in found.arms.values() for trial in arm.curve for digest in trial.digests}
     assert told == {trial.run.digest for trial in ran}
+
+
+def test_a_tuning_comes_back_from_its_json():
+    _, found = tuned(
+        make_study(tuning=Tuning(seeds=2)), lambda arm, rate, seed: loss(rate, 0.1) if rate < 0.3 else None
+    )
+    assert read_plain(Tuned, json.loads(json.dumps(to_plain(found)))) == found
 
 
 def own(logits, targets):
@@ -167,8 +177,8 @@ def own(logits, targets):
 
 def test_with_a_metric_of_ones_own_the_report_names_the_same_runs_without_it():
     plain, measured = (
-        tuned(make_study(tuning=Tuning(), metric=metric), lambda arm, rate, seed: loss(rate, 0.1))[1]["arms"]["wide"]
+        tuned(make_study(tuning=Tuning(), metric=metric), lambda arm, rate, seed: loss(rate, 0.1))[1].arms["wide"]
         for metric in (VAL_LOSS, Metric("own", "1", measure=own))
     )
-    assert "unmeasured" not in plain["curve"][0]
-    assert [row["unmeasured"] for row in measured["curve"]] == [row["digests"] for row in plain["curve"]]
+    assert "unmeasured" not in plain.curve[0].to_json()
+    assert [trial.unmeasured for trial in measured.curve] == [trial.digests for trial in plain.curve]

@@ -7,8 +7,8 @@ import pytest
 
 from paribus.design.contrasts import Contrast
 from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
-from paribus.judgement import Pair, Rule, Verdict, compare, decide, suspend
-from paribus.judgement.comparison import read_comparison
+from paribus.design.plain import read_plain
+from paribus.judgement import Comparison, Pair, Rule, Verdict, compare, decide, suspend
 
 RULE = Rule(margin=0.01, n_max=4, give_up=0)
 
@@ -32,7 +32,7 @@ def compared(*differences, metric=VAL_LOSS, **fields):
 )
 def test_a_comparison_comes_back_from_its_json(comparison):
     told = json.loads(json.dumps(comparison.to_json()))
-    again = read_comparison(told)
+    again = Comparison.from_json(told)
     assert again.to_json() == comparison.to_json()
     assert (again.rule, again.metric, again.outlook) == (comparison.rule, comparison.metric, comparison.outlook)
     assert [math.isnan(d) for d in again.differences] == [math.isnan(d) for d in comparison.differences]
@@ -42,4 +42,4 @@ def test_a_comparison_comes_back_from_its_json(comparison):
 
 def test_a_verdict_comes_back_from_its_json():
     verdict = decide(compared(-0.5, -0.51, -0.49))
-    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+    assert read_plain(Verdict, json.loads(json.dumps(verdict.to_json()))) == verdict

@@ -96,7 +96,7 @@ def test_the_study_then_takes_its_baseline_runs_from_there_and_its_report_has_th
 
     report = lab.run(study, store, executor="inline", observe=observe).report
     assert started and {arm for arm, _ in started} == {"rms"}
-    assert report["null"] == found.null.to_json()
+    assert report.null == found.null
 
 
 def test_two_finished_pairs_are_too_few_for_a_floor_and_a_diverged_one_does_not_count(tmp_path):

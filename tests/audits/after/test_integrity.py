@@ -1,14 +1,14 @@
 import json
 
 import pytest
-from small_studies import make_study, the
+from small_studies import make_study, register, the
 
 from paribus.audits.after.integrity import find_unfounded_numbers
 from paribus.design.specs import spec
 from paribus.nn import RMSNorm, llama
 from paribus.store.records import Record
 
-STUDY = make_study(arm=llama(d_model=32, n_layers=2, n_heads=2, norm=spec(RMSNorm))).to_json()
+STUDY = register(make_study(arm=llama(d_model=32, n_layers=2, n_heads=2, norm=spec(RMSNorm))))
 STEPS = [
     {"step": 1, "loss": 5.0, "gradient_norm": 2.0, "clipped": True},
     {"step": 2, "loss": 4.0, "gradient_norm": 1.0, "clipped": False},

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from small_studies import BASELINE, make_study
 
 from paribus.audits.after.sensitivity import (
     explain_by_rounding,
@@ -13,10 +14,20 @@ from paribus.audits.after.sensitivity import (
     find_tuning_flaws,
 )
 from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
-from paribus.judgement import Pair, Rule, compare, decide
+from paribus.judgement import NullCalibration, Pair, Rule, compare, decide
+from paribus.judgement.registration import RegisteredRun, RegisteredStudy
+from paribus.judgement.report import FinishedExtraRun
+from paribus.judgement.tuned import Trial, Tuned, TunedArm
 
 RULE = Rule(margin=0.03)
-STUDY = {"primary": ["idea"], "extra_rates": [0.5, 2.0], "margin": 0.03, "metric": {"unit": "nats", "better": "lower"}}
+
+
+def register(**fields):
+    study = make_study(treatments={"idea": BASELINE.replace("dropout", 0.1)}, extra_rates=(0.5, 2.0), **fields)
+    return RegisteredStudy.from_json(study.to_json())
+
+
+STUDY = register()
 
 
 def comparison(*differences, metric=VAL_LOSS, rule=RULE):
@@ -24,13 +35,16 @@ def comparison(*differences, metric=VAL_LOSS, rule=RULE):
     return compare("idea", pairs, rule, metric)
 
 
+def at_rate(arm, factor, value, status="done"):
+    return FinishedExtraRun(RegisteredRun(0, f"{arm} at {factor}", arm=arm, factor=factor), status, value)
+
+
 def at_rates(study, compared, statuses=("done", "done"), **by_factor):
     """Findings where the pair at 0.5 x and at 2 x has these differences, the baseline at 3.1 and 3.2."""
     rows = []
     for factor, difference, base, status in zip((0.5, 2.0), by_factor.values(), (3.1, 3.2), statuses, strict=True):
-        rows.append({"arm": "baseline", "factor": factor, "status": "done", "value": base})
         value = base + difference if status == "done" else None
-        rows.append({"arm": "idea", "factor": factor, "status": status, "value": value})
+        rows += [at_rate("baseline", factor, base), at_rate("idea", factor, value, status)]
     return list(find_rate_dependence(study, {"idea": compared}, {"idea": decide(compared)}, rows))
 
 
@@ -53,7 +67,8 @@ def test_pairs_that_agree_with_the_verdict_are_a_note_with_their_numbers():
 
 
 def test_a_registration_of_an_older_store_calls_the_extra_rates_by_their_old_name():
-    older = {("rate_probe" if key == "extra_rates" else key): value for key, value in STUDY.items()}
+    content = {("rate_probe" if key == "extra_rates" else key): value for key, value in STUDY.to_json().items()}
+    older = RegisteredStudy.from_json(content)
     numbers = {"half": -0.05, "double": -0.2}
     assert at_rates(older, comparison(*BETTER), **numbers) == at_rates(STUDY, comparison(*BETTER), **numbers) != []
 
@@ -99,7 +114,7 @@ def test_an_equivalence_turns_where_the_pair_leaves_the_margin(difference, sever
 
 
 def test_where_higher_is_better_the_signs_are_the_other_way_round():
-    study = {**STUDY, "metric": {"unit": "share", "better": "higher"}}
+    study = register(metric=VAL_ACCURACY)
     better = comparison(0.100, 0.101, 0.102, metric=VAL_ACCURACY)
     assert [f.severity for f in at_rates(study, better, half=0.2, double=0.05)] == ["note"]
     assert [f.severity for f in at_rates(study, better, half=-0.05, double=0.05)] == ["doubt"]
@@ -120,10 +135,7 @@ def test_each_arm_at_its_best_of_the_rates_is_compared_too():
 
 def test_a_baseline_that_catches_up_at_its_own_best_rate_is_a_doubt():
     # at 0.5 x the baseline has 2.80 and the idea 2.85; at the shared rate 3.0 and 2.9
-    rows = [
-        {"arm": "baseline", "factor": 0.5, "status": "done", "value": 2.80},
-        {"arm": "idea", "factor": 0.5, "status": "done", "value": 2.85},
-    ]
+    rows = [at_rate("baseline", 0.5, 2.80), at_rate("idea", 0.5, 2.85)]
     (found,) = find_rate_dependence(STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, rows)
     assert found.evidence["turned_at"] == ["0.5 x", "each arm's best of these rates"]
 
@@ -132,21 +144,23 @@ def test_without_a_verdict_there_is_nothing_that_could_turn():
     assert at_rates(STUDY, comparison(-0.1, 0.1), half=0.5, double=0.5) == []
 
 
-def tuning(edges):
-    curve = [{"point": {"learning_rate": rate}, "value": 1.0, "values": [1.0]} for rate in (0.5, 1.0, 2.0)]
-    arm = {"curve": curve, "best": {"learning_rate": 2.0}, "edges": edges}
-    best = {**arm, "best": {"learning_rate": 1.0}, "edges": []}
-    arms = {"baseline": best, "idea": arm}
-    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "arms": arms, "stopped_by": None}
+def tuning(*edges, stopped_by=None):
+    rates = (0.5, 1.0, 2.0)
+    curve = tuple(Trial({"learning_rate": rate}, ("d",), (1.0,), 1.0) for rate in rates)
+    arms = {
+        "baseline": TunedArm(curve, {"learning_rate": 1.0}, ()),
+        "idea": TunedArm(curve, {"learning_rate": 2.0}, edges),
+    }
+    return Tuned({"learning_rate": rates}, None, 1, 5000, 2, (5000,), 0, stopped_by, arms)
 
 
 def test_a_best_value_at_the_edge_is_doubted_in_its_arm_and_the_choice_is_always_told():
-    edge, choice = find_tuning_flaws(tuning(["learning_rate"]))
+    edge, choice = find_tuning_flaws(tuning("learning_rate"))
     assert (edge.severity, edge.arm) == ("doubt", "idea")
     assert "2 (learning_rate from 0.5 to 2)" in edge.message
     assert (choice.severity, choice.evidence["trials"]) == ("note", 3)
-    assert [finding.severity for finding in find_tuning_flaws(tuning([]))] == ["note"]
-    edge, _ = find_tuning_flaws(tuning(["learning_rate"]) | {"stopped_by": "tuning: too much"})
+    assert [finding.severity for finding in find_tuning_flaws(tuning())] == ["note"]
+    edge, _ = find_tuning_flaws(tuning("learning_rate", stopped_by="tuning: too much"))
     assert "beyond it a trial failed: tuning: too much" in edge.message
 
 
@@ -156,7 +170,7 @@ def sizes(slope, noise=0.0):
     for seed in range(3):
         for place, parameters in enumerate((80, 100, 125)):
             value = 3.0 + 0.2 * seed + slope * math.log(parameters) + noise * (-1) ** (seed + place)
-            rows.append({"seed": seed, "status": "done", "value": value, "parameters": parameters})
+            rows.append(FinishedExtraRun(RegisteredRun(seed, "d", width=parameters), "done", value, parameters))
     return rows
 
 
@@ -178,8 +192,8 @@ def test_the_error_of_the_slope_is_that_of_least_squares_within_seeds():
     (found,) = find_size_explanations(
         STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, arms, rows, []
     )
-    design = np.array([[math.log(r["parameters"]), *(r["seed"] == s for s in range(3))] for r in rows], dtype=float)
-    values = np.array([r["value"] for r in rows])
+    design = np.array([[math.log(r.parameters), *(r.run.seed == s for s in range(3))] for r in rows], dtype=float)
+    values = np.array([r.value for r in rows])
     solution, residuals, *_ = np.linalg.lstsq(design, values, rcond=None)
     variance = residuals[0] / (9 - 4) * np.linalg.inv(design.T @ design)[0, 0]
     assert found.evidence["slope_per_log_parameter"] == pytest.approx(solution[0])
@@ -197,12 +211,15 @@ def test_of_an_arm_of_the_baselines_size_it_is_said_that_size_explains_nothing()
     )
 
 
+def null(floor):
+    return NullCalibration("nats", 0.03, 8, 5, 0.01, (0.005, 0.02), floor, (floor, floor), None, {}, {}, {}, ())
+
+
 @pytest.mark.parametrize(("floor", "severities"), [(0.02, ["doubt"]), (0.01, []), (0.0, [])])
 def test_a_margin_below_twice_the_floor_of_rounding_is_doubted(floor, severities):
-    null = {"floor_sd": floor, "n_seeds": 5}
-    assert [finding.severity for finding in find_noise_floor(STUDY, null)] == severities
+    assert [finding.severity for finding in find_noise_floor(STUDY, null(floor))] == severities
 
 
 def test_a_null_arm_is_set_against_what_rounding_makes():
-    found = explain_by_rounding(comparison(*BETTER), {"floor_sd": 0.0005, "n_seeds": 5})
+    found = explain_by_rounding(comparison(*BETTER), null(0.0005))
     assert found.evidence["ratio"] == pytest.approx(2.0)

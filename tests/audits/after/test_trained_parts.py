@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from small_studies import BASELINE, TRAINING, make_study, of, the
+from small_studies import BASELINE, TRAINING, make_study, of, register, the
 
 from paribus.audits.after.trained_parts import (
     find_idle_experts,
@@ -14,7 +14,7 @@ from paribus.design.study import Arm
 from paribus.nn import RMSNorm
 from paribus.store.records import Record
 
-STUDY = make_study(arm=BASELINE.replace("*norm", spec(RMSNorm))).to_json()
+STUDY = register(make_study(arm=BASELINE.replace("*norm", spec(RMSNorm))))
 
 
 def make_records(**of_arm):
@@ -55,7 +55,7 @@ def test_every_pair_must_show_it():
 
 def test_one_pair_or_another_recipe_is_not_enough_for_a_doubt():
     assert odd(baseline=[sites(1.0)], arm=[sites(500.0)])[0].severity == "note"
-    study = make_study(arm=Arm(BASELINE.replace("*norm", spec(RMSNorm)), TRAINING.replace(clip=0.1))).to_json()
+    study = register(make_study(arm=Arm(BASELINE.replace("*norm", spec(RMSNorm)), TRAINING.replace(clip=0.1))))
     assert odd(study, baseline=[sites(1.0)] * 2, arm=[sites(500.0)] * 2)[0].severity == "note"
 
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from small_studies import BASELINE, TRAINING, make_study, the
+from small_studies import BASELINE, TRAINING, make_study, register, the
 
 from paribus.audits.after.training_course import find_price_in_tokens
 from paribus.audits.before.sizes import find_budget
@@ -46,7 +46,7 @@ def price(gap, study=STUDY, n=3, scatter=0.0, slope=0.1, last=3.0, key="val_loss
         "baseline": {seed: record(seed, last) for seed in range(n)},
         "arm": {seed: record(seed, last + gap + scatter * (seed - (n - 1) / 2)) for seed in range(n)},
     }
-    return list(find_price_in_tokens(study.to_json(), records))
+    return list(find_price_in_tokens(register(study), records))
 
 
 @pytest.mark.parametrize("gap", [-0.05, 0.05])

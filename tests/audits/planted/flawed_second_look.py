@@ -8,7 +8,7 @@ study = make_study(BASELINE.replace("*norm", pb.spec(pb.nn.RMSNorm)), changes={"
 
 
 def spoil(store):
-    return pb.run(study.replace(margin=0.3), store, executor="inline").name
+    return pb.run(study.replace(margin=0.3), store, executor="inline").report.name
 
 
 CAUGHT = {"check": "repeated look", "severity": "doubt"}

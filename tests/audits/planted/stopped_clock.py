@@ -1,7 +1,9 @@
 """A clock that goes on only when it is told to, and the file in which paribus keeps its times."""
 
 import random
+from dataclasses import replace
 
+from paribus.design.plain import to_plain
 from paribus.execution.timing import Instruments, time_steps
 from paribus.judgement import TIME_MARGIN, Rule
 from paribus.store.store import Store
@@ -29,5 +31,4 @@ def leave_times(store, clock, steps, reference=lambda: 0.02):
     )
     place = Store.open(store)
     (name,) = place.study_names()
-    machine = {"device": "cpu", "device_name": "planted", "threads": 1}
-    place.write_timing(name, {**timed, **machine})
+    place.write_timing(name, to_plain(replace(timed, device="cpu", device_name="planted", threads=1)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from paribus.audits.after.trained_study import TimedStudy
 from paribus.audits.checks import Check
+from paribus.design.plain import to_plain
 from paribus.design.study import BASELINE
 from paribus.design.wording import write_count
+from paribus.judgement.registration import RegisteredStudy
+from paribus.judgement.speed import ArmTimes, MeasuredTimes
 from paribus.store.records import Finding
 
 START_UP = 5.0  # times a later step: what the first step may take
@@ -24,44 +26,44 @@ TIMING = Check[TimedStudy](
     "Another machine.",
     cost="none; the timing itself 4 steps and 3 to 10 rounds of about a third of a second",
     needs="times",
-    find=lambda timed: find_doubtful_times(timed.study, timed.measured),
+    find=lambda timed: find_doubtful_times(timed.study, timed.times),
 )
 
 
-def find_doubtful_times(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
+def find_doubtful_times(study: RegisteredStudy, times: MeasuredTimes) -> Iterator[Finding]:
     """What speaks against the times that ``measure_times`` took."""
-    if measured["busy"]:
-        yield _busy(measured)
-    yield from _start_up(measured["arms"])
-    yield from _unequal_equals(study, measured)
+    if times.busy:
+        yield _busy(times)
+    yield from _start_up(times.arms)
+    yield from _unequal_equals(study, times)
 
 
-def _busy(measured: Mapping[str, Any]) -> Finding:
-    rejected, reference = measured["rejected_rounds"], measured["reference"]
-    total = measured["rounds"] + sum(rejected.values())
+def _busy(times: MeasuredTimes) -> Finding:
+    n_rejected, spread = sum(times.rejected_rounds.values()), times.reference.spread
+    total = times.rounds + n_rejected
     return Finding(
         check="timing",
         severity="doubt",
-        message=f"the machine was busy while the arms were timed, so no speed is claimed: {sum(rejected.values())} of "
-        f"{write_count(total, 'round')} were rejected, and a fixed computation took up to {reference['spread']:.2f} of "
+        message=f"the machine was busy while the arms were timed, so no speed is claimed: {n_rejected} of "
+        f"{write_count(total, 'round')} were rejected, and a fixed computation took up to {spread:.2f} of "
         "its usual time",
         evidence={
-            "rejected": dict(rejected),
+            "rejected": dict(times.rejected_rounds),
             "rounds": total,
-            "reference_spread": reference["spread"],
-            "cpu_share": {name: arm["cpu_share"] for name, arm in measured["arms"].items()},
-            "load_average": measured["load_average"],
+            "reference_spread": spread,
+            "cpu_share": {name: arm.cpu_share for name, arm in times.arms.items()},
+            "load_average": to_plain(times.load_average),
         },
         remedy="end what else runs on this machine, let it cool, and time again",
     )
 
 
-def _start_up(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+def _start_up(arms: Mapping[str, ArmTimes]) -> Iterator[Finding]:
     """One note on the arm whose first step stands out most."""
-    ratios = {name: arm["first_step_seconds"] / arm["step_seconds"] for name, arm in arms.items()}
+    ratios = {name: arm.first_step_seconds / arm.step_seconds for name, arm in arms.items()}
     name = max(ratios, key=lambda arm: ratios[arm])
     if ratios[name] > START_UP:
-        first, later = arms[name]["first_step_seconds"], arms[name]["step_seconds"]
+        first, later = arms[name].first_step_seconds, arms[name].step_seconds
         yield Finding(
             check="timing",
             severity="note",
@@ -70,25 +72,24 @@ def _start_up(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
             arm=name,
             evidence={
                 "first_over_later": ratios,
-                "first_step_seconds": {arm: arms[arm]["first_step_seconds"] for arm in arms},
+                "first_step_seconds": {arm: times.first_step_seconds for arm, times in arms.items()},
             },
             remedy="leave the first steps out of every time; `paribus time` does",
         )
 
 
-def _unequal_equals(study: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Finding]:
+def _unequal_equals(study: RegisteredStudy, times: MeasuredTimes) -> Iterator[Finding]:
     """Arms that are the baseline over again, in model and recipe, and were timed faster or slower."""
-    baseline = study["arms"][BASELINE]
-    for name, row in measured["treatments"].items():
-        same = all(study["arms"][name][part] == baseline[part] for part in ("model", "training"))
-        if same and row["kind"] in ("faster", "slower"):
-            low, high = row["interval"]
+    for name, speed in times.treatments.items():
+        is_same = study.arms[name] == study.arms[BASELINE]
+        if is_same and speed.kind in ("faster", "slower") and speed.interval:
+            low, high = speed.interval
             yield Finding(
                 check="timing",
                 severity="doubt",
-                message=f"{name!r} runs the same code as the baseline and was timed {row['kind']}: {row['ratio']:.3f} "
+                message=f"{name!r} runs the same code as the baseline and was timed {speed.kind}: {speed.ratio:.3f} "
                 f"of its time (interval {low:.3f} to {high:.3f}); no ratio of these times can be trusted below that",
                 arm=name,
-                evidence={"ratio": row["ratio"], "interval": [low, high], "rounds": row["rounds"]},
+                evidence={"ratio": speed.ratio, "interval": [low, high], "rounds": speed.rounds},
                 remedy="look for what differs between the blocks: memory, caches, other load; time again",
             )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paribus.audits.after.trained_study import TrainedStudy, select_done
+from paribus.audits.after.trained_study import ReadSteps, TrainedStudy, select_done
 from paribus.audits.checks import Check
+from paribus.design.spec_names import SpecName
 from paribus.design.specs import public_name, reference
 from paribus.design.study import BASELINE
 from paribus.design.wording import write_count
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
 from paribus.store.records import Finding, Record
 from paribus.training.schedule import LEFT_OVER, Constant, Cosine, Linear, WarmupStableDecay
 
@@ -42,26 +45,20 @@ SCHEDULE = Check[TrainedStudy](
 )
 
 
-def find_gaps(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_gaps(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Failed and diverged runs, runs without their partner, and seeds that are left out."""
-    for arm in study["arms"]:
+    for arm in study.arms:
         runs = records.get(arm, {})
         yield from _failures(arm, runs)
         yield from _divergences(arm, runs)
         if arm != BASELINE:
-            yield from _missing_seeds(arm, runs, records.get(BASELINE, {}), study["first_seed"])
+            yield from _missing_seeds(arm, runs, records.get(BASELINE, {}), study.first_seed)
 
 
-def find_unfinished_schedules(
-    study: Mapping[str, Any],
-    records: Mapping[str, Mapping[int, Record]],
-    read_steps: Callable[[str], list[dict[str, Any]]],
-) -> Iterator[Finding]:
+def find_unfinished_schedules(study: RegisteredStudy, records: Records, read_steps: ReadSteps) -> Iterator[Finding]:
     """Runs with fewer steps than planned, or whose last learning rate is not where the schedule ends."""
-    for arm, plan in study["arms"].items():
-        recipe = plan["training"]
-        planned = recipe["tokens"] // recipe["batch_tokens"]
-        schedule = _schedule(recipe.get("schedule"))
+    for arm, plan in study.arms.items():
+        planned = plan.training.steps
         short, rates = {}, {}
         for seed, record in select_done(records.get(arm, {})).items():
             lines = read_steps(record.digest)
@@ -72,7 +69,7 @@ def find_unfinished_schedules(
         if short:
             yield _too_few_steps(arm, short, planned)
         if rates:
-            yield from _last_rate(arm, rates, schedule, planned)
+            yield from _last_rate(arm, rates, _build(plan.schedule), planned)
 
 
 def _failures(arm: str, runs: Mapping[int, Record]) -> Iterator[Finding]:
@@ -180,12 +177,12 @@ def _last_rate(arm: str, rates: dict[int, float], schedule: Any, planned: int) -
         )
 
 
-def _schedule(data: Mapping[str, Any] | None) -> Any:
-    """The schedule of a recipe's JSON; None for a class of the user's, which is not imported."""
-    if data is None:
+def _build(schedule: SpecName | None) -> Any:
+    """The schedule by its name; None for a class of the user's, which is not imported."""
+    if schedule is None:
         return Cosine()
-    cls = _SCHEDULES.get(public_name(data["class"]))
-    return cls(**data["arguments"]) if cls else None
+    cls = _SCHEDULES.get(public_name(schedule.name))
+    return cls(**dict(schedule.arguments)) if cls else None
 
 
 def _first_line(error: str | None) -> str:

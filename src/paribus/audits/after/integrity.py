@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from paribus.audits.after.trained_study import TrainedStudy, select_done
+from paribus.audits.after.trained_study import ReadSteps, TrainedStudy, select_done
 from paribus.audits.after.training_course import CURVE_OF_METRIC
 from paribus.audits.checks import Check
 from paribus.design.wording import write_count
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
 from paribus.store.records import Finding, Record, loss_curve
 from paribus.training.run_metrics import TREND_WINDOW
 
@@ -32,17 +34,13 @@ EVIDENCE = Check[TrainedStudy](
 )
 
 
-def find_unfounded_numbers(
-    study: Mapping[str, Any],
-    records: Mapping[str, Mapping[int, Record]],
-    read_steps: Callable[[str], list[dict[str, Any]]],
-) -> Iterator[Finding]:
+def find_unfounded_numbers(study: RegisteredStudy, records: Records, read_steps: ReadSteps) -> Iterator[Finding]:
     """Runs whose metrics are not those of their documents, evaluations and steps, and runs that are another's copy."""
-    for arm, plan in study["arms"].items():
+    for arm, plan in study.arms.items():
         done = select_done(records.get(arm, {}))
         wrong = {}
         for seed, record in done.items():
-            expected = _expected(record, read_steps(record.digest), plan["training"])
+            expected = _expected(record, read_steps(record.digest), plan.training.batch_tokens)
             if found := [row for row in expected if _disagree(row[1], row[3])]:
                 wrong[seed] = found
         if wrong:
@@ -50,9 +48,7 @@ def find_unfounded_numbers(
         yield from _copies(arm, done)
 
 
-def _expected(
-    record: Record, steps: Lines, recipe: Mapping[str, Any]
-) -> Iterator[tuple[str, float | None, str, float | None]]:
+def _expected(record: Record, steps: Lines, batch_tokens: int) -> Iterator[tuple[str, float | None, str, float | None]]:
     """Rows of a metric, what the record says of it, where it comes from, and what is found there.
 
     What a record does not have is not held against it.
@@ -61,7 +57,7 @@ def _expected(
     sources = {
         **{("the documents", key): value for key, value in _of_documents(record).items()},
         **{("the last evaluation", key): value for key, value in _of_evaluations(record.evaluations, recorded).items()},
-        **{("steps.jsonl", key): value for key, value in _of_steps(steps, recipe["batch_tokens"]).items()},
+        **{("steps.jsonl", key): value for key, value in _of_steps(steps, batch_tokens).items()},
     }
     for (source, key), value in sources.items():
         if key in recorded:

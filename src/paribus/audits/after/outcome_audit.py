@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paribus.audits.after.busy_machine import TIMING
@@ -11,11 +11,14 @@ from paribus.audits.after.integrity import EVIDENCE
 from paribus.audits.after.pairing import BATCHES, ENVIRONMENT, HELD_OUT_TOKENS, INITIAL_WEIGHTS
 from paribus.audits.after.sensitivity import LEARNING_RATE, NOISE_FLOOR, SIZE_RESPONSE, TUNING
 from paribus.audits.after.trained_parts import LATE_AUXILIARY_LOSS, ROUTING, SITE_NORMS, UNMOVED_PARAMETERS
-from paribus.audits.after.trained_study import ExtraRuns, TimedStudy, TrainedStudy
+from paribus.audits.after.trained_study import ExtraRuns, ReadSteps, TimedStudy, TrainedStudy
 from paribus.audits.after.training_course import CLIPPING, LOSS_SPIKES, PRICE_IN_TOKENS, STILL_FALLING
 from paribus.audits.checks import Check, run_checks
 from paribus.judgement import Judged
-from paribus.store.records import Finding, Record
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
+from paribus.judgement.speed import MeasuredTimes
+from paribus.store.records import Finding
 
 AFTER: tuple[Check[Any], ...] = (
     SEEDS,
@@ -41,28 +44,19 @@ AFTER: tuple[Check[Any], ...] = (
 )
 """Every check after training, in the order in which findings come."""
 
-Steps = Callable[[str], list[dict[str, Any]]] | Mapping[str, list[dict[str, Any]]]
+Steps = ReadSteps | Mapping[str, list[dict[str, Any]]]
 """Digest of a run to the lines of its ``steps.jsonl``; ``Store.read_steps`` is one."""
 
 
-def audit_records(
-    study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]], steps: Steps
-) -> tuple[Finding, ...]:
-    """Everything that can be wrong with a comparison and shows only in what the runs left behind.
-
-    ``study`` is ``Study.to_json()`` as it was registered; nothing is imported on its word. ``records`` are by arm and
-    seed.
-    """
+def audit_records(study: RegisteredStudy, records: Records, steps: Steps) -> tuple[Finding, ...]:
+    """Everything that can be wrong with a comparison and shows only in what the runs left behind."""
     read_steps = steps if callable(steps) else steps.__getitem__
     return tuple(run_checks(AFTER, TrainedStudy(study, records, read_steps)))
 
 
-def audit_times(study: Mapping[str, Any], measured: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """What speaks against the times that ``measure_times`` took: reasons to doubt a speed, none to doubt a verdict.
-
-    ``study`` is ``Study.to_json()`` as it was registered.
-    """
-    return tuple(run_checks(AFTER, TimedStudy(study, measured)))
+def audit_times(study: RegisteredStudy, times: MeasuredTimes) -> tuple[Finding, ...]:
+    """What speaks against measured times: reasons to doubt a speed, none to doubt a verdict."""
+    return tuple(run_checks(AFTER, TimedStudy(study, times)))
 
 
 def audit_extra_runs(by_numbers: Judged, judged: Judged, found: Sequence[Finding] = ()) -> tuple[Finding, ...]:

@@ -7,11 +7,13 @@ from typing import Any
 
 from paribus.audits.after.trained_study import TrainedStudy
 from paribus.audits.checks import Check
-from paribus.design.spec_names import SpecName
+from paribus.design.recipe import Training
 from paribus.design.study import BASELINE
 from paribus.design.trees import changed_sites, lies_under
 from paribus.design.wording import list_some, write_count
-from paribus.store.records import Finding, Record
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
+from paribus.store.records import Finding
 
 _RECIPE_OF_BATCHES = ("tokens", "batch_tokens", "seq_len")
 
@@ -68,21 +70,19 @@ ENVIRONMENT = Check[TrainedStudy](
 )
 
 
-def find_unpaired(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_unpaired(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Pairs whose two runs differ in initial weights, batches, scored tokens, packages, device or code."""
     baseline = records.get(BASELINE, {})
-    for arm in study["arms"]:
-        if arm == BASELINE:
-            continue
+    before = study.arms[BASELINE]
+    for arm, after in study.treatments.items():
         pairs = {
             seed: (baseline[seed].pairing, record.pairing)
             for seed, record in sorted(records.get(arm, {}).items())
             if record.status == "done" and seed in baseline and baseline[seed].status == "done"
         }
         if pairs:
-            before, after = (SpecName.from_json(study["arms"][name]["model"]) for name in (BASELINE, arm))
-            yield from _weights(arm, pairs, changed_sites(before, after))
-            yield from _batches(arm, pairs, study)
+            yield from _weights(arm, pairs, changed_sites(before.model, after.model))
+            yield from _batches(arm, pairs, before.training, after.training)
             yield from _held_out(arm, pairs)
             yield from _environment(arm, pairs)
 
@@ -113,12 +113,11 @@ def _weights(arm: str, pairs: Pairs, changed: set[str]) -> Iterator[Finding]:
         )
 
 
-def _batches(arm: str, pairs: Pairs, study: Mapping[str, Any]) -> Iterator[Finding]:
+def _batches(arm: str, pairs: Pairs, one: Training, other: Training) -> Iterator[Finding]:
     seeds = _unequal(pairs, "batches")
     if not seeds:
         return
-    one, other = (study["arms"][name]["training"] for name in (BASELINE, arm))
-    if reasons := [name for name in _RECIPE_OF_BATCHES if one[name] != other[name]]:
+    if reasons := [name for name in _RECIPE_OF_BATCHES if getattr(one, name) != getattr(other, name)]:
         yield Finding(
             check="batches",
             severity="note",

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from paribus.audits.after.trained_study import ExtraRuns
 from paribus.audits.checks import Check
-from paribus.design.contrasts import Contrast
+from paribus.design.plain import to_plain
 from paribus.design.study import BASELINE
 from paribus.judgement import Comparison, Verdict
+from paribus.judgement.evidence import Records
+from paribus.judgement.power import NullCalibration
+from paribus.judgement.registration import RegisteredRun, RegisteredStudy
+from paribus.judgement.report import FinishedExtraRun
+from paribus.judgement.tuned import Tuned
 from paribus.store.records import Finding, Record
 
 EXPLAINS = 0.5  # of a difference, that the size of the arm alone would make
 
-Rows = Sequence[Mapping[str, Any]]
-"""Extra runs as ``tell_extra_run`` gives them."""
+Runs = Sequence[FinishedExtraRun]
 
 
 def _look_at_tuning(extra: ExtraRuns) -> Iterator[Finding]:
@@ -27,20 +30,20 @@ def _look_at_tuning(extra: ExtraRuns) -> Iterator[Finding]:
 
 
 def _look_at_widths(extra: ExtraRuns) -> Iterator[Finding]:
-    study, records, widths = extra.study, extra.by_numbers.records, extra.rows("widths")
-    seeds = {row["seed"] for row in widths}
-    base = [_row(record, study) for seed, record in records[BASELINE].items() if seed in seeds]
+    study, records, widths = extra.study, extra.by_numbers.records, extra.judged.extra_runs["widths"]
+    seeds = {width.run.seed for width in widths}
+    base = [_of_pairs(record, study.metric.key) for seed, record in records[BASELINE].items() if seed in seeds]
     comparisons, verdicts = extra.judged.comparisons, extra.by_numbers.verdicts
     return find_size_explanations(study, comparisons, verdicts, _sizes(records), widths, base)
 
 
 def _look_at_rounding(extra: ExtraRuns) -> Iterator[Finding]:
-    assert extra.judged.null is not None  # it is shown
-    study, null = extra.study, extra.judged.null.to_json()
+    study, null = extra.study, extra.judged.null
+    assert null is not None  # it is shown
     yield from find_noise_floor(study, null)
     same = {f.arm for f in extra.found if f.check == "same function" and f.evidence["other"] == BASELINE}
     for name, comparison in extra.judged.comparisons.items():
-        if name in {*study["null"], *same} and (finding := explain_by_rounding(comparison, null)):
+        if name in {*study.null, *same} and (finding := explain_by_rounding(comparison, null)):
             yield finding
 
 
@@ -56,7 +59,7 @@ LEARNING_RATE = Check[ExtraRuns](
     cost="two runs, and two of the baseline",
     needs="rates",
     find=lambda extra: find_rate_dependence(
-        extra.study, extra.judged.comparisons, extra.by_numbers.verdicts, extra.rows("rates")
+        extra.study, extra.judged.comparisons, extra.by_numbers.verdicts, extra.judged.extra_runs["rates"]
     ),
 )
 
@@ -99,66 +102,65 @@ NOISE_FLOOR = Check[ExtraRuns](
 
 
 def find_rate_dependence(
-    study: Mapping[str, Any],
+    study: RegisteredStudy,
     comparisons: Mapping[str, Comparison],
     verdicts: Mapping[str, Verdict | None],
-    rates: Rows,
+    rates: Runs,
 ) -> Iterator[Finding]:
     """Whether the one pair at each other learning rate agrees with the verdict, as far as one pair can tell."""
-    values = {(row["arm"], row["factor"]): row for row in rates}
-    for name in study["primary"]:
+    runs = {(rate.run.arm, rate.run.factor): rate for rate in rates}
+    for name in study.primary:
         comparison = comparisons[name]
         verdict = verdicts[name]
         if verdict is None or verdict.kind in ("undecided", "invalid"):
             continue  # nothing that could turn
         pairs = {
-            factor: (values[BASELINE, factor], values[name, factor])
-            for factor in study.get("extra_rates", study.get("rate_probe", ()))  # "rate_probe": in older stores
-            if (BASELINE, factor) in values and (name, factor) in values
+            factor: (runs[BASELINE, factor], runs[name, factor])
+            for factor in study.extra_rates
+            if (BASELINE, factor) in runs and (name, factor) in runs
         }
         if pairs:
             yield _rate_finding(study, comparison, verdict, pairs)
 
 
-def find_tuning_flaws(tuning: Mapping[str, Any]) -> Iterator[Finding]:
+def find_tuning_flaws(tuning: Tuned) -> Iterator[Finding]:
     """A best value at the edge of what was tried; else what was tried and what was chosen."""
-    stopped = f"; beyond it a trial failed: {tuning['stopped_by']}" if tuning["stopped_by"] else ""
-    n_trials = max(len(arm["curve"]) for arm in tuning["arms"].values())
-    for name, arm in tuning["arms"].items():
-        if arm["edges"]:
-            said = ", ".join(f"{key} {arm['best'][key]:.3g}" for key in arm["edges"])
+    stopped = f"; beyond it a trial failed: {tuning.stopped_by}" if tuning.stopped_by else ""
+    for name, arm in tuning.arms.items():
+        if arm.edges:
+            said = ", ".join(f"{key} {arm.best[key]:.3g}" for key in arm.edges)
             tried = ", ".join(
-                f"{key} from {tuning['over'][key][0]:.3g} to {tuning['over'][key][-1]:.3g}" for key in arm["edges"]
+                f"{key} from {tuning.over[key][0]:.3g} to {tuning.over[key][-1]:.3g}" for key in arm.edges
             )
             yield Finding(
                 check="tuning",
                 severity="doubt",
-                message=f"the best of the {len(arm['curve'])} trials of {name!r} lies at the edge of what was tried: "
+                message=f"the best of the {len(arm.curve)} trials of {name!r} lies at the edge of what was tried: "
                 f"{said} ({tried}){stopped}",
                 arm=name,
-                evidence={"best": arm["best"], "edges": arm["edges"], "over": tuning["over"]},
+                evidence=to_plain({"best": arm.best, "edges": arm.edges, "over": tuning.over}),
                 remedy="widen the values in Tuning(over=...), for all arms",
             )
     said = "; ".join(
-        f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in arm['best'].items())}"
-        for name, arm in tuning["arms"].items()
+        f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in arm.best.items())}"
+        for name, arm in tuning.arms.items()
     )
     yield Finding(
         check="tuning",
         severity="note",
-        message=f"each of the {len(tuning['arms'])} arms was tuned with {n_trials} trials on seed"
-        f"{'s' * (len(tuning['run_seeds']) > 1)} {', '.join(map(str, tuning['run_seeds']))}; chosen was {said}",
-        evidence={"trials": n_trials, "seeds": tuning["run_seeds"]},
+        message=f"each of the {len(tuning.arms)} arms was tuned with {tuning.n_trials} trials on seed"
+        f"{'s' * (len(tuning.run_seeds) > 1)} {', '.join(map(str, tuning.run_seeds))}; chosen was {said}",
+        evidence={"trials": tuning.n_trials, "seeds": list(tuning.run_seeds)},
     )
 
 
 def find_size_explanations(
-    study: Mapping[str, Any],
+    study: RegisteredStudy,
     comparisons: Mapping[str, Comparison],
     verdicts: Mapping[str, Verdict | None],
     arms: Mapping[str, float],
-    widths: Rows,
-    base: Rows,
+    widths: Runs,
+    base: Runs,
 ) -> Iterator[Finding]:
     """How much of each difference the number of parameters alone would make, by the baseline's own width.
 
@@ -178,7 +180,7 @@ def find_size_explanations(
                 check="size response",
                 severity="note",
                 message=f"{name!r} has as many parameters as the baseline, {arms[name]:,.0f}: their number explains "
-                f"nothing of its difference of {comparison.mean:+.2g} {study['metric']['unit']}",
+                f"nothing of its difference of {comparison.mean:+.2g} {study.metric.unit}",
                 arm=name,
                 evidence={"parameters": arms[name], "difference": comparison.mean},
             )
@@ -193,7 +195,7 @@ def find_size_explanations(
             severity="doubt" if carried and share > EXPLAINS else "note",
             message=f"{name!r} has {arms[name] / arms[BASELINE] - 1:+.1%} parameters, which would move the baseline by "
             f"{expected:+.2g} (standard error {blur:.1g}); the difference is {comparison.mean:+.2g} "
-            f"{study['metric']['unit']}",
+            f"{study.metric.unit}",
             arm=name,
             evidence={
                 "slope_per_log_parameter": slope,
@@ -207,91 +209,83 @@ def find_size_explanations(
         )
 
 
-def find_noise_floor(study: Mapping[str, Any], null: Mapping[str, Any]) -> Iterator[Finding]:
+def find_noise_floor(study: RegisteredStudy, null: NullCalibration) -> Iterator[Finding]:
     """A margin that rounding alone crosses: what the baseline's copies with nudged weights differ by.
 
     Where contrasts alone get verdicts, what rounding moves the noisiest of them by.
     """
-    noises = [Contrast.from_json(contrast).noise for contrast in study.get("contrasts", {}).values()]
-    scale, what = (max(noises), "contrast") if noises and not study["primary"] else (1.0, "pair")
-    floor, margin = scale * null["floor_sd"], study["margin"]
+    noises = [contrast.noise for contrast in study.contrasts.values()]
+    scale, what = (max(noises), "contrast") if noises and not study.primary else (1.0, "pair")
+    floor, margin = scale * null.floor_sd, study.margin
     if floor and margin < 2 * floor:
         yield Finding(
             check="noise floor",
             severity="doubt",
             message=f"the margin {margin:.3g} is {margin / floor:.2g} times the sd that rounding alone gives a "
-            f"{what} ({floor:.2g} {study['metric']['unit']} over {null['n_seeds']} pairs)",
-            evidence={"margin": margin, "floor_sd": floor, "pairs": null["n_seeds"], "doubt_below": 2.0},
+            f"{what} ({floor:.2g} {study.metric.unit} over {null.n_seeds} pairs)",
+            evidence={"margin": margin, "floor_sd": floor, "pairs": null.n_seeds, "doubt_below": 2.0},
             remedy="a difference that small cannot be acted on: choose a margin worth acting on, or quieter runs",
         )
 
 
-def explain_by_rounding(comparison: Comparison, null: Mapping[str, Any]) -> Finding | None:
+def explain_by_rounding(comparison: Comparison, null: NullCalibration) -> Finding | None:
     """For an arm that is the baseline's function: whether its pairs scatter no more than rounding makes them."""
-    if comparison.sd is None or not null["floor_sd"]:
+    if comparison.sd is None or not null.floor_sd:
         return None
-    ratio = comparison.sd / null["floor_sd"]
+    ratio = comparison.sd / null.floor_sd
     return Finding(
         check="same function",
         severity="note",
         message=f"{comparison.treatment!r} computes the baseline's function, or nearly; its pairs have {ratio:.2g} "
-        f"times the sd that rounding alone makes ({comparison.sd:.2g} against {null['floor_sd']:.2g})",
+        f"times the sd that rounding alone makes ({comparison.sd:.2g} against {null.floor_sd:.2g})",
         arm=comparison.treatment,
-        evidence={"sd": comparison.sd, "floor_sd": null["floor_sd"], "ratio": ratio},
+        evidence={"sd": comparison.sd, "floor_sd": null.floor_sd, "ratio": ratio},
     )
 
 
-def _row(record: Record, study: Mapping[str, Any]) -> dict[str, Any]:
-    """A run of the pairs, in the form of a trial."""
-    key = study["metric"]["key"]
-    return {
-        "seed": record.seed,
-        "status": record.status,
-        "value": record.metrics.get(key),
-        "parameters": record.metrics.get("parameters"),
-    }
+def _of_pairs(record: Record, key: str) -> FinishedExtraRun:
+    """A run of the pairs, as one beside them."""
+    run, metrics = RegisteredRun(record.seed, record.digest), record.metrics
+    return FinishedExtraRun(run, record.status, metrics.get(key), metrics.get("parameters"))
 
 
-def _sizes(records: Mapping[str, Mapping[int, Record]]) -> dict[str, float]:
+def _sizes(records: Records) -> dict[str, float]:
     """Parameters of the arms that have a finished run."""
     done = {arm: next((r for r in runs.values() if r.status == "done"), None) for arm, runs in records.items()}
     return {arm: record.metrics["parameters"] for arm, record in done.items() if record}
 
 
 def _rate_finding(
-    study: Mapping[str, Any],
+    study: RegisteredStudy,
     comparison: Comparison,
     verdict: Verdict,
-    pairs: Mapping[float, tuple[Mapping[str, Any], Mapping[str, Any]]],
+    pairs: Mapping[float, tuple[FinishedExtraRun, FinishedExtraRun]],
 ) -> Finding:
-    kind = verdict.kind
-    name, unit, better = comparison.treatment, study["metric"]["unit"], study["metric"]["better"]
-    sign = 1 if better == "lower" else -1
+    kind, name, unit = verdict.kind, comparison.treatment, study.metric.unit
+    sign = 1 if study.metric.better == "lower" else -1
     assert comparison.mean is not None
-    differences, broken = {}, []
     blur = _one_pair_blur(comparison)
-    for factor, (before, after) in pairs.items():
-        if any(row["status"] != "done" for row in (before, after)):
-            broken.append(
-                f"at {factor:g} x a run {next(r['status'] for r in (before, after) if r['status'] != 'done')}"
-            )
-            continue
-        differences[f"{factor:g} x"] = after["value"] - before["value"]
+    tried = {
+        factor: (before.value, after.value)
+        for factor, (before, after) in pairs.items()
+        if before.status == after.status == "done" and before.value is not None and after.value is not None
+    }
+    ends = {factor: [run.status for run in pair if run.status != "done"] for factor, pair in pairs.items()}
+    broken = [f"at {factor:g} x a run {statuses[0]}" for factor, statuses in ends.items() if statuses]
+    differences = {f"{factor:g} x": after - before for factor, (before, after) in tried.items()}
     if differences:
-        differences["each arm's best of these rates"] = _difference_at_best(comparison, pairs, sign)
+        differences["each arm's best of these rates"] = _difference_at_best(comparison, list(tried.values()), sign)
     turned = [
         where
         for where, difference in differences.items()
-        if _turns(kind, sign * difference, sign * comparison.mean, blur, study["margin"])
+        if _turns(kind, sign * difference, sign * comparison.mean, blur, study.margin)
     ]
     shown = [f"{difference:+.3g} at {where}" for where, difference in differences.items()] + broken
     said = "the verdict may turn with the rate" if turned else "none turns the verdict, which one pair cannot rule out"
-    crossed = _crossed(comparison, verdict, differences, study["margin"])
+    crossed = _crossed(comparison, verdict, differences, study.margin)
     if crossed and not turned:
         side, claim = ("outside", "stays in") if kind == "equivalent" else ("within", "exceeds")
-        said += (
-            f"; at {' and '.join(crossed)} it lies {side} the margin of {study['margin']:.3g} that the verdict {claim}"
-        )
+        said += f"; at {' and '.join(crossed)} it lies {side} the margin of {study.margin:.3g} that the verdict {claim}"
     return Finding(
         check="learning rate",
         severity="doubt" if turned else "note",
@@ -337,33 +331,31 @@ def _turns(kind: str, difference: float, mean: float, blur: float, margin: float
     return {"better": difference >= 0, "worse": difference <= 0}.get(kind, abs(difference) > margin)
 
 
-def _difference_at_best(
-    comparison: Comparison, pairs: Mapping[float, tuple[Mapping[str, Any], Mapping[str, Any]]], sign: int
-) -> float:
+def _difference_at_best(comparison: Comparison, tried: Sequence[tuple[float, float]], sign: int) -> float:
     """Each arm at the best of the rates it was tried with, the shared one included; all on one seed."""
     shared = comparison.pairs[0]
-    tried = [pair for pair in pairs.values() if all(row["status"] == "done" for row in pair)]
     assert shared.baseline is not None and shared.treatment is not None  # a verdict stands on finite pairs
     best = [
-        min([sign * own, *(sign * pair[place]["value"] for pair in tried)])
+        min([sign * own, *(sign * pair[place] for pair in tried)])
         for place, own in enumerate((shared.baseline, shared.treatment))
     ]
     return sign * (best[1] - best[0])
 
 
-def _fit_response(rows: Rows) -> tuple[float, float] | None:
+def _fit_response(runs: Runs) -> tuple[float, float] | None:
     """Slope of the metric over log parameters within seeds, and its standard error; None where too few runs ended."""
-    done = [row for row in rows if row["status"] == "done"]
-    by_seed: dict[int, list[Mapping[str, Any]]] = {}
-    for row in done:
-        by_seed.setdefault(row["seed"], []).append(row)
-    x, y = [], []
-    for group in by_seed.values():
-        sizes, values = [math.log(row["parameters"]) for row in group], [row["value"] for row in group]
+    by_seed: dict[int, list[tuple[float, float]]] = {}
+    for run in runs:
+        if run.status == "done" and run.parameters is not None and run.value is not None:
+            by_seed.setdefault(run.run.seed, []).append((math.log(run.parameters), run.value))
+    x: list[float] = []
+    y: list[float] = []
+    for points in by_seed.values():
+        sizes, values = zip(*points, strict=True)
         x += [size - fmean(sizes) for size in sizes]
         y += [value - fmean(values) for value in values]
     spread = sum(size * size for size in x)
-    freedom = len(done) - len(by_seed) - 1
+    freedom = len(x) - len(by_seed) - 1
     if spread == 0 or freedom < 1:
         return None
     slope = sum(a * b for a, b in zip(x, y, strict=True)) / spread

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
-from paribus.audits.after.trained_study import TrainedStudy, select_done
+from paribus.audits.after.trained_study import ReadSteps, TrainedStudy, select_done
 from paribus.audits.checks import Check
-from paribus.design.spec_names import SpecName
 from paribus.design.study import BASELINE
 from paribus.design.trees import changed_sites, lies_under
 from paribus.design.wording import write_count
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
 from paribus.store.records import Finding, Record
 
 OUT_OF_LINE, FAR_OUT = 10.0, 100.0  # larger or smaller than the baseline's
@@ -78,9 +79,9 @@ LATE_AUXILIARY_LOSS = Check[TrainedStudy](
 )
 
 
-def find_odd_sites(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_odd_sites(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Sites whose outputs or gradients are far larger or smaller than the baseline's there, in every pair."""
-    for arm in _treatments(study):
+    for arm in study.treatments:
         pairs = _pairs(records, arm)
         gaps = {}  # site and quantity to the values of the pair that differs least
         for site, key in _measured_everywhere(pairs):
@@ -92,9 +93,9 @@ def find_odd_sites(study: Mapping[str, Any], records: Mapping[str, Mapping[int, 
             yield _odd_sites(study, arm, gaps, len(pairs))
 
 
-def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_unmoved_parameters(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Trainable tensors that ended with the bits they began with, in every run of an arm."""
-    still = {arm: _still(select_done(records.get(arm, {}))) for arm in study["arms"]}
+    still = {arm: _still(select_done(records.get(arm, {}))) for arm in study.arms}
     for arm, sites in still.items():
         inner = [site for site in sites if not any(other != site and lies_under(other, site) for other in sites)]
         if not inner:
@@ -117,9 +118,9 @@ def find_unmoved_parameters(study: Mapping[str, Any], records: Mapping[str, Mapp
         )
 
 
-def find_idle_experts(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_idle_experts(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Routers that send nearly everything to one expert, and experts to which nothing is sent."""
-    for arm in study["arms"]:
+    for arm in study.arms:
         runs = select_done(records.get(arm, {}))
         loads = _loads(runs)
         collapsed = {site: _collapsed(of_seed) for site, of_seed in loads.items()}
@@ -136,20 +137,16 @@ def find_idle_experts(study: Mapping[str, Any], records: Mapping[str, Mapping[in
             yield _idle(arm, idle, loads, scored)
 
 
-def find_late_auxiliary_losses(
-    study: Mapping[str, Any],
-    records: Mapping[str, Mapping[int, Record]],
-    read_steps: Callable[[str], list[dict[str, Any]]],
-) -> Iterator[Finding]:
+def find_late_auxiliary_losses(study: RegisteredStudy, records: Records, read_steps: ReadSteps) -> Iterator[Finding]:
     """Treatments whose auxiliary loss is absent or 0 at first in every run and not later, unlike the baseline's."""
     late = {}
-    for arm in study["arms"]:
+    for arm in study.arms:
         runs = select_done(records.get(arm, {}))
         found = {seed: _first_auxiliary(read_steps(record.digest)) for seed, record in runs.items()}
         began = {seed: step for seed, step in found.items() if step is not None and step > FIRST_STEPS}
         if runs and began.keys() == runs.keys():
             late[arm] = began
-    for arm in _treatments(study):
+    for arm in study.treatments:
         if arm in late and BASELINE not in late:
             steps = late[arm].values()
             yield Finding(
@@ -165,11 +162,10 @@ def find_late_auxiliary_losses(
 
 
 def _odd_sites(
-    study: Mapping[str, Any], arm: str, gaps: Mapping[tuple[str, str], tuple[float, float]], n_pairs: int
+    study: RegisteredStudy, arm: str, gaps: Mapping[tuple[str, str], tuple[float, float]], n_pairs: int
 ) -> Finding:
-    plans = study["arms"]
-    changed = changed_sites(*(SpecName.from_json(plans[name]["model"]) for name in (BASELINE, arm)))
-    same_recipe = plans[BASELINE]["training"] == plans[arm]["training"]
+    before, after = study.arms[BASELINE], study.arms[arm]
+    changed, same_recipe = changed_sites(before.model, after.model), before.training == after.training
     is_changed = {site: any(lies_under(site, above) for above in changed) for site, _ in gaps}
     untouched = [place for place in gaps if same_recipe and not is_changed[place[0]]]
     far = [place for place in untouched if n_pairs > 1 and _ratio(*gaps[place]) > FAR_OUT]
@@ -300,10 +296,6 @@ def _ratio(one: float, other: float) -> float:
     return high / low if low else math.inf
 
 
-def _pairs(records: Mapping[str, Mapping[int, Record]], arm: str) -> dict[int, tuple[Record, Record]]:
+def _pairs(records: Records, arm: str) -> dict[int, tuple[Record, Record]]:
     baseline, treatment = select_done(records.get(BASELINE, {})), select_done(records.get(arm, {}))
     return {seed: (baseline[seed], record) for seed, record in treatment.items() if seed in baseline}
-
-
-def _treatments(study: Mapping[str, Any]) -> list[str]:
-    return [arm for arm in study["arms"] if arm != BASELINE]

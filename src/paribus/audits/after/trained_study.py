@@ -1,41 +1,37 @@
-"""What the checks after training look at: records, measured times, and extra runs. No torch.
-
-``study`` is ``Study.to_json()`` as it was registered; nothing is imported on its word.
-"""
+"""What the checks after training look at: records, measured times, and extra runs. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 from paribus.judgement import Judged
-from paribus.judgement.judged import tell_extra_run
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
+from paribus.judgement.speed import MeasuredTimes
 from paribus.store.records import Finding, Record
+
+ReadSteps = Callable[[str], list[dict[str, Any]]]
+"""From the digest of a run to the lines of its ``steps.jsonl``."""
 
 
 @dataclass(frozen=True)
 class TrainedStudy:
-    """What the runs of a study left behind.
+    """What the runs of a study left behind."""
 
-    Args:
-        records: arm to seed to record.
-        read_steps: from the digest of a run to the lines of its ``steps.jsonl``.
-    """
-
-    study: Mapping[str, Any]
-    records: Mapping[str, Mapping[int, Record]]
-    read_steps: Callable[[str], list[dict[str, Any]]]
+    study: RegisteredStudy
+    records: Records
+    read_steps: ReadSteps
     shown: ClassVar[frozenset[str]] = frozenset({"records", "steps"})
 
 
 @dataclass(frozen=True)
 class TimedStudy:
-    """A study and what ``measure_times`` has ``measured``."""
+    """A study and the times of its arms."""
 
-    study: Mapping[str, Any]
-    measured: Mapping[str, Any]
+    study: RegisteredStudy
+    times: MeasuredTimes
     shown: ClassVar[frozenset[str]] = frozenset({"times"})
 
 
@@ -60,13 +56,9 @@ class ExtraRuns:
             {"rates", "widths"} & self.judged.extra_runs.keys() | {name for name in others if others[name]}
         )
 
-    @cached_property
-    def study(self) -> Mapping[str, Any]:
-        return self.judged.study.to_json()
-
-    def rows(self, kind: str) -> list[dict[str, Any]]:
-        """The runs of a kind as ``tell_extra_run`` gives them."""
-        return [tell_extra_run(*run, self.judged.study.metric.key) for run in self.judged.extra_runs[kind]]
+    @property
+    def study(self) -> RegisteredStudy:
+        return self.judged.study
 
 
 def select_done(runs: Mapping[int, Record]) -> dict[int, Record]:

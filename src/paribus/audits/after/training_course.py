@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from paribus.audits.after.trained_study import TrainedStudy
 from paribus.audits.checks import Check
 from paribus.design.study import BASELINE
+from paribus.judgement.evidence import Records
+from paribus.judgement.registration import RegisteredStudy
 from paribus.store.records import Finding, Record, loss_curve
 
 WORTHLESS = 2.0  # times the tokens: a line drawn on further than it is long says nothing
@@ -62,27 +63,27 @@ LOSS_SPIKES = Check[TrainedStudy](
 )
 
 
-def find_price_in_tokens(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_price_in_tokens(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """How many more tokens would give the baseline the difference to a primary treatment.
 
     Only for a mean difference above the margin and above two standard errors. The baseline's curve is drawn on as a
     straight line over log tokens, through the evaluation nearest half of the training and the last one.
     """
-    metric = study["metric"]
-    key = CURVE_OF_METRIC.get(metric["key"])
-    sign = 1 if metric["better"] == "lower" else -1
+    metric = study.metric
+    key = CURVE_OF_METRIC.get(metric.key)
+    sign = 1 if metric.better == "lower" else -1
     baseline = records.get(BASELINE, {})
     slopes = [slope_of_curve(r.evaluations, key) for r in baseline.values() if r.status == "done"] if key else []
     known = [sign * slope for slope in slopes if slope is not None]
     if not known or (slope := fmean(known)) <= 0:
         return
-    for arm in study["primary"]:
-        differences = _differences(baseline, records.get(arm, {}), metric["key"])
+    for arm in study.primary:
+        differences = _differences(baseline, records.get(arm, {}), metric.key)
         if len(differences) < 2:
             continue
         mean = fmean(differences)
-        if abs(mean) > max(study["margin"], 2 * stdev(differences) / math.sqrt(len(differences))):
-            yield _price(arm, mean, sign, slope, metric["unit"])
+        if abs(mean) > max(study.margin, 2 * stdev(differences) / math.sqrt(len(differences))):
+            yield _price(arm, mean, sign, slope, metric.unit)
 
 
 def _price(arm: str, mean: float, sign: int, slope: float, unit: str) -> Finding:
@@ -122,22 +123,22 @@ CURVE_OF_METRIC = {"val_loss": "loss", "val_bits_per_byte": "bits_per_byte", "va
 """Metric to what every evaluation calls it."""
 
 
-def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_falling_losses(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Arms whose metric would move by more than the margin in 10 % more tokens.
 
     A rough extrapolation: a straight line over log tokens, through the evaluation nearest half of the training and the
     last one. The last stretch alone says little where the learning rate has decayed.
     """
-    key = CURVE_OF_METRIC.get(study["metric"]["key"])
+    key = CURVE_OF_METRIC.get(study.metric.key)
     if key is None:
         return
-    sign = 1 if study["metric"]["better"] == "lower" else -1
+    sign = 1 if study.metric.better == "lower" else -1
     gains = {}
-    for arm in study["arms"]:
+    for arm in study.arms:
         slopes = [slope_of_curve(r.evaluations, key) for r in records.get(arm, {}).values() if r.status == "done"]
         if known := [slope for slope in slopes if slope is not None]:
             gains[arm] = sign * fmean(known) * math.log1p(FURTHER)
-    margin = study["margin"]
+    margin = study.margin
     if gains and max(gains.values()) > margin:
         arm = max(gains, key=lambda name: gains[name])
         margins = f"{gains[arm] / margin:.2g} margins" if margin else "the margin is 0"
@@ -146,19 +147,19 @@ def find_falling_losses(study: Mapping[str, Any], records: Mapping[str, Mapping[
             severity="note",
             message=f"the verdict is about this much training: in {arm!r}, 10 % more tokens would "
             f"{'lower' if sign > 0 else 'raise'} the {key.replace('_', ' ')} by about {gains[arm]:.2g} "
-            f"{study['metric']['unit']}, {margins}",
+            f"{study.metric.unit}, {margins}",
             evidence={"gain_in_10_percent_more_tokens": gains, "margin": margin},
             remedy="train longer, or do not carry the verdict over to longer training",
         )
 
 
-def find_clipping(study: Mapping[str, Any], records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_clipping(study: RegisteredStudy, records: Records) -> Iterator[Finding]:
     """Arms whose gradients were clipped nearly always: the threshold then sets the step size.
 
     It does so in one arm alone where, under the same ``clip``, the baseline was clipped far more or less.
     """
-    clip = {arm: plan["training"]["clip"] for arm, plan in study["arms"].items()}
-    means = {arm: _mean(records.get(arm, {}), "clipping_frequency") for arm in study["arms"]}
+    clip = {arm: plan.training.clip for arm, plan in study.arms.items()}
+    means = {arm: _mean(records.get(arm, {}), "clipping_frequency") for arm in study.arms}
     frequency = {arm: mean for arm, mean in means.items() if mean is not None}
     there = frequency.get(BASELINE)
     for arm, here in frequency.items():
@@ -177,7 +178,7 @@ def find_clipping(study: Mapping[str, Any], records: Mapping[str, Mapping[int, R
             )
 
 
-def find_spikes(records: Mapping[str, Mapping[int, Record]]) -> Iterator[Finding]:
+def find_spikes(records: Records) -> Iterator[Finding]:
     """Arms with steps whose loss lies far above the steps before."""
     for arm, runs in records.items():
         if mean := _mean(runs, "loss_spikes"):
