@@ -19,7 +19,7 @@ from paribus.judgement.power import (
     smallest_margin,
 )
 from paribus.judgement.registration import Registration
-from paribus.judgement.report import Report
+from paribus.judgement.report_data import Report
 from paribus.judgement.rules import Rule, describe_method
 from paribus.judgement.speed import LOG_TIME, TIME_MARGIN, SpeedVerdict, judge_times, pair_times
 from paribus.judgement.verdicts import KINDS, Verdict, decide, describe_difference, suspend

@@ -13,7 +13,7 @@ from paribus.judgement.comparison import Comparison
 from paribus.judgement.evidence import Evidence, Records
 from paribus.judgement.power import NullCalibration, calibrate_null
 from paribus.judgement.registration import RegisteredRun, RegisteredStudy
-from paribus.judgement.report import FailedRun, FinishedExtraRun, Report, Row
+from paribus.judgement.report_data import FailedRun, FinishedExtraRun, Report, Row
 from paribus.judgement.rules import describe_method
 from paribus.judgement.summaries import summarize_arm
 from paribus.judgement.verdicts import Verdict, decide, describe_difference, describe_on, is_condemned, suspend

@@ -16,7 +16,7 @@ from paribus.audits.after.sensitivity import (
 from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.judgement import NullCalibration, Pair, Rule, compare, decide
 from paribus.judgement.registration import RegisteredRun, RegisteredStudy
-from paribus.judgement.report import FinishedExtraRun
+from paribus.judgement.report_data import FinishedExtraRun
 from paribus.judgement.tuned import Trial, Tuned, TunedArm
 
 RULE = Rule(margin=0.03)

@@ -14,7 +14,7 @@ from paribus.judgement import Comparison, Verdict
 from paribus.judgement.evidence import Records
 from paribus.judgement.power import NullCalibration
 from paribus.judgement.registration import RegisteredRun, RegisteredStudy
-from paribus.judgement.report import FinishedExtraRun
+from paribus.judgement.report_data import FinishedExtraRun
 from paribus.judgement.tuned import Tuned
 from paribus.store.records import Finding, Record
 
