@@ -323,7 +323,7 @@ def time(study: str, as_json: bool, **options: Any) -> None:
 
     with _stdout_kept_for_data(), progress() as observe:
         result = timing_arms.time(study, observe=observe, **options)
-    _print_json(result.report) if as_json else _print_text(times_text(result))
+    _print_json(result.report.to_json()) if as_json else _print_text(times_text(result))
 
 
 @commands.command()
@@ -385,7 +385,7 @@ def _run(study: str, as_json: bool, **options: Any) -> int:
     with _stdout_kept_for_data(), progress() as observe:
         result: Result = running.run(study, observe=observe, **options)
     if as_json:
-        _print_json(result.report)
+        _print_json(result.report.to_json())
         return result.exit_code
     _print_text(result_text(result))
     if any(verdict.kind == "better" for verdict in result.verdicts.values()) and not options.get("confirm"):

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from paribus.design.contrasts import Contrast
 from paribus.design.study import BASELINE
+from paribus.judgement.registration import RegisteredStudy
 from paribus.lab.progress import TERMINAL_WIDTH, progress_text
 from paribus.reports.edits import list_edits
 from paribus.reports.metric_names import SHARED
 
 if TYPE_CHECKING:
     from paribus.judgement import Power
+    from paribus.judgement.speed import MeasuredTimes, SpeedVerdict
     from paribus.lab.calibrating import Calibration
-    from paribus.lab.checking import Checked
+    from paribus.lab.checking import Checked, Costs
     from paribus.lab.listing import ListedPart, ListedStudy
     from paribus.lab.store_status import Status
     from paribus.lab.trying.examination import Examination
     from paribus.nn.conformance.suite import CheckResult
     from paribus.reports.result import Result
+    from paribus.store.records import Finding
 
 
 def wrap_sentences(text: str, width: int) -> str:
@@ -36,42 +38,37 @@ def wrap_sentences(text: str, width: int) -> str:
 def result_text(result: Result) -> str:
     """A ``Result``: the question, a sentence per contrast and treatment, findings, and where the report is."""
     report = result.report
-    lines = [report["question"], "", *_contrast_sentences(report)]
-    for name, row in sorted(report["treatments"].items(), key=lambda item: not item[1]["primary"]):
-        lines.append(row["verdict"]["sentence"] if row["verdict"] else f"{name} (descriptive): {row['description']}")
-    lines += ["", *_findings_lines(report["findings"], ("invalid", "doubt"))]
-    if timing := report.get("timing"):
-        lines += _time_lines(timing["measured"])
-    severities = [finding["severity"] for finding in report["findings"]]
+    lines = [report.question, ""]
+    lines += [row.verdict.sentence for row in report.contrasts.values() if row.verdict]
+    for name, row in sorted(report.treatments.items(), key=lambda item: not item[1].comparison.primary):
+        lines.append(row.verdict.sentence if row.verdict else f"{name} (descriptive): {row.description}")
+    lines += ["", *_findings_lines(report.findings, ("invalid", "doubt"))]
+    if report.times:
+        lines += _time_lines(report.times)
+    severities = [finding.severity for finding in report.findings]
     lines.append("findings: " + ", ".join(f"{severities.count(s)} {s}" for s in ("invalid", "doubt", "note")))
     return "\n".join([*lines, f"report: {result.page}"])
 
 
-def _contrast_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Main effects first; the file holds them by name."""
-    rows = report.get("contrasts", {}).values()
-    ordered = sorted(rows, key=lambda row: len(Contrast.from_json(row["comparison"]["contrast"]).factors))
-    return [row["verdict"]["sentence"] for row in ordered]
-
-
-def _ratio_text(row: Mapping[str, Any]) -> str:
-    if row["ratio"] is None or row["interval"] is None:
+def _ratio_text(row: SpeedVerdict) -> str:
+    if row.ratio is None or row.interval is None:
         return ""
-    low, high = row["interval"]
-    return f", {row['ratio']:.3f} of the baseline's ({low:.3f} to {high:.3f})"
+    low, high = row.interval
+    return f", {row.ratio:.3f} of the baseline's ({low:.3f} to {high:.3f})"
 
 
 def times_text(result: Result) -> str:
     """A timed ``Result``: the question, a line per arm that was timed, what weakens them, and where the report is."""
-    measured = result.report["timing"]["measured"]
-    lines = [result.report["question"], "", *_time_lines(measured)]
-    lines += _findings_lines(measured["findings"], ("invalid", "doubt", "note"))
+    times = result.report.times
+    assert times  # they were taken
+    lines = [result.report.question, "", *_time_lines(times)]
+    lines += _findings_lines(times.findings, ("invalid", "doubt", "note"))
     return "\n".join([*lines, f"report: {result.page}"])
 
 
-def _time_lines(measured: Mapping[str, Any]) -> list[str]:
-    rows = measured["treatments"].items()
-    return [f"time per step of {name}: {row['kind']}{_ratio_text(row)}" for name, row in rows]
+def _time_lines(times: MeasuredTimes) -> list[str]:
+    rows = times.treatments.items()
+    return [f"time per step of {name}: {row.kind}{_ratio_text(row)}" for name, row in rows]
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -118,7 +115,7 @@ def check_text(checked: Checked) -> str:
         flops = [f"{arm[key]:,.0f}" for key in ("forward_flops_per_token", "training_flops_per_token")]
         table.append([arm["arm"], *counts, *flops, sites])
     lines = [study.question, "", *_columns(table)]
-    described = study.to_json()["arms"]
+    described = RegisteredStudy.from_json(study.to_json()).arms
     for name in study.treatments:
         for edit in list_edits(described[BASELINE], described[name]):
             lines.append(f"  {name}: {', '.join(edit.places)}: {edit.before} -> {edit.after}")
@@ -130,24 +127,24 @@ def check_text(checked: Checked) -> str:
     lines += [
         "",
         f"data: {data}",
-        f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan['runs']} runs, {plan['tokens']:,} tokens, "
-        f"{plan['training_flops']:.2g} FLOPs",
+        f"plan: {study.min_seeds} to {study.max_seeds} pairs; at most {plan.runs} runs, {plan.tokens:,} tokens, "
+        f"{plan.training_flops:.2g} FLOPs",
         *_extra_runs_lines(plan),
         f"margin: {study.margin} {study.metric.unit}",
         *([f"contrasts that get a verdict: {', '.join(study.contrasts)}"] if study.contrasts else []),
         "",
-        *_findings_lines([finding.to_json() for finding in checked.findings], ("invalid", "doubt", "note")),
+        *_findings_lines(checked.findings, ("invalid", "doubt", "note")),
     ]
     return "\n".join(lines if checked.findings else [*lines, "no findings"])
 
 
-def _extra_runs_lines(plan: Mapping[str, float]) -> list[str]:
-    purposes = {
-        "tuning_runs": "to tune the arms, more where the grid grows",
-        "extra_rate_runs": "at other learning rates, where a verdict could turn",
-        "width_runs": "of the baseline at other widths",
-    }
-    parts = [f"{plan[key]} {words}" for key, words in purposes.items() if plan[key]]
+def _extra_runs_lines(plan: Costs) -> list[str]:
+    purposes = (
+        (plan.tuning_runs, "to tune the arms, more where the grid grows"),
+        (plan.extra_rate_runs, "at other learning rates, where a verdict could turn"),
+        (plan.width_runs, "of the baseline at other widths"),
+    )
+    parts = [f"{n} {words}" for n, words in purposes if n]
     return [f"extra runs: {'; '.join(parts)}"] if parts else []
 
 
@@ -193,14 +190,14 @@ def _package_text(package: str) -> str:
     return "" if package == "paribus" else f"  ({package})"
 
 
-def _findings_lines(findings: Sequence[Mapping[str, Any]], severities: Sequence[str]) -> list[str]:
+def _findings_lines(findings: Sequence[Finding], severities: Sequence[str]) -> list[str]:
     lines = []
     for severity in severities:
-        for finding in (f for f in findings if f["severity"] == severity):
-            place = ", ".join(part for part in (finding["arm"], finding["site"]) if part)
+        for finding in (f for f in findings if f.severity == severity):
+            place = ", ".join(part for part in (finding.arm, finding.site) if part)
             where = f" [{place}]" if place else ""
-            remedy = f" Remedy: {finding['remedy']}." if finding["remedy"] and severity != "note" else ""
-            lines.append(f"{severity}: {finding['check']}{where}: {finding['message']}.{remedy}")
+            remedy = f" Remedy: {finding.remedy}." if finding.remedy and severity != "note" else ""
+            lines.append(f"{severity}: {finding.check}{where}: {finding.message}.{remedy}")
     return lines
 
 

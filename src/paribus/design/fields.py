@@ -34,7 +34,7 @@ def known_fields(cls: _Class) -> _Class:
     @functools.wraps(initialize)
     def checked(self: Any, *given: Any, **named: Any) -> None:
         for name in [name for name in named if name not in names]:
-            new = _RENAMED.get(name)
+            new = _RENAMED.get(name, "")
             if new not in names or new in named:
                 raise StudyError(f"{cls.__name__} has no field {name!r}; {suggest(name, names)}")
             warnings.warn(f"{cls.__name__}: {name} is called {new} now", FutureWarning, stacklevel=2)

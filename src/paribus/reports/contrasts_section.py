@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from paribus.design.contrasts import Contrast
+from paribus.judgement import Comparison, Report, Verdict
+from paribus.judgement.report_data import Row
 from paribus.reports.formatting import MISSING, is_known, write_range, write_signed
 from paribus.reports.metric_names import name_metric
 from paribus.reports.pictures import Effects, decide_decimals, shorten
@@ -45,16 +46,15 @@ class Contrasts:
     weights: Table
 
 
-def compose_contrasts(judged: Mapping[str, Any], arms: Sequence[str]) -> Contrasts | None:
+def compose_contrasts(report: Report, arms: Sequence[str]) -> Contrasts | None:
     """The contrasts as they were registered, ``arms`` in the order of the page; None for a study of pairs alone."""
-    rows = judged.get("contrasts")
-    if not rows:
+    if not report.contrasts:
         return None
-    rows = dict(sorted(rows.items(), key=lambda row: (len(_factors(row[1])), row[0])))
-    found = {finding["message"].rstrip(".") for finding in judged["findings"]}
-    comparisons = {name: row["comparison"] for name, row in rows.items()}
+    rows = dict(sorted(report.contrasts.items(), key=lambda row: (len(_contrast(row[1].comparison).factors), row[0])))
+    found = {finding.message.rstrip(".") for finding in report.findings}
+    comparisons = {name: row.comparison for name, row in rows.items()}
     return Contrasts(
-        claims=tuple(_compose_claim(name, row["verdict"], found) for name, row in rows.items()),
+        claims=tuple(_compose_claim(name, _verdict(row), found) for name, row in rows.items()),
         picture=_picture_effects(comparisons),
         numbers=_tabulate_numbers(rows),
         values=_tabulate_values(comparisons),
@@ -66,16 +66,16 @@ def compose_contrasts(judged: Mapping[str, Any], arms: Sequence[str]) -> Contras
     )
 
 
-def explain_contrasts(judged: Mapping[str, Any]) -> tuple[str, ...]:
+def explain_contrasts(report: Report) -> tuple[str, ...]:
     """How contrasts are made, for the part of the page that tells how a verdict is reached."""
-    contrasts = judged["study"].get("contrasts")
+    contrasts = report.study.contrasts
     if not contrasts:
         return ()
     said = (
         "A contrast weighs the arms of one seed with weights that sum to zero. Contrasts get the verdicts and share "
         "the error rate; the arms themselves are described, unless they are registered as primary."
     )
-    if any(Contrast.from_json(contrast).factors for contrast in contrasts.values()):
+    if any(contrast.factors for contrast in contrasts.values()):
         said += (
             " A main effect is the mean of the arms with the factor minus the mean of those without; an interaction of "
             "two factors is half the difference between the effect of one with and without the other (Box, Hunter and "
@@ -84,45 +84,51 @@ def explain_contrasts(judged: Mapping[str, Any]) -> tuple[str, ...]:
     return (said,)
 
 
-def _factors(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return Contrast.from_json(row["comparison"]["contrast"]).factors
+def _contrast(comparison: Comparison) -> Contrast:
+    assert comparison.contrast  # it is a row of the contrasts
+    return comparison.contrast
 
 
-def _compose_claim(name: str, verdict: Mapping[str, Any], found: set[str]) -> Claim:
-    sentence = verdict["sentence"]
+def _verdict(row: Row) -> Verdict:
+    assert row.verdict  # every contrast gets one
+    return row.verdict
+
+
+def _compose_claim(name: str, verdict: Verdict, found: set[str]) -> Claim:
+    sentence = verdict.sentence
     cut = sentence.find(": ") + 1
     return Claim(
         name=name,
-        kind=verdict["kind"],
+        kind=verdict.kind,
         lead=sentence[:cut] or sentence,
         rest=sentence[cut:].strip() if cut else "",
-        wider=verdict["wider_sentence"],
-        notes=tuple(note for note in verdict["notes"] if note.rstrip(".") not in found),
+        wider=verdict.wider_sentence,
+        notes=tuple(note for note in verdict.notes if note.rstrip(".") not in found),
     )
 
 
-def _tabulate_numbers(rows: Mapping[str, Any]) -> Table:
-    first = next(iter(rows.values()))["comparison"]
-    margin = f"; margin ±{first['rule']['margin']:.4g}" if first["rule"]["margin"] else ""
+def _tabulate_numbers(rows: Mapping[str, Row]) -> Table:
+    first = next(iter(rows.values())).comparison
+    margin = f"; margin ±{first.rule.margin:.4g}" if first.rule.margin else ""
     cells = []
     for name, row in rows.items():
-        comparison, decimals = row["comparison"], decide_decimals(row["comparison"])
+        comparison, decimals = row.comparison, decide_decimals(row.comparison)
         cells.append(
             (
                 name,
-                write_signed(comparison["mean"], decimals) if is_known(comparison["mean"]) else MISSING,
-                write_range(comparison["interval"], decimals) if comparison["interval"] else MISSING,
-                str(comparison["n_pairs"]),
-                row["verdict"]["kind"],
+                write_signed(comparison.mean, decimals),
+                write_range(comparison.interval, decimals),
+                str(comparison.n_pairs),
+                _verdict(row).kind,
             )
         )
-    caption = f"{name_metric(first['metric'])}; intervals hold for {first['coverage']}{margin}"
+    caption = f"{name_metric(first.metric)}; intervals hold for {first.coverage}{margin}"
     return Table(caption, ("contrast", "estimate", "interval", "seeds", "verdict"), tuple(cells))
 
 
-def _tabulate_values(comparisons: Mapping[str, Any]) -> Table:
-    values = {name: dict(zip(c["seeds"], c["differences"], strict=True)) for name, c in comparisons.items()}
-    broken = {name: dict(zip(c["seeds"], c["diverged"], strict=True)) for name, c in comparisons.items()}
+def _tabulate_values(comparisons: Mapping[str, Comparison]) -> Table:
+    values = {name: {pair.seed: pair.difference for pair in c.pairs} for name, c in comparisons.items()}
+    broken = {name: {pair.seed: pair.diverged for pair in c.pairs} for name, c in comparisons.items()}
 
     def write(name: str, seed: int) -> str:
         if seed not in values[name]:
@@ -132,7 +138,7 @@ def _tabulate_values(comparisons: Mapping[str, Any]) -> Table:
         return write_signed(values[name][seed], decide_decimals(comparisons[name]))
 
     seeds = sorted({seed for of_seed in values.values() for seed in of_seed})
-    metric = next(iter(comparisons.values()))["metric"]
+    metric = next(iter(comparisons.values())).metric
     return Table(
         f"Every contrast on every seed, {name_metric(metric)}",
         ("seed", *comparisons),
@@ -140,37 +146,37 @@ def _tabulate_values(comparisons: Mapping[str, Any]) -> Table:
     )
 
 
-def _picture_effects(comparisons: Mapping[str, Any]) -> Effects | None:
-    known = {name: c for name, c in comparisons.items() if is_known(c["mean"])}
+def _picture_effects(comparisons: Mapping[str, Comparison]) -> Effects | None:
+    known = {name: (c, c.mean) for name, c in comparisons.items() if is_known(c.mean)}
     if not known:
         return None
-    first = next(iter(known.values()))
-    metric, rule, margin = first["metric"], first["rule"], first["rule"]["margin"]
+    first, _ = next(iter(known.values()))
+    metric, rule, margin = first.metric, first.rule, first.rule.margin
     rows = []
-    for name, comparison in known.items():
-        low, high = comparison["interval"] or (None, None)
-        text = write_signed(comparison["mean"], decide_decimals(comparison))
-        rows.append((shorten(name), comparison["mean"], low, high, text))
-    left, right = ("better", "worse")[:: 1 if metric["better"] == "lower" else -1]
+    for name, (comparison, mean) in known.items():
+        low, high = comparison.interval or (None, None)
+        text = write_signed(mean, decide_decimals(comparison))
+        rows.append((shorten(name), mean, low, high, text))
+    left, right = ("better", "worse")[:: 1 if metric.better == "lower" else -1]
     said = [
-        f"{shorten(name)} {text}" + (f", {write_range(c['interval'], decide_decimals(c))}" if c["interval"] else "")
-        for (name, c), (*_, text) in zip(known.items(), rows, strict=True)
+        f"{shorten(name)} {text}" + (f", {write_range(c.interval, decide_decimals(c))}" if c.interval else "")
+        for (name, (c, _)), (*_, text) in zip(known.items(), rows, strict=True)
     ]
     band = f" The shaded band is the margin of ±{margin:.4g}." if margin else " The margin is 0."
     return Effects(
         name="effects",
         title="Effects with their intervals",
-        caption=f"The mean of every contrast over seeds, with its interval ({first['coverage']}), "
-        f"{name_metric(metric)}, {metric['better']} is better.{band}",
-        alt=f"Effects with intervals of {100 * (1 - rule['alpha']):.3g} %: {'; '.join(said)}.",
+        caption=f"The mean of every contrast over seeds, with its interval ({first.coverage}), "
+        f"{name_metric(metric)}, {metric.better} is better.{band}",
+        alt=f"Effects with intervals of {100 * (1 - rule.alpha):.3g} %: {'; '.join(said)}.",
         rows=tuple(rows),
         margin=margin,
-        axis=f"{name_metric(metric)} ({metric['better']} is better)",
+        axis=f"{name_metric(metric)} ({metric.better} is better)",
         lower=left,
         higher=right,
     )
 
 
-def _write_weight(comparison: Mapping[str, Any], arm: str) -> str:
-    weight = comparison["contrast"]["weights"].get(arm)
+def _write_weight(comparison: Comparison, arm: str) -> str:
+    weight = _contrast(comparison).weights.get(arm)
     return f"{weight:+.4g}" if weight else "0"

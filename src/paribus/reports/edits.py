@@ -1,15 +1,19 @@
-"""What differs between two arms, read from their specs as JSON: nothing is imported from a store."""
+"""What differs between two arms as they were registered."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from paribus.design.spec_names import DEFAULT, SpecName, read_value
+import attrs
+
+from paribus.design.recipe import Training
+from paribus.design.spec_names import SpecName
 from paribus.design.trees import differences, group_changes
+from paribus.judgement.registration import RegisteredArm
 
 
 @dataclass(frozen=True)
@@ -22,25 +26,18 @@ class Edit:
     after: str
 
 
-def list_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Edit, ...]:
-    """The edits between two arms ``{"model": spec, "training": recipe}``, paths of the recipe under ``training.``."""
-    changes = list(differences(read_value(before.get("model")), read_value(after.get("model"))))
-    left, right = before.get("training") or {}, after.get("training") or {}
-    for key in sorted({*left, *right}):
-        one, other = (read_value(recipe.get(key, DEFAULT)) for recipe in (left, right))
-        changes += differences(one, other, f"training.{key}")
+def list_edits(before: RegisteredArm, after: RegisteredArm) -> tuple[Edit, ...]:
+    """The edits between two arms, paths of the recipe under ``training.``."""
+    changes = list(differences(before.model, after.model))
+    for field in sorted(attrs.fields_dict(Training)):
+        one, other = getattr(before.training, field), getattr(after.training, field)
+        changes += differences(one, other, f"training.{field}")
     groups = group_changes(changes, describe_value)
     return tuple(Edit(_run_together(paths), len(paths), *values) for values, paths in groups.items())
 
 
-def is_spec(value: Any) -> bool:
-    """Whether a plain value is a spec as JSON."""
-    return isinstance(value, Mapping) and "class" in value
-
-
 def describe_value(value: Any) -> str:
     """A value of a spec in words: ``MuonAdamW(adamw_lr=0.01, lr=0.02)``, ``none``, ``(4 x PreNorm(norm=RMSNorm))``."""
-    value = read_value(value)
     if isinstance(value, SpecName):
         inner = ", ".join(f"{name}={describe_value(item)}" for name, item in value.arguments)
         return f"{value.short_name}({inner})" if inner else value.short_name

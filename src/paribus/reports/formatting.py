@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from paribus.judgement.summaries import Summary
+
 MISSING = "\N{EM DASH}"
 _MOST_DECIMALS = 12
 _MOST_DIGITS = 7  # significant digits of a mean, whatever its sd, and as many as it takes to tell two arms apart
@@ -85,37 +87,36 @@ def write_digits(value: Any, digits: int = 2) -> str:
     return write_number(value, choose_decimals(value, digits)) if value else "0"
 
 
-def write_row(summaries: Sequence[dict[str, Any] | None], divisor: float = 1.0) -> list[str]:
+def write_row(summaries: Sequence[Summary], divisor: float = 1.0) -> list[str]:
     """One metric over several arms: ``mean ± sd``, each with two digits of its sd, in units of ``divisor``.
 
     Means without a spread get four significant digits, or as many as tell the arms apart. Runs that have no value are
     counted: ``4.1 ± 0.2 (2 of 3 runs)``.
     """
-    means = [s["mean"] / divisor for s in summaries if s and is_known(s.get("mean"))]
+    means = [s.mean / divisor for s in summaries if is_known(s.mean)]
     digits = next(
         (d for d in range(4, _MOST_DIGITS) if len({_write_plain(m, d) for m in means}) == len(set(means))), _MOST_DIGITS
     )
     return [_write_summary(summary, divisor, digits) for summary in summaries]
 
 
-def _write_summary(summary: dict[str, Any] | None, divisor: float, digits: int) -> str:
-    if not summary or not is_known(summary.get("mean")):
+def _write_summary(summary: Summary, divisor: float, digits: int) -> str:
+    if not is_known(summary.mean):
         return MISSING
-    mean, sd = summary["mean"] / divisor, summary.get("sd")
+    mean, sd = summary.mean / divisor, summary.sd
     if not is_known(sd):
         sd = math.nan
     decimals = choose_decimals(sd / divisor)
     most = choose_decimals(mean, _MOST_DIGITS)
-    if decimals is None or abs(sd) < 1e-12 * abs(summary["mean"]):
+    if decimals is None or abs(sd) < 1e-12 * abs(summary.mean):
         text = _write_plain(mean, digits)
     elif most is not None and sd / divisor < 0.5 * 10.0**-most:
         text = f"{write_number(mean, most)} ± <{write_number(10.0**-most, most)}"
     else:
         decimals = decimals if most is None else min(decimals, most)
         text = f"{write_number(mean, decimals)} ± {write_number(sd / divisor, decimals)}"
-    values = summary.get("values") or []
-    known = sum(is_known(value) for value in values)
-    return text if known == len(values) else f"{text} ({known} of {len(values)} runs)"
+    n, known = len(summary.values), sum(map(is_known, summary.values))
+    return text if known == n else f"{text} ({known} of {n} runs)"
 
 
 def _write_plain(value: float, digits: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from paribus.design.metrics import Metric
+
 GROUPS = {
     "quality": "Quality",
     "convergence": "Convergence",
@@ -105,7 +107,7 @@ def find_word(key: str, unit: str = "", group: str = "other") -> Word:
     return WORDS.get(key) or Word(key, unit, group)
 
 
-def name_metric(metric: dict[str, str]) -> str:
+def name_metric(metric: Metric) -> str:
     """A study's metric in words with its own unit, such as ``validation loss, nats/token``."""
-    words = find_word(metric["key"]).words
-    return f"{words}, {metric['unit']}" if metric["unit"] else words
+    words = find_word(metric.key).words
+    return f"{words}, {metric.unit}" if metric.unit else words

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.judgement import Comparison, Pair, Report
+from paribus.judgement.summaries import ArmSummary, Curve, Summary
 from paribus.reports.formatting import choose_decimals, choose_scale, is_known, write_range, write_signed
 from paribus.reports.metric_names import find_word, name_metric
 
@@ -98,75 +100,68 @@ class Dots(Picture):
     series: tuple[Series, ...]
 
 
-def picture_differences(place: int, name: str, comparison: Mapping[str, Any]) -> Differences | None:
+def picture_differences(place: int, name: str, comparison: Comparison) -> Differences | None:
     """The picture that carries the verdict on treatment ``name``; None where no pair has a difference."""
-    differences = comparison["differences"]
+    differences = comparison.differences
     if not any(is_known(d) for d in differences):
         return None
-    rule, metric = comparison["rule"], comparison["metric"]
+    rule, metric = comparison.rule, comparison.metric
     decimals = decide_decimals(comparison)
-    unit, percent = metric["unit"], f"{100 * (1 - rule['alpha']):.3g} %"
+    unit, percent = metric.unit, f"{100 * (1 - rule.alpha):.3g} %"
     bars = []
-    if comparison["interval"]:
-        bars.append((percent, *comparison["interval"]))
-    if comparison["interval"] and comparison["equivalence_interval"] and rule["margin"] > 0 and comparison["primary"]:
-        bars.append(("equivalence", *comparison["equivalence_interval"]))
-    mean = comparison["mean"]
+    if comparison.interval:
+        bars.append((percent, *comparison.interval))
+    if comparison.interval and comparison.equivalence_interval and rule.margin > 0 and comparison.primary:
+        bars.append(("equivalence", *comparison.equivalence_interval))
+    mean = comparison.mean
     short = shorten(name)
-    lower, higher = ("better", "worse")[:: 1 if metric["better"] == "lower" else -1]
-    margin_text = f"±{rule['margin']:.4g}"
+    lower, higher = ("better", "worse")[:: 1 if metric.better == "lower" else -1]
+    margin_text = f"±{rule.margin:.4g}"
     said = [f"{short} minus baseline in {len(differences)} seed pairs"]
     said += [f"mean {write_signed(mean, decimals)} {unit}"] if is_known(mean) else []
-    said += [f"{percent} interval {write_range(comparison['interval'], decimals)}"] if comparison["interval"] else []
-    said += [f"margin {margin_text} {unit}"] if rule["margin"] > 0 else ["margin 0"]
-    bands = "The shaded band is the margin" if rule["margin"] > 0 else "The margin is 0"
+    said += [f"{percent} interval {write_range(comparison.interval, decimals)}"] if comparison.interval else []
+    said += [f"margin {margin_text} {unit}"] if rule.margin > 0 else ["margin 0"]
+    bands = "The shaded band is the margin" if rule.margin > 0 else "The margin is 0"
     return Differences(
         name=f"differences-{place}-{_slug(name)}".rstrip("-"),
         title=f"Paired differences: {short} - baseline",
-        caption=f"A dot per seed: {name} minus baseline, {name_metric(metric)}, {metric['better']} is better. "
-        + (f"The diamond is the mean with its interval ({comparison['coverage']}). " if bars else "")
-        + (f"Below it the equivalence interval, {100 * rule['alpha']:.3g} % each side. " if len(bars) > 1 else "")
+        caption=f"A dot per seed: {name} minus baseline, {name_metric(metric)}, {metric.better} is better. "
+        + (f"The diamond is the mean with its interval ({comparison.coverage}). " if bars else "")
+        + (f"Below it the equivalence interval, {100 * rule.alpha:.3g} % each side. " if len(bars) > 1 else "")
         + f"{bands}.",
         alt=f"Paired differences. {'; '.join(said)}.",
         rows=tuple(
-            (f"seed {seed}", d, write_signed(d, decimals)) if is_known(d) else (f"seed {seed}", None, _who(*status))
-            for seed, d, status in zip(
-                comparison["seeds"],
-                differences,
-                zip(comparison["baseline_status"], comparison["treatment_status"], strict=True),
-                strict=True,
-            )
+            (f"seed {pair.seed}", d, write_signed(d, decimals))
+            if is_known(d := pair.difference)
+            else (f"seed {pair.seed}", None, _who(pair))
+            for pair in comparison.pairs
         ),
         mean=(mean, f"mean, {percent}" if bars else "mean", write_signed(mean, decimals))
         if is_known(mean) and len(differences) > 1
         else None,
         bars=tuple(bars),
-        margin=rule["margin"],
+        margin=rule.margin,
         margin_text=margin_text,
-        axis=f"difference in {name_metric(metric)} ({metric['better']} is better)",
+        axis=f"difference in {name_metric(metric)} ({metric.better} is better)",
         lower=lower,
         higher=higher,
     )
 
 
-def picture_curves(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Lines, ...]:
+def picture_curves(report: Report, arms: Sequence[str]) -> tuple[Lines, ...]:
     """Validation loss against steps, tokens, training seconds and training FLOPs; what no arm has is left out."""
-    losses = {arm: judged["arms"][arm]["curve"] for arm in arms if judged["arms"][arm]["curve"]["mean"]}
-    is_apart = any(curve.get("is_apart") for curve in losses.values())
+    losses = {arm: report.arms[arm].curve for arm in arms if report.arms[arm].curve.mean}
+    is_apart = any(curve.is_apart for curve in losses.values())
     apart = f" {_APART}" if is_apart else ""
-    axes = {
-        "steps": ("optimizer steps", "", {arm: curve["steps"] for arm, curve in losses.items()}),
-        "tokens": ("training tokens", "count", {arm: curve["tokens"] for arm, curve in losses.items()}),
-        "seconds": (
-            "training time",
-            "seconds",
-            {arm: judged["measured"].get(arm, {}).get("curve_seconds") for arm in losses},
-        ),
-        "flops": ("training compute", "flops", {arm: _flops(judged, arm, losses[arm]["tokens"]) for arm in losses}),
+    axes: dict[str, tuple[str, str, Mapping[str, Sequence[float] | None]]] = {
+        "steps": ("optimizer steps", "", {arm: curve.steps for arm, curve in losses.items()}),
+        "tokens": ("training tokens", "count", {arm: curve.tokens for arm, curve in losses.items()}),
+        "seconds": ("training time", "seconds", {arm: report.arms[arm].curve_seconds for arm in losses}),
+        "flops": ("training compute", "flops", {arm: _flops(report.arms[arm]) for arm in losses}),
     }
     pictures = []
     for name, (words, family, values) in axes.items():
-        known = {arm: x for arm, x in values.items() if x and len(x) == len(losses[arm]["mean"])}
+        known = {arm: x for arm, x in values.items() if x and len(x) == len(losses[arm].mean)}
         if not known:
             continue
         divisor, unit = choose_scale(family, max(x[-1] for x in known.values())) if family else (1.0, "")
@@ -186,20 +181,16 @@ def picture_curves(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Line
     return tuple(pictures)
 
 
-def picture_costs(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Dots, ...]:
+def picture_costs(report: Report, arms: Sequence[str]) -> tuple[Dots, ...]:
     """Final validation loss against training seconds and training FLOPs, a dot per run."""
     costs = {
-        "seconds": (
-            "training time",
-            "seconds",
-            lambda arm: _values(judged["measured"].get(arm, {}), "training_seconds"),
-        ),
-        "flops": ("training compute", "flops", lambda arm: _run_flops(judged, arm)),
+        "seconds": ("training time", "seconds", lambda arm: _values(arm.measured, "training_seconds")),
+        "flops": ("training compute", "flops", _run_flops),
     }
-    losses = {arm: _values(judged["arms"][arm]["metrics"], "val_loss") for arm in arms}
+    losses = {arm: _values(report.arms[arm].metrics, "val_loss") for arm in arms}
     pictures = []
     for name, (words, family, read) in costs.items():
-        pairs = {arm: _known_pairs(read(arm), losses[arm]) for arm in arms}
+        pairs = {arm: _known_pairs(read(report.arms[arm]), losses[arm]) for arm in arms}
         pairs = {arm: found for arm, found in pairs.items() if found}
         if not pairs:
             continue
@@ -224,10 +215,10 @@ def picture_costs(judged: Mapping[str, Any], arms: Sequence[str]) -> tuple[Dots,
     return tuple(pictures)
 
 
-def decide_decimals(comparison: Mapping[str, Any]) -> int | None:
+def decide_decimals(comparison: Comparison) -> int | None:
     """Decimals of a comparison's numbers: two significant digits of the sd, else three of the mean."""
-    decimals = choose_decimals(comparison["sd"])
-    return choose_decimals(comparison["mean"], 3) if decimals is None else decimals
+    decimals = choose_decimals(comparison.sd)
+    return choose_decimals(comparison.mean, 3) if decimals is None else decimals
 
 
 def shorten(name: str) -> str:
@@ -239,32 +230,31 @@ def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
-def _who(baseline_status: str, treatment_status: str) -> str:
-    both = {"baseline": baseline_status, "treatment": treatment_status}
+def _who(pair: Pair) -> str:
+    both = {"baseline": pair.baseline_status, "treatment": pair.treatment_status}
     names = [name for name, status in both.items() if status != "done"]
     return f"{' and '.join(names)} diverged" if names else "not finite"
 
 
-def _line(arm: str, place: int, x: Sequence[float], curve: Mapping[str, Any]) -> Series:
-    kept = [i for i, y in enumerate(curve["mean"]) if is_known(y) and is_known(x[i])]
-    y, low, high = (tuple(curve[key][i] for i in kept) for key in ("mean", "low", "high"))
+def _line(arm: str, place: int, x: Sequence[float], curve: Curve) -> Series:
+    kept = [i for i, y in enumerate(curve.mean) if is_known(y) and is_known(x[i])]
+    y, low, high = (tuple(values[i] for i in kept) for values in (curve.mean, curve.low, curve.high))
     return Series(shorten(arm), place, tuple(x[i] for i in kept), y, low, high)
 
 
-def _flops(judged: Mapping[str, Any], arm: str, tokens: Sequence[float]) -> list[float] | None:
-    per_token = judged["arms"][arm]["metrics"].get("training_flops_per_token", {}).get("mean")
-    return [count * per_token for count in tokens] if is_known(per_token) else None
+def _flops(arm: ArmSummary) -> list[float] | None:
+    """Training FLOPs at every evaluation of the curve."""
+    per_token = arm.mean("training_flops_per_token")
+    return [count * per_token for count in arm.curve.tokens] if is_known(per_token) else None
 
 
-def _run_flops(judged: Mapping[str, Any], arm: str) -> list[float | None]:
-    metrics = judged["arms"][arm]["metrics"]
-    tokens, per_token = _values(metrics, "tokens"), _values(metrics, "training_flops_per_token")
-    pairs = zip(tokens, per_token, strict=False)
-    return [t * f if is_known(t) and is_known(f) else None for t, f in pairs]
+def _run_flops(arm: ArmSummary) -> list[float | None]:
+    pairs = zip(_values(arm.metrics, "tokens"), _values(arm.metrics, "training_flops_per_token"), strict=False)
+    return [tokens * flops if is_known(tokens) and is_known(flops) else None for tokens, flops in pairs]
 
 
-def _values(table: Mapping[str, Any], key: str) -> list[float | None]:
-    return list(table.get(key, {}).get("values", ()))
+def _values(table: Mapping[str, Summary], key: str) -> tuple[float | None, ...]:
+    return table.get(key, Summary()).values
 
 
 def _known_pairs(xs: Sequence[Any], ys: Sequence[Any]) -> list[tuple[float, float]]:

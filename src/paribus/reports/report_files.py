@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from paribus.design.wording import suggest
-from paribus.errors import StoreError, StudyError
+from paribus.errors import StudyError
+from paribus.judgement import Report
 from paribus.reports.page import compose_page
-from paribus.store.files import FORMAT, pack_json
+from paribus.store.files import pack_json
 
 FORMS = ("md", "html", "json")
 
 
-def render_report(judged: Mapping[str, Any], form: str) -> dict[str, bytes]:
-    """A judged study as ``report.<form>`` and what belongs to it: the content of each file, by name.
+def render_report(report: Report, form: str) -> dict[str, bytes]:
+    """A report as ``report.<form>`` and what belongs to it: the content of each file, by name.
 
-    ``judged`` is the JSON of a ``Judged``. "md" has ``figures/*.png`` and ``figures/*.svg``; "html" is one file,
+    "md" has ``figures/*.png`` and ``figures/*.svg``; "html" is one file,
     with its figures in it. Equal data gives equal bytes, whatever the order of its keys.
 
-    Raises StudyError for an unknown form, StoreError for data of another format.
+    Raises StudyError for an unknown form.
     """
     if form not in FORMS:
         raise StudyError(f"no report form {form!r}; {suggest(form, FORMS)}")
-    if judged.get("format") != FORMAT:
-        raise StoreError(f"this paribus renders judged data of format {FORMAT}, got format {judged.get('format')!r}")
     if form == "json":
-        return {"report.json": pack_json(judged)}
-    page = compose_page(judged)
+        return {"report.json": pack_json(report.to_json())}
+    page = compose_page(report)
     if form == "md":
         from paribus.reports.figures import draw_picture
         from paribus.reports.markdown import write_markdown
