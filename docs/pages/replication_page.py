@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from originals import FLAWS, HARDWARE, ORIGINALS, Original, Replicated
 
 from paribus.design.markup import escape
 from paribus.design.study import BASELINE
 from paribus.errors import StoreError
+from paribus.judgement import Report
+from paribus.judgement.summaries import Summary
 from paribus.reports.figures import draw_picture
 from paribus.reports.formatting import (
     MISSING,
@@ -30,7 +31,6 @@ from paribus.reports.formatting import (
 from paribus.reports.metric_names import find_word, name_metric
 from paribus.reports.page import MARKS, Page, Reason, Treatment, compose_page, name_severity
 from paribus.reports.pictures import Picture, decide_decimals
-from paribus.store.files import FORMAT
 
 PAGE = "docs/replication.md"
 PAPER = "-paper"
@@ -90,7 +90,7 @@ _MAKING = """
     [report_schema.md](report_schema.md), the checks in [audits.md](audits.md).
 """
 
-Results = Mapping[str, Mapping[str, Any]]
+Results = Mapping[str, Report]
 
 
 def compose_replication(results: Path) -> dict[str, bytes]:
@@ -101,14 +101,14 @@ def compose_replication(results: Path) -> dict[str, bytes]:
     reports = read_results(results)
     text = "\n".join(_write_page(reports)).rstrip() + "\n"
     files = {PAGE: re.sub(r"\n{3,}", "\n\n", text).encode()}
-    for name, judged in reports.items():
-        for picture in _choose_pictures(compose_page(judged)):
+    for name, report in reports.items():
+        for picture in _choose_pictures(compose_page(report)):
             files[f"docs/{_figure(name, picture)}"] = draw_picture(picture, "svg")
     return files
 
 
-def read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Judged studies by the name of their folder: ``STUDY``, ``STUDY-SCALE`` or ``STUDY-paper``."""
+def read_results(folder: Path) -> dict[str, Report]:
+    """Reports by the name of their folder: ``STUDY``, ``STUDY-SCALE`` or ``STUDY-paper``."""
     known = [
         replicated.name + scale
         for _, replicated in _list_studies()
@@ -116,12 +116,13 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
     ]
     reports = {}
     for path in sorted(folder.glob("*/report.json")):
-        name, judged = path.parent.name, json.loads(path.read_text())
+        name = path.parent.name
         if name not in known:
             raise StoreError(f"results/{name} is of no study on the page; there is {', '.join(known)}")
-        if judged.get("format") != FORMAT:
-            raise StoreError(f"results/{name}: this paribus renders format {FORMAT}, got {judged.get('format')!r}")
-        reports[name] = judged
+        try:
+            reports[name] = Report.from_json(json.loads(path.read_text()))
+        except StoreError as error:
+            raise StoreError(f"results/{name}: {error}") from None
     return reports
 
 
@@ -155,15 +156,14 @@ def _write_overview(reports: Results) -> Iterator[str]:
     yield ""
 
 
-def _write_verdicts(judged: Mapping[str, Any] | None) -> str:
-    if judged is None:
+def _write_verdicts(report: Report | None) -> str:
+    if report is None:
         return NOT_RUN
-    page = compose_page(judged)
     said = [
-        f"{escape(t.name)}: **{t.kind}** ({write_count(judged['treatments'][t.name]['comparison']['n_pairs'], 'pair')})"
-        for t in page.primary
+        f"{escape(t.name)}: **{t.kind}** ({write_count(report.treatments[t.name].comparison.n_pairs, 'pair')})"
+        for t in compose_page(report).primary
     ]
-    return "<br>".join(said) + ("" if judged["complete"] else "<br>not finished")
+    return "<br>".join(said) + ("" if report.is_complete else "<br>not finished")
 
 
 def _write_original(place: int, original: Original, reports: Results) -> Iterator[str]:
@@ -205,30 +205,30 @@ def _write_paper(original: Original, replicated: Replicated, reports: Results) -
     if study + PAPER not in reports:
         yield from (f"The paper scale of `{study}` has not been run.", "")
         return
-    judged = reports[study + PAPER]
+    report = reports[study + PAPER]
     if original.published:
-        yield from ("Beside the originals' figures:", "", *_write_beside(original, judged), "")
+        yield from ("Beside the originals' figures:", "", *_write_beside(original, report), "")
         yield from _fill(_OVERLAP)
-    yield from _write_study(study + PAPER, judged)
+    yield from _write_study(study + PAPER, report)
 
 
-def _write_beside(original: Original, judged: Mapping[str, Any]) -> Iterator[str]:
+def _write_beside(original: Original, report: Report) -> Iterator[str]:
     header = ("measured by", "arm", "validation loss", "accuracy", "perplexity", "training time", "peak memory")
     rows = [
         (f"original, {HARDWARE}", p.arm, p.val_loss, p.accuracy, p.perplexity, p.time, p.peak_memory or MISSING)
         for p in original.published
     ]
-    arms = _list_arms(judged, compose_page(judged).treatments)
+    arms = _list_arms(report, compose_page(report).treatments)
     keys = ("val_loss", "val_accuracy", "val_perplexity", "training_seconds", "peak_memory_bytes")
-    columns = [_write_column(judged, arms, key, has_unit=True)[1] for key in keys]
+    columns = [_write_column(report, arms, key, has_unit=True)[1] for key in keys]
     for arm, *cells in zip(arms, *columns, strict=True):
-        n = len(judged["arms"][arm]["seeds"])
-        rows.append((f"paribus, {n} seeds, {escape(_name_device(judged, arm))}", escape(arm), *cells))
+        n = len(report.arms[arm].seeds)
+        rows.append((f"paribus, {n} seeds, {escape(_name_device(report, arm))}", escape(arm), *cells))
     yield from _write_table(header, rows, numbers_from=2)
 
 
-def _write_study(name: str, judged: Mapping[str, Any]) -> Iterator[str]:
-    page = compose_page(judged)
+def _write_study(name: str, report: Report) -> Iterator[str]:
+    page = compose_page(report)
     yield from (f"*{escape(page.question)}*", "")
     yield from (f"{escape(page.summary)} · [report.json](../results/{name}/report.json)", "")
     for line in page.standing:
@@ -236,43 +236,43 @@ def _write_study(name: str, judged: Mapping[str, Any]) -> Iterator[str]:
     for treatment in page.primary:
         said = " ".join(filter(None, (treatment.lead, treatment.rest, treatment.wider)))
         yield from (f"**[{MARKS[treatment.kind]}] {treatment.kind}.** {escape(said)}", "")
-    yield from _write_comparisons(page.primary, judged)
+    yield from _write_comparisons(page.primary, report)
     if page.described:
         yield from ("Described by intervals, without verdicts:", "")
-        yield from _write_comparisons(page.described, judged)
+        yield from _write_comparisons(page.described, report)
         yield from (_write_reason(reason) for reason in page.described_doubts)
         yield from ("",) if page.described_doubts else ()
     yield from (escape(name_severity(page.doubts)), "")
     yield from (_write_reason(reason) for reason in page.doubts)
     yield from ("",) if page.doubts else ()
     yield from (escape(" ".join(page.limits)), "")
-    yield from _write_costs(judged, page.treatments)
+    yield from _write_costs(report, page.treatments)
     yield from _write_edits(page.treatments)
     yield from _write_pictures(name, _choose_pictures(page))
 
 
-def _write_comparisons(treatments: Sequence[Treatment], judged: Mapping[str, Any]) -> Iterator[str]:
+def _write_comparisons(treatments: Sequence[Treatment], report: Report) -> Iterator[str]:
     """One row per treatment, and below what the numbers are."""
     rows, coverages = [], []
     for treatment in treatments:
-        comparison = judged["treatments"][treatment.name]["comparison"]
+        comparison = report.treatments[treatment.name].comparison
         decimals = decide_decimals(comparison)
-        if comparison["interval"]:
-            coverages.append(comparison["coverage"])
+        if comparison.interval:
+            coverages.append(comparison.coverage)
         rows.append(
             (
                 escape(treatment.name),
                 treatment.kind or "none",
-                write_signed(comparison["mean"], decimals),
-                write_range(comparison["interval"], decimals),
-                write_digits(comparison["sd"]),
-                str(comparison["n_pairs"]),
+                write_signed(comparison.mean, decimals),
+                write_range(comparison.interval, decimals),
+                write_digits(comparison.sd),
+                str(comparison.n_pairs),
             )
         )
     header = ("treatment - baseline", "verdict", "mean difference", "interval", "sd of the pairs", "pairs")
     yield from (*_write_table(header, rows, numbers_from=2), "")
-    metric, margin = judged["study"]["metric"], judged["study"]["margin"]
-    said = f"{name_metric(metric)}, {metric['better']} is better; margin ±{margin:.4g}"
+    metric, margin = report.study.metric, report.study.margin
+    said = f"{name_metric(metric)}, {metric.better} is better; margin ±{margin:.4g}"
     covers = "; ".join(dict.fromkeys(coverages))
     yield from (f"In {escape(said)}" + (f"; interval: {escape(covers)}." if covers else "."), "")
 
@@ -282,53 +282,51 @@ def _write_reason(reason: Reason) -> str:
     return f"- **{reason.severity}**: {escape(reason.message)}{remedy} ({escape(reason.place)})"
 
 
-def _write_costs(judged: Mapping[str, Any], treatments: Sequence[Treatment]) -> Iterator[str]:
-    arms = [arm for arm in _list_arms(judged, treatments) if judged["arms"][arm]["metrics"]]
+def _write_costs(report: Report, treatments: Sequence[Treatment]) -> Iterator[str]:
+    arms = [arm for arm in _list_arms(report, treatments) if report.arms[arm].metrics]
     if not arms:
         yield from ("No run has finished yet.", "")
         return
-    keys = [key for key in _COSTS if _is_worth_a_column(judged, arms, key)]
-    columns = dict(_write_column(judged, arms, key) for key in keys)
+    keys = [key for key in _COSTS if _is_worth_a_column(report, arms, key)]
+    columns = dict(_write_column(report, arms, key) for key in keys)
     rows = [(escape(arm), *cells) for arm, *cells in zip(arms, *columns.values(), strict=True)]
     yield from ("Loss and cost of a run, mean ± sd over seeds:", "")
     yield from (*_write_table(("arm", *columns), rows, numbers_from=1), "")
     if "largest_load" in keys:
         yield from ("The largest share of an expert, times the number of experts, is 1 where the load is even.", "")
-    device = ", ".join(dict.fromkeys(_name_device(judged, arm) for arm in arms))
-    how = ", runs side by side with one thread each" if judged["device"] == "cpu" else ""
+    device = ", ".join(dict.fromkeys(_name_device(report, arm) for arm in arms))
+    how = ", runs side by side with one thread each" if report.device == "cpu" else ""
     yield from (f"Time and memory are as measured (device: {escape(device)}{how}). No verdict is made of them.", "")
 
 
-def _list_arms(judged: Mapping[str, Any], treatments: Sequence[Treatment]) -> list[str]:
-    return [arm for arm in (BASELINE, *(t.name for t in treatments)) if arm in judged["arms"]]
+def _list_arms(report: Report, treatments: Sequence[Treatment]) -> list[str]:
+    return [arm for arm in (BASELINE, *(t.name for t in treatments)) if arm in report.arms]
 
 
-def _name_device(judged: Mapping[str, Any], arm: str) -> str:
+def _name_device(report: Report, arm: str) -> str:
     """The processor's own name where the report has it, else its kind."""
-    return judged["measured"].get(arm, {}).get("device_name") or judged["device"]
+    return report.arms[arm].device_name or report.device
 
 
-def _is_worth_a_column(judged: Mapping[str, Any], arms: Sequence[str], key: str) -> bool:
+def _is_worth_a_column(report: Report, arms: Sequence[str], key: str) -> bool:
     """Whether an arm has it, and it says something that its neighbour does not."""
-    means = [_summary(judged, arm, key).get("mean") for arm in arms]
-    if key == "active_parameters" and means == [_summary(judged, arm, "parameters").get("mean") for arm in arms]:
+    means = [_summary(report, arm, key).mean for arm in arms]
+    if key == "active_parameters" and means == [_summary(report, arm, "parameters").mean for arm in arms]:
         return False
     if key == "norm_parameters" and len(set(means)) == 1:
         return False
     return any(is_known(mean) for mean in means)
 
 
-def _write_column(
-    judged: Mapping[str, Any], arms: Sequence[str], key: str, has_unit: bool = False
-) -> tuple[str, list[str]]:
+def _write_column(report: Report, arms: Sequence[str], key: str, has_unit: bool = False) -> tuple[str, list[str]]:
     """A metric's label and its cells; ``has_unit``: the scaled unit stands in the cells."""
     word = find_word(key)
-    summaries = [_summary(judged, arm, key) for arm in arms]
-    known = [abs(s["mean"]) for s in summaries if is_known(s.get("mean"))]
+    summaries = [_summary(report, arm, key) for arm in arms]
+    known = [abs(s.mean) for s in summaries if is_known(s.mean)]
     is_scaled = word.family not in ("", "percent")
     divisor, unit = choose_scale(word.family, max(known, default=None)) if is_scaled else (1.0, "")
     if word.family == "parameters":  # to the digit
-        unit, cells = "", [f"{s['mean']:,.0f}" if is_known(s.get("mean")) else MISSING for s in summaries]
+        unit, cells = "", [f"{s.mean:,.0f}" if is_known(s.mean) else MISSING for s in summaries]
     else:
         cells = write_row(summaries, divisor)
     if has_unit and unit:
@@ -336,8 +334,8 @@ def _write_column(
     return escape(word.label(unit)), [escape(cell) for cell in cells]
 
 
-def _summary(judged: Mapping[str, Any], arm: str, key: str) -> Mapping[str, Any]:
-    return judged["arms"][arm]["metrics"].get(key) or judged["measured"].get(arm, {}).get(key) or {}
+def _summary(report: Report, arm: str, key: str) -> Summary:
+    return {**report.arms[arm].measured, **report.arms[arm].metrics}.get(key, Summary())
 
 
 def _write_edits(treatments: Sequence[Treatment]) -> Iterator[str]:

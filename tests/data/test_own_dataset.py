@@ -269,8 +269,8 @@ study = pb.Study(
 """
     )
     result = pb.run(tmp_path / "page.py", store=tmp_path / "store", devices=1)
-    assert result.report["failed_runs"] == []
-    assert result.report["data"]["title"] == "Copy"
-    metrics = result.report["arms"]["baseline"]["metrics"]
-    assert metrics["val_loss"]["mean"] > 0
-    assert (metrics.get("val_bits_per_byte") or {}).get("mean") is None
+    assert result.report.failed_runs == ()
+    assert result.report.data["title"] == "Copy"
+    metrics = result.report.arms["baseline"].metrics
+    assert metrics["val_loss"].mean > 0
+    assert "val_bits_per_byte" not in metrics or metrics["val_bits_per_byte"].mean is None

@@ -231,28 +231,28 @@ def test_a_study_is_judged_on_it_through_workers_and_an_edited_measure_runs_agai
     file, measures, store = tmp_path / "capitals.py", tmp_path / "measures.py", tmp_path / "store"
     file.write_text(STUDY.replace("SOURCE", repr(str(Path(email.__file__).parent))))
     measures.write_text(MEASURES.replace("FACTOR", "1.0"))
-    report = lab.run(file, store, devices=1).report
-    comparison = report["treatments"]["rms"]["comparison"]
-    assert comparison["metric"] == {"key": "rare_loss", "unit": "nats/capital", "better": "lower"}
-    assert comparison["se_doc"] is None and comparison["wider_interval"] is None
-    assert report["treatments"]["rms"]["verdict"]["wider_sentence"] == ""
-    assert "rare loss" in report["treatments"]["rms"]["verdict"]["sentence"]
-    assert "nats/capital" in report["treatments"]["rms"]["verdict"]["sentence"]
+    result = lab.run(file, store, devices=1)
+    comparison, verdict = result.comparisons["rms"], result.verdicts["rms"]
+    assert comparison.to_json()["metric"] == {"key": "rare_loss", "unit": "nats/capital", "better": "lower"}
+    assert comparison.se_doc is None and comparison.wider_interval is None
+    assert verdict.wider_sentence == ""
+    assert "rare loss" in verdict.sentence
+    assert "nats/capital" in verdict.sentence
     assert "rare_loss, nats/capital" in (store / "studies" / "capitals" / "report.md").read_text()
     records = read_evidence(Store(store), "capitals").records["baseline"]
-    for record, value in zip(records.values(), comparison["baseline"], strict=True):
-        assert record.metrics["rare_loss"] == value == record.evaluations[-1]["metrics"]["rare_loss"]
+    for record, pair in zip(records.values(), comparison.pairs, strict=True):
+        assert record.metrics["rare_loss"] == pair.baseline == record.evaluations[-1]["metrics"]["rare_loss"]
         assert set(record.metrics) - {"rare_loss"} <= METRICS.keys() | set(RECORDED)
 
     measures.write_text(MEASURES.replace("FACTOR", "2.0"))
-    again = lab.run(file, store, executor="inline").report
-    doubled = again["treatments"]["rms"]["comparison"]
-    assert doubled["baseline"] == pytest.approx([2 * value for value in comparison["baseline"]])
+    again = lab.run(file, store, executor="inline")
+    doubled = [pair.baseline for pair in again.comparisons["rms"].pairs]
+    assert doubled == pytest.approx([2 * pair.baseline for pair in comparison.pairs])
     assert len(list(store.glob("runs/*/result.json"))) == 8
-    (repeated,) = [found for found in again["findings"] if found["check"] == "repeated look"]
-    assert repeated["evidence"] == {"judged_before": ["capitals"]}, "the same models, by another number"
+    (repeated,) = [found for found in again.report.findings if found.check == "repeated look"]
+    assert repeated.evidence == {"judged_before": ["capitals"]}, "the same models, by another number"
 
-    sentence = again["treatments"]["rms"]["verdict"]["sentence"]
+    sentence = again.verdicts["rms"].sentence
     file.unlink()
     measures.unlink()
     script = "import sys; import paribus as pb; print(pb.status(sys.argv[1]).studies.keys()); "

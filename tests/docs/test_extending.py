@@ -66,9 +66,9 @@ def test_a_part_of_another_package_trains_to_a_verdict(corpus, tmp_path):
         extra_rates=(),
     )
     result = pb.run(study, tmp_path / "store", executor="inline", observe=lambda event: None)
-    assert result.report["failed_runs"] == []
-    assert [arm["seeds"] for arm in result.report["arms"].values()] == [[0, 1], [0, 1]]
-    assert result.report["treatments"]["own"]["verdict"]["sentence"]
+    assert result.report.failed_runs == ()
+    assert [arm.seeds for arm in result.report.arms.values()] == [(0, 1), (0, 1)]
+    assert result.verdicts["own"].sentence
 
 
 def test_there_is_an_example_for_every_slot_and_for_what_else_a_study_is_made_of():

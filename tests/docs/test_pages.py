@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from paribus.audits.catalogue import CHECKS
 from paribus.cli.commands import commands
+from paribus.design.plain import to_plain
 from paribus.design.study_files import built_in_studies, read_study
 from paribus.errors import StoreError
 from paribus.nn import discover_parts
@@ -41,10 +42,10 @@ def compose(monkeypatch, tmp_path):
     monkeypatch.setattr(replication_page, "draw_picture", lambda picture, kind: picture.name.encode())
 
     def compose_from(**reports):
-        for name, judged in reports.items():
+        for name, report in reports.items():
             folder = tmp_path / name.replace("_", "-")
             folder.mkdir(exist_ok=True)
-            (folder / "report.json").write_text(json.dumps(judged))
+            (folder / "report.json").write_text(json.dumps(to_plain(report)))
         return replication_page.compose_replication(tmp_path)[replication_page.PAGE].decode()
 
     return compose_from
@@ -129,12 +130,13 @@ def test_the_norms_in_other_backbones_have_a_place_of_their_own_and_no_paper_sca
 
 
 def test_a_mixture_of_experts_shows_how_even_its_load_is(compose):
-    judged = judged_studies.judge_losses(-0.08)
-    assert "largest share of an expert" not in compose(moe=judged)
+    report = judged_studies.judge_losses(-0.08)
+    assert "largest share of an expert" not in compose(moe=report)
+    data = report.to_json()
     for arm, loads in {"baseline": [1.25, 1.5, 1.75], "ScaleNorm": [2.0, 2.0, 2.0]}.items():
         sd = statistics.stdev(loads)
-        judged["arms"][arm]["metrics"]["largest_load"] = {"mean": statistics.mean(loads), "sd": sd, "values": loads}
-    text = compose(moe=judged)
+        data["arms"][arm]["metrics"]["largest_load"] = {"mean": statistics.mean(loads), "sd": sd, "values": loads}
+    text = compose(moe=data)
     (header,) = [row for row in rows_of(text, "arm") if "validation loss, nats/token" in row]
     column = header.index("largest share of an expert, times the number of experts, mean over sites")
     cells = {
@@ -169,12 +171,12 @@ def test_every_kind_of_ending_is_rendered_in_tables_that_hold_together(compose, 
     judged = judged_studies.CASES[case]()
     text = compose(moe=judged, norm_paper=judged)
     assert "nan" not in text and "None" not in text
-    for row in judged["treatments"].values():
-        if row["verdict"]:
-            assert text.count(f"] {row['verdict']['kind']}.** ") >= 2
-    for finding in judged["findings"]:
-        is_said = finding["message"].replace("_", "") in text.replace("_", "")
-        assert is_said == (finding["severity"] != "note")
+    for row in judged.treatments.values():
+        if row.verdict:
+            assert text.count(f"] {row.verdict.kind}.** ") >= 2
+    for finding in judged.findings:
+        is_said = finding.message.replace("_", "") in text.replace("_", "")
+        assert is_said == (finding.severity != "note")
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.M)
     assert len(tables) >= 8
     for table in tables:
@@ -186,7 +188,7 @@ def test_a_study_shows_where_its_arms_differ_and_the_wider_claim(compose):
     text = compose(mlp=judged)
     (edit,) = [row for row in rows_of(text, "ScaleNorm") if len(row) == 5]
     assert edit == ["ScaleNorm", "blocks.0-2.norm, norm", "4", "LayerNorm", "ScaleNorm"]
-    assert judged["treatments"]["ScaleNorm"]["verdict"]["wider_sentence"] in text
+    assert judged.treatments["ScaleNorm"].verdict.wider_sentence in text
 
 
 def test_descriptive_arms_have_an_interval_and_no_verdict(compose):
@@ -199,7 +201,7 @@ def test_descriptive_arms_have_an_interval_and_no_verdict(compose):
 
 
 def test_results_of_paper_scale_stand_beside_the_published_figures(compose):
-    judged = judged_studies.judge_losses(0.0, names=("enhanced",))
+    judged = judged_studies.judge_losses(0.0, names=("enhanced",)).to_json()
     judged["device"] = "cuda"
     judged["measured"]["enhanced"]["device_name"] = "A GPU"
     judged["measured"]["baseline"]["device_name"] = ""  # a platform that does not say
@@ -225,8 +227,8 @@ def test_results_that_no_document_asks_for_are_refused(compose):
 
 
 def test_results_of_another_format_are_refused(compose):
-    with pytest.raises(StoreError, match="results/norm: this paribus renders format 1, got 2"):
-        compose(norm={**judged_studies.judge_losses(0.0), "format": 2})
+    with pytest.raises(StoreError, match="results/norm: this paribus reads reports of format 1, got format 2"):
+        compose(norm={**judged_studies.judge_losses(0.0).to_json(), "format": 2})
 
 
 def test_every_built_in_study_has_a_place_on_the_page():

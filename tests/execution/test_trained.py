@@ -55,7 +55,7 @@ def record(home, tmp_path_factory):
 def test_a_run_that_fails_in_code_of_the_users_own_names_the_line_in_its_record_and_its_report(home, tmp_path):
     result, _ = run_study(tmp_path, pb.spec(FailsLate, lr=0.1))
     line = inspect.getsourcelines(FailsLate.step)[1] + 3
-    error = result.report["failed_runs"][0]["error"]
+    error = result.report.failed_runs[0].error
     told = f"RuntimeError: no more steps (test_trained.py:{line} in step)"
     assert error.splitlines()[0] == error.splitlines()[-1] == told
     assert told in result.page.with_name("report.md").read_text()

@@ -13,7 +13,8 @@ from paribus.design.specs import spec
 from paribus.design.study import BASELINE
 from paribus.experiment.extra_runs import due_extra_runs, plan_extra_runs
 from paribus.experiment.stored_evidence import read_evidence
-from paribus.judgement import Rule
+from paribus.judgement import Rule, calibrate_null
+from paribus.judgement.registration import RegisteredStudy
 from paribus.lab.judging import judge
 from paribus.lab.request import read_request
 from paribus.lab.store_status import status
@@ -71,9 +72,9 @@ def test_a_failed_arm_makes_every_contrast_of_it_invalid(tmp_path):
     bench = Bench(tmp_path / "s", make_factorial())
     finish(bench, 0, 0, 0, 0, 0)
     bench.finish("A + B", 1, status="failed")
-    judged = judge(tmp_path / "s", "toy").to_json()
-    assert {row["verdict"]["kind"] for row in judged["contrasts"].values()} == {"invalid"}
-    assert judged["failed_runs"] == [{"arm": "A + B", "seed": 1, "error": None}]
+    report = judge(tmp_path / "s", "toy").report
+    assert {row.verdict.kind for row in report.contrasts.values()} == {"invalid"}
+    assert [(run.arm, run.seed, run.error) for run in report.failed_runs] == [("A + B", 1, None)]
 
 
 def test_a_finding_before_training_about_one_arm_leaves_nothing_to_run(tmp_path):
@@ -91,10 +92,10 @@ def test_what_lies_in_the_store_is_enough_to_judge_and_to_tell_how_far_it_is(tmp
     found = evidence.comparisons
     assert list(found)[:3] == ["effect of A", "effect of B", "A:B"]
     assert found["A:B"].mean == pytest.approx(0.25, abs=0.01)  # half of 1.5 - 1.0
-    judged = judge(tmp_path / "s", "toy").to_json()
-    assert judged["complete"]
-    assert judged["arms"]["A + B"]["seeds"] == [0, 1, 2]
-    assert "over all three contrasts together" in judged["method"]
+    report = judge(tmp_path / "s", "toy").report
+    assert report.is_complete
+    assert report.arms["A + B"].seeds == (0, 1, 2)
+    assert "over all three contrasts together" in report.method
     rows = {row["treatment"]: row for row in status(tmp_path / "s").studies["toy"].treatments}
     assert (rows["effect of A"]["verdict"], rows["A"]["verdict"]) == ("worse", None)
 
@@ -156,17 +157,17 @@ def test_a_planted_main_effect_is_found_and_the_report_names_it(toy, monkeypatch
     result = pb.run(study, place / "store", executor="inline", observe=lambda event: None)
     assert result.verdicts["effect of slow"].kind == "worse"
     assert set(result.verdicts) == {"effect of RMSNorm", "effect of slow", "RMSNorm:slow"}
-    assert not [f for f in result.report["findings"] if f["severity"] != "note"]
+    assert not [f for f in result.report.findings if f.severity != "note"]
     folder = result.page.parent
     page, markdown = result.page.read_text(), (folder / "report.md").read_text()
     for text in (page, markdown):
         assert "The main effect of slow is for the worse:" in text
         assert "half the difference between the effect of one with and without the other" in text
     assert (folder / "figures" / "effects.png").exists()
-    row = result.report["contrasts"]["effect of slow"]["comparison"]
-    means = {arm: result.report["arms"][arm]["metrics"]["val_loss"]["mean"] for arm in study.arms}
+    comparison = result.comparisons["effect of slow"]
+    means = {arm: result.report.arms[arm].mean("val_loss") for arm in study.arms}
     by_hand = (means["slow"] + means["RMSNorm + slow"] - means["RMSNorm"] - means["baseline"]) / 2
-    assert row["mean"] == pytest.approx(by_hand)
+    assert comparison.mean == pytest.approx(by_hand)
     assert json.loads((folder / "report.json").read_text())["study"]["contrasts"]["RMSNorm:slow"]["weights"]
 
 
@@ -191,7 +192,9 @@ def test_a_contrast_that_fell_asks_for_other_widths_and_for_no_other_rate(primar
 
 @pytest.mark.parametrize(("margin", "severities"), [(1.42, []), (1.40, ["doubt"])])  # 2 sqrt(1/2) = 1.414
 def test_the_noise_floor_of_a_contrast_is_its_own(margin, severities):
-    study = make_factorial(margin=margin).to_json()
-    found = list(find_noise_floor(study, {"floor_sd": 1.0, "n_seeds": 5}))
+    study = RegisteredStudy.from_json(make_factorial(margin=margin).to_json())
+    perturbed = [1.0, -1.0, 1.0, -1.0, 0.0]  # sd 1 around a baseline without noise
+    null = calibrate_null([0.0] * 5, perturbed, Rule(margin=margin))
+    found = list(find_noise_floor(study, null))
     assert [finding.severity for finding in found] == severities
     assert all("gives a contrast (0.71 nats/token" in finding.message for finding in found)

@@ -1,5 +1,6 @@
 """Judged studies as the lab makes them, from synthetic records: every kind of verdict and the odd cases."""
 
+import json
 import math
 import random
 
@@ -7,7 +8,7 @@ from paribus.design.metrics import VAL_ACCURACY, VAL_LOSS
 from paribus.design.recipe import Training
 from paribus.design.specs import spec
 from paribus.design.study import Arm, Study
-from paribus.judgement import Registration, Rule, decide_all, gather
+from paribus.judgement import Registration, Report, Rule, decide_all, gather
 from paribus.store.records import Finding, Record
 
 
@@ -111,7 +112,7 @@ def make_record(arm, seed, loss, status="done", **metrics):
 
 
 def judge_records(study, records, findings=(), name="scale", attempt=1):
-    """What ``lab.judge`` makes of these records, without a store."""
+    """The report of these records, without a store."""
     content = {
         "name": name,
         "digest": "dba8c9391c327db358528fbf32cbeb09891e11ba51b0d479e3b6f86d519bd119",
@@ -125,7 +126,14 @@ def judge_records(study, records, findings=(), name="scale", attempt=1):
         "runs": {arm: [f"{arm}-{seed}" for seed in range(study.max_seeds)] for arm in study.arms},
     }
     evidence = gather(Registration.from_json(content), records, {}, tuple(findings))
-    return decide_all(evidence).to_json()
+    return decide_all(evidence).report
+
+
+def edited(report, edit):
+    """The report as it is when ``edit`` has changed its plain values."""
+    data = json.loads(json.dumps(report.to_json()))
+    edit(data)
+    return Report.from_json(data)
 
 
 def judge_losses(
@@ -202,4 +210,4 @@ CASES = {
 }
 """Name to a judged study."""
 
-__all__ = ["CASES", "LEAK", "MARGIN", "RECIPE", "SIZES", "STEEP", "VAL_LOSS", "judge_losses", "judge_records"]
+__all__ = ["CASES", "LEAK", "MARGIN", "RECIPE", "SIZES", "STEEP", "VAL_LOSS", "edited", "judge_losses", "judge_records"]

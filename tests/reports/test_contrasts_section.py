@@ -6,7 +6,7 @@ import pytest
 from judged_studies import BASELINE_MODEL, RECIPE, ScaleNorm, Text, judge_records, make_record
 
 import paribus as pb
-from paribus.cli.texts import _contrast_sentences, result_text, status_text
+from paribus.cli.texts import result_text, status_text
 from paribus.design.specs import spec
 from paribus.lab.store_status import Status, StudyStatus
 from paribus.reports.figures import draw_picture
@@ -90,7 +90,7 @@ def test_a_doubt_about_an_arm_stands_with_the_doubts_of_its_contrasts():
     page = compose_page(judged)
     assert [doubt.message for doubt in page.doubts] == ["its loss still falls steeply."]
     assert not page.described_doubts
-    assert all(row["verdict"]["doubts"] for row in judged["contrasts"].values())
+    assert all(row.verdict.doubts for row in judged.contrasts.values())
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
@@ -110,8 +110,8 @@ def test_an_arm_that_diverged_is_named_in_the_row_of_its_seed():
 
 def test_the_terminal_tells_contrasts_before_arms_and_counts_their_seeds():
     judged = judge(ADDITIVE)
-    lines = result_text(Result("scale", judged, "report.html")).splitlines()
-    assert lines[2:5] == _contrast_sentences(judged)
+    lines = result_text(Result(judged, "report.html")).splitlines()
+    assert lines[2:5] == [row.verdict.sentence for row in judged.contrasts.values()]
     assert lines[2].startswith("The main effect of norm is for the worse")
     assert any(line.startswith("norm + wide (descriptive)") for line in lines[5:])
     row = {"treatment": "norm:wide", "primary": True, "pairs": 3, "mean": 0.1, "interval": None, "verdict": None}
@@ -128,5 +128,5 @@ def test_a_study_of_pairs_has_no_section_of_effects():
     judged = CASES["better"]()
     page = compose_page(judged)
     assert page.contrasts is None
-    assert "contrasts" not in judged
+    assert "contrasts" not in judged.to_json()
     assert "Effects" not in write_markdown(page) + write_html(page)

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 from judged_studies import judge_losses
 
 from paribus.judgement import Rule
 from paribus.judgement.power import calibrate_null
+from paribus.judgement.registration import RegisteredRun
+from paribus.judgement.report_data import FinishedExtraRun
+from paribus.judgement.tuned import Trial, Tuned, TunedArm
 from paribus.reports.html_page import write_html
 from paribus.reports.markdown import write_markdown
 from paribus.reports.page import compose_page
@@ -14,7 +19,7 @@ def quick_figures(monkeypatch):
 
 
 def page_of(**beside):
-    return compose_page(judge_losses(-0.05, n=3) | beside)
+    return compose_page(replace(judge_losses(-0.05, n=3), **beside))
 
 
 def the(title, page):
@@ -24,23 +29,23 @@ def the(title, page):
 
 def curve(*values):
     rates = (0.5, 1.0, 2.0)
-    return [
-        {"point": {"learning_rate": rate}, "value": value, "values": [value]}
-        for rate, value in zip(rates, values, strict=True)
-    ]
+    return tuple(
+        Trial({"learning_rate": rate}, ("digest",), (value,), value) for rate, value in zip(rates, values, strict=True)
+    )
 
 
 def tuned(**changes):
     arms = {
-        "baseline": {"curve": curve(4.1, 4.0, 4.2), "best": {"learning_rate": 1.0}, "edges": []},
-        "ScaleNorm": {"curve": curve(4.3, 4.1, None), "best": {"learning_rate": 1.0}, "edges": []},
+        "baseline": TunedArm(curve(4.1, 4.0, 4.2), {"learning_rate": 1.0}, ()),
+        "ScaleNorm": TunedArm(curve(4.3, 4.1, None), {"learning_rate": 1.0}, ()),
     }
-    return {"over": {"learning_rate": [0.5, 1.0, 2.0]}, "run_seeds": [5000], "points_added": 0, "arms": arms} | changes
+    told = Tuned({"learning_rate": (0.5, 1.0, 2.0)}, None, 1, 5000, 2, (5000,), 0, None, arms)
+    return replace(told, **changes)
 
 
 def test_without_runs_beside_the_pairs_there_is_no_such_section():
     assert page_of().sections == ()
-    assert page_of(trials={}, tuning=None, null=None).sections == ()
+    assert page_of(extra_runs={}, tuning=None, null=None).sections == ()
 
 
 def test_tuning_shows_every_trial_of_every_arm_and_marks_what_was_chosen():
@@ -61,9 +66,9 @@ def test_the_picture_of_a_tuned_rate_leaves_out_what_diverged_and_has_equal_fact
 
 def test_of_two_tuned_hyperparameters_the_picture_shows_the_rate_at_the_best_of_the_other():
     points = [({"learning_rate": rate, "clip": clip}, rate + clip) for rate in (0.5, 1.0) for clip in (1.0, 2.0)]
-    rows = [{"point": point, "value": value, "values": [value]} for point, value in points]
-    arm = {"curve": rows, "best": rows[0]["point"], "edges": []}
-    over = {"learning_rate": [0.5, 1.0], "clip": [1.0, 2.0]}
+    trials = tuple(Trial(point, ("digest",), (value,), value) for point, value in points)
+    arm = TunedArm(trials, trials[0].point, ())
+    over = {"learning_rate": (0.5, 1.0), "clip": (1.0, 2.0)}
     section = the("Tuning", page_of(tuning=tuned(over=over, arms={"baseline": arm, "ScaleNorm": arm})))
     (picture,) = section.pictures
     assert [(series.x, series.y) for series in picture.series] == 2 * [((0.5, 1.0), (1.5, 2.0))]
@@ -71,9 +76,7 @@ def test_of_two_tuned_hyperparameters_the_picture_shows_the_rate_at_the_best_of_
 
 
 def test_a_trial_that_blew_up_hides_neither_the_digits_nor_the_curves_of_the_others():
-    arms = tuned()["arms"] | {
-        "ScaleNorm": {"curve": curve(4.3, 4.1, 7e10), "best": {"learning_rate": 1.0}, "edges": []}
-    }
+    arms = {**tuned().arms, "ScaleNorm": TunedArm(curve(4.3, 4.1, 7e10), {"learning_rate": 1.0}, ())}
     section = the("Tuning", page_of(tuning=tuned(arms=arms)))
     assert [row[2] for row in section.tables[0].rows][:2] == ["4.300", "4.100 (chosen)"]
     (picture,) = section.pictures
@@ -89,13 +92,13 @@ def test_a_tuned_study_does_not_say_that_no_arm_was_tuned():
 
 
 def rate(arm, factor, value, status="done"):
-    return {"arm": arm, "factor": factor, "seed": 0, "status": status, "value": value}
+    return FinishedExtraRun(RegisteredRun(0, "digest", arm=arm, factor=factor), status, value)
 
 
 def test_other_rates_stand_beside_the_shared_one_with_the_differences_at_each():
     rates = [rate("baseline", 0.5, 4.5), rate("ScaleNorm", 0.5, 4.25), rate("baseline", 2.0, 4.4)]
     rates.append(rate("ScaleNorm", 2.0, None, "diverged"))
-    page = page_of(trials={"rates": rates})
+    page = page_of(extra_runs={"rates": tuple(rates)})
     (table,) = the("Other learning rates", page).tables
     assert table.header == ("learning rates", "baseline", "ScaleNorm")
     assert [row[0] for row in table.rows] == ["0.5 x", "1 x (shared)", "2 x"]
@@ -106,10 +109,10 @@ def test_other_rates_stand_beside_the_shared_one_with_the_differences_at_each():
 
 
 def test_the_noise_of_the_baseline_is_told_with_its_intervals_and_the_power_of_the_budget():
-    null = calibrate_null([4.0, 4.1, 4.2], [4.001, 4.099, 4.2], Rule(margin=0.02), "nats/token").to_json()
+    null = calibrate_null([4.0, 4.1, 4.2], [4.001, 4.099, 4.2], Rule(margin=0.02), "nats/token")
     section = the("The baseline against itself", page_of(null=null))
     assert section.sentences[0].startswith("The baseline has an sd of 0.1 (90 % interval ")
-    assert section.sentences[2:] == tuple(null["sentences"])
+    assert section.sentences[2:] == null.sentences
     (table,) = section.tables
     assert len(table.rows) == 3
     assert table.rows[0][2].startswith("100 % equivalent, 3.")
@@ -117,8 +120,8 @@ def test_the_noise_of_the_baseline_is_told_with_its_intervals_and_the_power_of_t
 
 def test_both_pages_show_the_sections():
     rates = [rate("baseline", 0.5, 4.5), rate("ScaleNorm", 0.5, 4.25)]
-    widths = [{"width": 80, "seed": 0, "status": "done", "value": 4.125, "parameters": 1000.0}]
-    page = page_of(tuning=tuned(), trials={"rates": rates, "widths": widths}, null=None)
+    widths = [FinishedExtraRun(RegisteredRun(0, "digest", width=80), "done", 4.125, 1000.0)]
+    page = page_of(tuning=tuned(), extra_runs={"rates": tuple(rates), "widths": tuple(widths)}, null=None)
     for text in (write_markdown(page), write_html(page)):
         for shown in ("Tuning", "Other learning rates", "Size response", "(-0.25", "(chosen)", "tuning"):
             assert shown in text

@@ -68,7 +68,7 @@ def test_curves_and_costs_show_every_arm_and_a_file_is_drawn_for_each():
 def test_seconds_come_from_measured_and_flops_are_tokens_times_flops_per_token():
     judged = CASES["equivalent"]()
     by_name = {picture.name: picture for picture in compose_page(judged).pictures}
-    assert by_name["loss-seconds"].series[0].x == tuple(judged["measured"]["baseline"]["curve_seconds"])
+    assert by_name["loss-seconds"].series[0].x == judged.arms["baseline"].curve_seconds
     assert by_name["loss-flops"].x_label == "training compute, GFLOP"
     assert by_name["loss-flops"].series[0].x[-1] == pytest.approx(307_200 * 3_096_576 / 1e9)
 

@@ -4,6 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paribus.design.recipe import Training
+from paribus.design.spec_names import SpecName
+from paribus.judgement.registration import RegisteredArm
+from paribus.judgement.summaries import Summary
 from paribus.reports.edits import describe_value, list_edits
 from paribus.reports.formatting import (
     choose_decimals,
@@ -17,7 +21,7 @@ from paribus.reports.formatting import (
 
 
 def summary(mean, sd=None, values=(1.0, 1.0, 1.0)):
-    return {"mean": mean, "sd": sd, "values": list(values)}
+    return Summary(tuple(values), mean, sd)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def test_means_without_spread_get_as_many_digits_as_tell_the_arms_apart():
 
 
 def test_runs_without_a_value_are_counted_and_no_value_is_a_dash():
-    assert write_row([summary(2.0, 0.5, [1.5, None, 2.5]), summary(None, None, [None]), None]) == [
+    assert write_row([summary(2.0, 0.5, [1.5, None, 2.5]), summary(None, None, [None]), Summary()]) == [
         "2.00 ± 0.50 (2 of 3 runs)",
         "—",
         "—",
@@ -88,25 +92,28 @@ def test_no_finite_number_breaks_a_row(mean, sd):
 
 
 def model(norm, **arguments):
-    return {"class": "m:Model", "arguments": {"norm": {"class": f"m:{norm}", "arguments": {}}, **arguments}}
+    return SpecName("m:Model", (*arguments.items(), ("norm", SpecName(f"m:{norm}"))))
+
+
+def arm(model, **recipe):
+    fields = {"tokens": 10, "batch_tokens": 2, "seq_len": 2, "evaluations": 1, "optimizer": SpecName("m:AdamW")}
+    return RegisteredArm(model, Training(**fields, **recipe))
 
 
 def test_arms_of_one_spec_have_no_edits_and_equal_edits_are_run_together():
-    blocks = {name: [model(name)] * 12 for name in ("A", "B")}
-    before, after = ({"model": model("A", blocks=b), "training": {}} for b in blocks.values())
+    before, after = (arm(model("A", blocks=(model(name),) * 12)) for name in ("A", "B"))
     assert list_edits(before, before) == ()
     (edit,) = list_edits(before, after)
     assert (edit.places, edit.n_sites, edit.before, edit.after) == (("blocks.0-11.norm",), 12, "A", "B")
 
 
 def test_an_argument_that_was_not_given_is_called_default_and_a_recipe_stands_under_training():
-    before = {"model": model("A"), "training": {"tokens": 10, "clip": 1.0}}
-    after = {"model": model("A", eps=1e-6), "training": {"tokens": 10, "clip": None}}
+    before, after = arm(model("A")), arm(model("A", eps=1e-6), clip=None)
     found = [(edit.places, edit.before, edit.after) for edit in list_edits(before, after)]
     assert found == [(("eps",), "default", "1e-06"), (("training.clip",), "1.0", "none")]
 
 
 def test_equal_specs_in_a_row_are_written_once_with_their_number():
-    a, b = ({"class": f"m:{name}", "arguments": {"d_ff": 8}} for name in "AB")
-    assert describe_value([a, a, a, b, a]) == "(3 x A(d_ff=8), B(d_ff=8), A(d_ff=8))"
-    assert describe_value([0.9, 0.9]) == "(0.9, 0.9)"
+    a, b = (SpecName(f"m:{name}", (("d_ff", 8),)) for name in "AB")
+    assert describe_value((a, a, a, b, a)) == "(3 x A(d_ff=8), B(d_ff=8), A(d_ff=8))"
+    assert describe_value((0.9, 0.9)) == "(0.9, 0.9)"

@@ -3,13 +3,15 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from judged_studies import CASES, LEAK, MARGIN, SIZES, STEEP, judge_losses
+from judged_studies import CASES, LEAK, MARGIN, SIZES, STEEP, edited, judge_losses
 
 from paribus.errors import StoreError, StudyError
+from paribus.judgement import Report
 from paribus.reports import render_report
 from paribus.reports.html_page import write_html
 from paribus.reports.markdown import write_markdown
@@ -86,12 +88,12 @@ def plain(markdown):
 def test_every_kind_of_study_says_its_question_and_its_verdicts_in_markdown_and_in_html(case, judged):
     page, (text, _) = read_html(judged[case]), read_markdown(judged[case])
     for said in (page.text, text):
-        assert judged[case]["question"] in said
-        for row in judged[case]["treatments"].values():
-            sentence = row["verdict"]["sentence"] if row["verdict"] else row["description"]
+        assert judged[case].question in said
+        for row in judged[case].treatments.values():
+            sentence = row.verdict.sentence if row.verdict else row.description
             assert " ".join(sentence.split()) in said.replace("\u00a0", " ")
-            if row["verdict"]:
-                kind = row["verdict"]["kind"]
+            if row.verdict:
+                kind = row.verdict.kind
                 assert f"{MARKS[kind]} {kind}" in said or f"[{MARKS[kind]}] {kind}" in said
 
 
@@ -125,9 +127,7 @@ def test_markdown_and_html_carry_the_same_tables_and_sentences(case, judged):
 
 
 def test_every_kind_of_verdict_is_among_the_cases(judged):
-    kinds = {
-        row["verdict"]["kind"] for case in judged.values() for row in case["treatments"].values() if row["verdict"]
-    }
+    kinds = {row.verdict.kind for case in judged.values() for row in case.treatments.values() if row.verdict}
     assert kinds == set(MARKS)
 
 
@@ -154,18 +154,19 @@ def test_names_and_questions_cannot_bring_html_or_markdown_of_their_own():
 def test_every_metric_key_is_shown_in_words_or_under_its_key(case, judged):
     data = judged[case]
     shown = {row[0].split(",")[0] for table in compose_page(data).metrics for row in table.rows}
-    keys = {key for arm in data["arms"].values() for key in arm["metrics"]}
-    keys |= {key for arm in data["measured"].values() for key, value in arm.items() if isinstance(value, dict)}
+    keys = {key for arm in data.arms.values() for key in (*arm.metrics, *arm.measured)}
     assert len(keys) > 15
     for key in keys:
         assert WORDS[key].words.split(",")[0] in shown if key in WORDS else key in shown
 
 
 def test_a_metric_that_is_not_known_is_shown_under_its_key_with_its_unit_when_the_study_judges_it(judged):
-    data = json.loads(json.dumps(judged["equivalent"]))
-    for arm in data["arms"].values():
-        arm["metrics"]["router_entropy"] = {"values": [1.25, 1.75, None], "mean": 1.5, "sd": 0.35}
-    other = next(table for table in compose_page(data).metrics if table.caption == "Other metrics")
+    def edit(data):
+        for arm in data["arms"].values():
+            arm["metrics"]["router_entropy"] = {"values": [1.25, 1.75, None], "mean": 1.5, "sd": 0.35}
+
+    report = edited(judged["equivalent"], edit)
+    other = next(table for table in compose_page(report).metrics if table.caption == "Other metrics")
     assert other.rows == (("router_entropy", "1.50 ± 0.35 (2 of 3 runs)", "1.50 ± 0.35 (2 of 3 runs)"),)
 
 
@@ -209,12 +210,13 @@ def test_the_limits_name_the_learning_rate_or_that_recipes_differ(judged):
 
 
 def test_the_limits_name_every_learning_rate_and_count_passes(judged):
-    data = json.loads(json.dumps(judged["better"]))
-    for arm in data["study"]["arms"].values():
-        arm["training"]["optimizer"]["arguments"] = {"adamw_lr": 0.01, "lr": 0.02, "betas": [0.9, 0.95]}
-    for arm in data["arms"].values():
-        arm["metrics"]["epochs"]["mean"] = 2.5
-    content = compose_page(data)
+    def edit(data):
+        for arm in data["study"]["arms"].values():
+            arm["training"]["optimizer"]["arguments"] = {"adamw_lr": 0.01, "lr": 0.02, "betas": [0.9, 0.95]}
+        for arm in data["arms"].values():
+            arm["metrics"]["epochs"]["mean"] = 2.5
+
+    content = compose_page(edited(judged["better"], edit))
     assert "(2.5 passes over the corpus) of Python source code." in content.limits[0]
     assert "shared learning rates lr 0.02 and adamw_lr 0.01. No arm" in content.limits[1]
     assert dict(content.trained.rows)["optimizer"] == "AdamW(adamw_lr=0.01, betas=(0.9, 0.95), lr=0.02)"
@@ -233,56 +235,58 @@ def test_what_was_trained_is_listed_from_the_model_to_the_packages(judged):
     assert dict(compose_page(judged["no pairs"]).trained.rows)["parameters"] == "—"
 
 
-def test_defaults_of_the_own_classes_are_named_and_a_head_unties(judged):
-    data = json.loads(json.dumps(judged["better"]))
-    model = data["study"]["arms"]["baseline"]["model"]
-    model["class"] = "paribus.nn.transformer:Transformer"
-    data["study"]["data"]["class"] = "paribus.data.text:Text"
-    rows = dict(compose_page(data).trained.rows)
-    assert rows["tokenizer"] == "default"
-    assert rows["head"] == "tied to the embedding" and rows["position"] == "default"
-    model["arguments"]["head"] = {"class": "paribus.nn.init:Linear", "arguments": {}}
-    model["arguments"]["blocks"][1] = {"class": "x:Other", "arguments": {}}
-    rows = dict(compose_page(data).trained.rows)
-    assert rows["head"] == "Linear" and rows["blocks"] == "3, not all equal; 0 is Block"
+def test_the_model_is_listed_by_what_was_given_for_it_whatever_its_class(judged):
+    def edit(data):
+        model = data["study"]["arms"]["baseline"]["model"]
+        model["arguments"]["head"] = {"class": "x:Head", "arguments": {}}
+        model["arguments"]["blocks"][1] = {"class": "x:Other", "arguments": {}}
+        data["study"]["data"]["arguments"]["tokenizer"] = {"class": "x:BPE", "arguments": {"vocab_size": 64}}
+
+    rows = dict(compose_page(edited(judged["better"], edit)).trained.rows)
+    assert rows["head"] == "Head" and rows["blocks"] == "3, not all equal; 0 is Block"
+    assert (rows["data source"], rows["tokenizer"]) == ("Text(source=stdlib)", "BPE(vocab_size=64)")
 
 
 def test_rows_say_how_their_numbers_came_about(judged):
-    data = json.loads(json.dumps(judged["better"]))
-    data["study"]["arms"]["baseline"]["training"]["target_loss"] = 4.6
-    tables = compose_page(data).metrics
+    def edit(data):
+        data["study"]["arms"]["baseline"]["training"]["target_loss"] = 4.6
+
+    report = edited(judged["better"], edit)
+    tables = compose_page(report).metrics
     labels = " | ".join(row[0] for table in tables for row in table.rows)
     assert "loss reduction per epoch, nats/token (extrapolated from 0.0704 of an epoch)" in labels
     assert "training, MFLOP/token (causal attention counted as full)" in labels
     assert "tokens to the target loss (4.6 nats/token on the loss curve, interpolated)" in labels
     assert any(table.caption.endswith("(runs side by side, one thread each on a CPU)") for table in tables)
-    assert not any("side by side" in table.caption for table in compose_page(data | {"device": "cuda"}).metrics)
+    assert not any("side by side" in table.caption for table in compose_page(replace(report, device="cuda")).metrics)
 
 
 def test_a_final_loss_that_is_scored_apart_from_the_curve_is_told(judged):
-    data = json.loads(json.dumps(judged["better"]))
-    training = data["study"]["arms"]["baseline"]["training"]
-    plain = compose_page(data)
-    training |= {"averaged": 0.1, "curve_tokens": 4096, "compile": True}
-    for arm in data["arms"].values():
-        arm["curve"]["is_apart"] = True
-    apart = compose_page(data)
+    def score_apart(data):
+        data["study"]["arms"]["baseline"]["training"] |= {"averaged": 0.1, "curve_tokens": 4096, "compile": True}
+        for arm in data["arms"].values():
+            arm["curve"]["is_apart"] = True
+
+    def judge_curve(data):
+        data["study"]["metric"]["key"] = "val_loss_area"
+
+    report = edited(judged["better"], score_apart)
+    plain, apart = compose_page(judged["better"]), compose_page(report)
     for page, told in ((plain, False), (apart, True)):
         assert all(("the final loss is scored apart" in picture.caption) == told for picture in page.curves)
         labels = [row[0] for table in page.metrics for row in table.rows]
         assert any("before training, nats/token (of the loss curve)" in label for label in labels) == told
-    steps = training["tokens"] // training["batch_tokens"]
+    steps = report.study.arms["baseline"].training.steps
     assert "compiled" not in dict(plain.trained.rows)
     assert dict(apart.trained.rows)["compiled"] == "in training, not in scoring"
     assert dict(apart.trained.rows)["scored weights"] == f"mean over the last {round(steps / 10)} steps"
-    data["study"]["metric"]["key"] = "val_loss_area"
-    assert "at most 4,096 held-out tokens" in compose_page(data).limits[-1]
+    assert "at most 4,096 held-out tokens" in compose_page(edited(report, judge_curve)).limits[-1]
     assert "at most 32,768 held-out tokens" in apart.limits[-1]
 
 
 def test_a_note_has_no_remedy_and_the_study_is_not_named_as_a_command(judged):
-    note = SIZES.to_json() | {"remedy": "Widen it."}
-    content = compose_page(judged["better"] | {"findings": [note]})
+    note = replace(SIZES, remedy="Widen it.")
+    content = compose_page(replace(judged["better"], findings=(note,)))
     assert [reason.remedy for reason in content.notes] == [""]
     command, what = content.reproduce[0]
     assert command == "paribus run STUDY"
@@ -334,29 +338,28 @@ def test_no_page_shows_a_nan_a_none_or_an_infinity(judged):
 
 
 def test_nan_in_the_data_is_rendered_as_a_dash_and_written_as_null(judged):
-    data = json.loads(json.dumps(judged["equivalent"]))
-    data["arms"]["ScaleNorm"]["metrics"]["val_perplexity"] = {
-        "values": [float("nan")] * 3,
-        "mean": float("nan"),
-        "sd": None,
-    }
-    row = next(r for t in compose_page(data).metrics for r in t.rows if r[0].startswith("validation perplexity"))
+    def edit(data):
+        nan = float("nan")
+        data["arms"]["ScaleNorm"]["metrics"]["val_perplexity"] = {"values": [nan] * 3, "mean": nan, "sd": None}
+
+    report = edited(judged["equivalent"], edit)
+    row = next(r for t in compose_page(report).metrics for r in t.rows if r[0].startswith("validation perplexity"))
     assert row[2] == "—"
-    written = json.loads(render_report(data, "json")["report.json"])
+    written = json.loads(render_report(report, "json")["report.json"])
     assert written["arms"]["ScaleNorm"]["metrics"]["val_perplexity"]["mean"] is None
 
 
 def test_pages_do_not_depend_on_the_order_of_keys_in_the_data(judged):
     data = judged["several"]
-    sorted_data = json.loads(json.dumps(data, sort_keys=True))
-    assert list(sorted_data["treatments"]) != list(data["treatments"])
+    sorted_data = Report.from_json(json.loads(json.dumps(data.to_json(), sort_keys=True)))
+    assert list(sorted_data.treatments) != list(data.treatments)
     assert write_markdown(compose_page(data)) == write_markdown(compose_page(sorted_data))
     assert write_html(compose_page(data)) == write_html(compose_page(sorted_data))
 
 
 def test_primary_treatments_come_in_the_order_of_the_study_and_descriptive_ones_last(judged):
     content = compose_page(judged["several"])
-    assert [t.name for t in content.primary] == judged["several"]["study"]["primary"]
+    assert [t.name for t in content.primary] == list(judged["several"].study.primary)
     assert [(t.name, t.kind) for t in content.described] == [("d", None)]
 
 
@@ -368,15 +371,22 @@ def test_what_differs_is_listed_by_site_and_by_recipe(judged):
 
 
 def test_report_json_is_the_judged_data_and_equal_data_gives_equal_bytes(judged):
-    first = render_report(judged["several"], "json")
-    shuffled = dict(reversed(judged["several"].items()))
-    assert first == render_report(shuffled, "json")
-    assert json.loads(first["report.json"]) == json.loads(json.dumps(judged["several"]))
+    several = judged["several"]
+    first = render_report(several, "json")
+    shuffled = dict(reversed(json.loads(first["report.json"]).items()))
+    assert first == render_report(Report.from_json(shuffled), "json")
+    assert json.loads(first["report.json"]) == json.loads(json.dumps(several.to_json()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_report_comes_back_from_its_json(case, judged):
+    written = render_report(judged[case], "json")
+    assert render_report(Report.from_json(json.loads(written["report.json"])), "json") == written
 
 
 def test_the_schema_document_names_every_field_of_the_report(judged):
     schema = SCHEMA.read_text()
-    data = judged["several"]
+    data = judged["several"].to_json()
     row = next(iter(data["treatments"].values()))
     named = {*data, *data["study"], *row, *row["comparison"], *row["comparison"]["rule"], *row["verdict"], *WORDS}
     named |= {*data["arms"]["baseline"], *data["arms"]["baseline"]["curve"], *LEAK.to_json(), "curve_seconds"}
@@ -387,7 +397,7 @@ def test_an_unknown_form_and_data_of_another_format_are_refused(judged):
     with pytest.raises(StudyError, match="no report form 'htm'; did you mean 'html'"):
         render_report(judged["better"], "htm")
     with pytest.raises(StoreError, match="format 1, got format 7"):
-        render_report(judged["better"] | {"format": 7}, "md")
+        Report.from_json({**judged["better"].to_json(), "format": 7})
 
 
 def test_markdown_names_only_figures_that_are_written_beside_it(judged):
@@ -410,10 +420,11 @@ def test_better_lies_left_where_lower_is_better_and_right_where_higher_is(judged
 
 
 def test_a_report_is_made_without_torch(tmp_path, judged):
-    (tmp_path / "verdicts.json").write_text(json.dumps(judged["no pairs"]))
+    (tmp_path / "verdicts.json").write_text(json.dumps(judged["no pairs"].to_json()))
     code = (
-        "import json, sys; from pathlib import Path; from paribus.reports import render_report; "
-        f"folder = Path({str(tmp_path)!r}); judged = json.loads((folder / 'verdicts.json').read_text()); "
+        "import json, sys; from pathlib import Path; from paribus.judgement import Report; "
+        "from paribus.reports import render_report; "
+        f"data = json.loads(Path({str(tmp_path / 'verdicts.json')!r}).read_text()); judged = Report.from_json(data); "
         "pages = [render_report(judged, form) for form in ('json', 'md', 'html')]; "
         "print('torch' in sys.modules, 'pyplot' in ' '.join(sys.modules))"
     )

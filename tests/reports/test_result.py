@@ -17,7 +17,7 @@ from paribus.reports.result import Result
 
 
 def result_of(judged):
-    return Result(judged["name"], judged, Path("store/report.html"))
+    return Result(judged, Path("store/report.html"))
 
 
 @pytest.fixture
@@ -28,28 +28,28 @@ def better():
 def test_verdicts_are_the_judgements_own_and_read_as_their_sentence(better):
     (verdict,) = better.verdicts.values()
     assert isinstance(verdict, Verdict)
-    row = better.report["treatments"]["ScaleNorm"]
-    assert (verdict.kind, str(verdict)) == ("better", row["verdict"]["sentence"])
-    assert verdict.to_json() == row["verdict"]
+    written = better.report.to_json()["treatments"]["ScaleNorm"]["verdict"]
+    assert (verdict.kind, str(verdict)) == ("better", written["sentence"])
+    assert verdict.to_json() == written
 
 
 def test_comparisons_are_the_judgements_own(better):
     (comparison,) = better.comparisons.values()
     assert isinstance(comparison, Comparison)
-    assert comparison.to_json() == better.report["treatments"]["ScaleNorm"]["comparison"]
+    assert comparison.to_json() == better.report.to_json()["treatments"]["ScaleNorm"]["comparison"]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_of_the_reports_comes_back_and_is_shown(case):
     result = result_of(CASES[case]())
     assert {name: comparison.to_json() for name, comparison in result.comparisons.items()} == {
-        name: row["comparison"] for name, row in result.report["treatments"].items()
+        name: row["comparison"] for name, row in result.report.to_json()["treatments"].items()
     }
     shown = result._repr_markdown_()
     for verdict in result.verdicts.values():
         assert f"**{verdict.kind}** {escape(verdict.sentence)}" in shown
-    for finding in result.report["findings"]:
-        assert (escape(finding["message"]) in shown) == (finding["severity"] != "note")
+    for finding in result.report.findings:
+        assert (escape(finding.message) in shown) == (finding.severity != "note")
 
 
 def test_an_invalid_verdict_is_exit_code_three():
@@ -60,7 +60,7 @@ def test_an_invalid_verdict_is_exit_code_three():
 def test_a_frame_has_a_row_per_run_with_the_reports_numbers(better):
     frame = better.frame()
     assert list(frame.columns[:3]) == ["arm", "seed", "status"]
-    n_pairs = better.report["treatments"]["ScaleNorm"]["comparison"]["n_pairs"]
+    n_pairs = better.comparisons["ScaleNorm"].n_pairs
     assert list(frame.arm.value_counts()) == [n_pairs, n_pairs]
     comparison = better.comparisons["ScaleNorm"]
     wide = frame.pivot(index="seed", columns="arm", values="val_loss")

@@ -1,42 +1,43 @@
 import re
+from dataclasses import replace
 
 import pytest
 from judged_studies import judge_losses
 
+from paribus.judgement import TIME_MARGIN, Rule, SpeedVerdict
+from paribus.judgement.speed import ArmTimes, MeasuredTimes, Reference
 from paribus.reports.html_page import write_html
 from paribus.reports.markdown import write_markdown
 from paribus.reports.page import compose_page
 
 
 def arm(step, first, blocks=4):
-    return {"step_seconds": step, "first_step_seconds": first, "block_seconds": [2 * step] * blocks, "cpu_share": 0.99}
+    return ArmTimes(first_step_seconds=first, step_seconds=step, block_seconds=(2 * step,) * blocks, cpu_share=0.99)
 
 
 def row(kind, ratio=None, interval=None, rounds=4, inner=None):
-    return {"kind": kind, "ratio": ratio, "interval": interval, "equivalence_interval": inner, "rounds": rounds}
+    return SpeedVerdict(kind, ratio, interval, inner, rounds)
 
 
 def make_timing(busy=False, **treatments):
-    return {
-        "measured": {
-            "margin": 0.02,
-            "rule": {"alpha": 0.05},
-            "rounds": 4,
-            "rejected_rounds": {"reference": 1, "descheduled": 0},
-            "busy": busy,
-            "steps_per_block": 2,
-            "arms": {name: arm(0.0123456, 0.5) for name in ("baseline", *treatments)},
-            "reference": {"seconds": 0.02004, "spread": 1.05, "times": 30},
-            "load_average": [None, None],
-            "treatments": treatments,
-            "device": "cpu",
-            "device_name": "x86_64",
-            "threads": 1,
-        }
-    }
+    return MeasuredTimes(
+        margin=0.02,
+        rule=Rule(margin=TIME_MARGIN),
+        rounds=4,
+        rejected_rounds={"reference": 1, "descheduled": 0},
+        busy=busy,
+        steps_per_block=2,
+        arms={name: arm(0.0123456, 0.5) for name in ("baseline", *treatments)},
+        reference=Reference(seconds=0.02004, spread=1.05, times=30),
+        load_average=(None, None),
+        treatments=treatments,
+        device="cpu",
+        device_name="x86_64",
+        threads=1,
+    )
 
 
-SLOWER = row("slower", 1.0314, [1.0212, 1.0414])
+SLOWER = row("slower", 1.0314, (1.0212, 1.0414))
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def quick_figures(monkeypatch):
 
 
 def page_of(timing, names=("ScaleNorm",)):
-    return compose_page(judge_losses(0.0, n=3, names=names) | {"timing": timing})
+    return compose_page(replace(judge_losses(0.0, n=3, names=names), times=timing))
 
 
 def both(page):
@@ -67,7 +68,7 @@ def test_the_sentence_has_the_ratio_its_interval_the_rounds_and_the_verdict():
 
 
 def test_equal_times_show_the_interval_that_was_read_for_it():
-    equal = row("equal within 2 %", 1.003, [0.981, 1.025], inner=[0.988, 1.018])
+    equal = row("equal within 2 %", 1.003, (0.981, 1.025), inner=(0.988, 1.018))
     (said,) = page_of(make_timing(ScaleNorm=equal)).times.sentences
     assert said.endswith(
         "(interval 0.981 to 1.025, equivalence interval 0.988 to 1.018, 4 interleaved rounds): equal within 2 %."
@@ -75,7 +76,7 @@ def test_equal_times_show_the_interval_that_was_read_for_it():
 
 
 def test_a_narrow_interval_gets_the_decimals_it_needs():
-    fine = row("slower", 1.03142, [1.03139, 1.03145])
+    fine = row("slower", 1.03142, (1.03139, 1.03145))
     (said,) = page_of(make_timing(ScaleNorm=fine)).times.sentences
     assert "takes 1.031420 of" in said
     assert "interval 1.031390 to 1.031450" in said
@@ -90,7 +91,7 @@ def test_on_a_busy_machine_no_speed_is_claimed():
 
 
 def test_the_table_has_a_row_per_arm_in_the_order_of_the_page():
-    page = page_of(make_timing(b=SLOWER, a=row("faster", 0.9, [0.88, 0.92])), names=("b", "a"))
+    page = page_of(make_timing(b=SLOWER, a=row("faster", 0.9, (0.88, 0.92))), names=("b", "a"))
     assert [cells[0] for cells in page.times.table.rows] == ["baseline", "b", "a"]
     assert page.times.table.rows[0] == ("baseline", "0.01235", "0.500", "4", "1", "—", "—")
     assert page.times.table.rows[2][4:] == ("0.900", "0.880 to 0.920", "faster")
@@ -107,9 +108,8 @@ def test_how_it_was_measured_names_machine_reference_and_rejected_rounds():
     assert "less than 2 % counts as equal" in how
 
 
-@pytest.mark.parametrize("judged", [judge_losses(0.0, n=3), judge_losses(0.0, n=3) | {"timing": None}])
-def test_without_timing_the_clock_rows_claim_nothing_and_say_how_to_make_a_claim(judged):
-    page = compose_page(judged)
+def test_without_timing_the_clock_rows_claim_nothing_and_say_how_to_make_a_claim():
+    page = compose_page(judge_losses(0.0, n=3))
     assert page.times is None
     for text in both(page):
         assert "No speed claim: the times under Time and memory come from runs side by side." in text
