@@ -167,13 +167,17 @@ def make_step(model: nn.Module, training: Training, seed: int, corpus: Any, devi
 
     from paribus.design.streams import derive
     from paribus.nn.contract import roles
+    from paribus.nn.matrices import find_blocks
+    from paribus.training.optim import NO_BLOCKS, takes_blocks
     from paribus.training.schedule import build_schedule
     from paribus.training.step import start_training
 
-    stepper = start_training(model, training, roles(model), device)
+    sizes = corpus.vocab_size, training.seq_len
+    blocks = find_blocks(model, *sizes) if takes_blocks(training.optimizer) else NO_BLOCKS
+    stepper = start_training(model, training, roles(model), device, blocks)
     rate_of = build_schedule(training)
-    sizes = (training.batch_tokens, training.seq_len)
-    batches = [corpus.batch(seed, step, *sizes) for step in range(min(_BATCHES, training.steps))]
+    drawn = (training.batch_tokens, training.seq_len)
+    batches = [corpus.batch(seed, step, *drawn) for step in range(min(_BATCHES, training.steps))]
     taken = 0
 
     def step() -> None:

@@ -35,10 +35,12 @@ def train_arm(job: Job, folder: Path, report: Callable[[dict[str, Any]], None], 
 
     from paribus.nn.contract import build_model, roles
     from paribus.nn.init import nudge
+    from paribus.nn.matrices import find_blocks
     from paribus.nn.slots import parts_of
     from paribus.training.checkpoint import save_weights
     from paribus.training.cost import count_parameters
     from paribus.training.loop import train
+    from paribus.training.optim import NO_BLOCKS, takes_blocks
     from paribus.training.run_metrics import summarize
     from paribus.training.trained_sites import measure_sites
 
@@ -59,6 +61,8 @@ def train_arm(job: Job, folder: Path, report: Callable[[dict[str, Any]], None], 
         if job.nudged:
             nudge(model, job.seed)
         role_of = roles(model)
+        sizes = corpus.vocab_size, training.seq_len
+        blocks = find_blocks(model, *sizes) if takes_blocks(training.optimizer) else NO_BLOCKS
         weights = {name: _digest(p) for name, p in model.state_dict().items()}
         # Counted on a model of its own: a forward pass may move buffers, such as running statistics.
         cost = {**count_parameters(model, role_of), **_count_flops(build, training.seq_len)}
@@ -69,6 +73,7 @@ def train_arm(job: Job, folder: Path, report: Callable[[dict[str, Any]], None], 
             training,
             seed=job.seed,
             roles=role_of,
+            blocks=blocks,
             batch=lambda step: corpus.batch(job.seed, step, training.batch_tokens, training.seq_len),
             held_out=held_out,
             folder=folder,

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.errors import SpecError
 from paribus.nn.operations import WatchOperations
 
 
@@ -34,16 +35,36 @@ class Blocks:
 
 
 @torch.no_grad()
-def find_blocks(model: nn.Module, tokens: Tensor) -> dict[str, Blocks]:
-    """The parameters of ``model`` that hold several matrices, found in one pass over ``tokens`` (B, T) in eval mode.
+def find_blocks(model: nn.Module, vocab_size: int, seq_len: int) -> dict[str, Blocks]:
+    """The parameters of ``model`` that hold several matrices side by side.
 
-    Looked at are parameters of two dimensions. One that is used both as it is and transposed, such as a tied embedding,
-    is one matrix, and so is one whose use the pass does not show.
+    Found in one pass over a sequence in eval mode. Looked at are parameters of two dimensions. One that is used both as
+    it is and transposed, such as a tied embedding, is one matrix, and so is one whose use the pass does not show.
+    A class may say otherwise in a method ``matrices()``, which maps its own parameter paths to the number of rows of
+    each matrix that is stacked there: ``{"qkv.weight": (D, D, D)}``, or ``(3 D,)`` for one.
+
+    Raises SpecError where ``matrices()`` names rows that a parameter does not have.
     """
     watch = _Watch(model)
+    tokens = torch.arange(seq_len, device=next(model.parameters()).device)[None] % vocab_size
     with _as_written(model), WatchOperations(watch.see):
         model(tokens)
-    return watch.blocks()
+    found = watch.blocks()
+    for path, module in reversed(list(model.named_modules())):  # the outer class knows more
+        declared = module.matrices() if callable(getattr(module, "matrices", None)) else {}
+        for own, rows in declared.items():
+            name = f"{path}.{own}" if path else own
+            p = dict(model.named_parameters()).get(name)
+            if p is None or p.ndim != 2 or sum(rows) != len(p):
+                shape = "is no parameter" if p is None else f"has the shape {tuple(p.shape)}"
+                raise SpecError(
+                    f"matrices() gives {name!r} the rows {tuple(rows)}; it {shape} [site {path or 'model'}]"
+                )
+            places = torch.arange(len(p)).split(list(rows))
+            found.pop(name, None)
+            if len(rows) > 1:
+                found[name] = Blocks(0, tuple(tuple(of_one.tolist()) for of_one in places))
+    return found
 
 
 @contextmanager

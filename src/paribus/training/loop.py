@@ -25,6 +25,7 @@ from paribus.errors import Diverged, StoreError, StudyError
 from paribus.store.files import read_jsonl, writing
 from paribus.training.checkpoint import load_checkpoint, save_checkpoint
 from paribus.training.evaluation import Measure, Scores, evaluate
+from paribus.training.optim import NO_BLOCKS, Blocks
 from paribus.training.schedule import build_schedule
 from paribus.training.step import Batch, start_training
 
@@ -56,6 +57,7 @@ def train(
     *,
     seed: int,
     roles: Mapping[str, str],
+    blocks: Mapping[str, Blocks] = NO_BLOCKS,
     batch: Batch,
     held_out: HeldOut,
     folder: Path,
@@ -76,7 +78,7 @@ def train(
     StoreError when ``folder`` cannot be written, StudyError for a measure that gives no metric.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stepper = start_training(model, training, roles, device)
+    stepper = start_training(model, training, roles, device, blocks)
     rate_of = build_schedule(training)
     curve = held_out.part(training.curve_tokens)
     averaged = AveragedModel(model) if training.averaged else None

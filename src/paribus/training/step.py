@@ -15,7 +15,7 @@ from paribus.design.recipe import Training
 from paribus.training.compilation import Compiled, compile_blocks, in_place_of
 from paribus.training.evaluation import autocast
 from paribus.training.objective import model_loss
-from paribus.training.optim import build_optimizer
+from paribus.training.optim import NO_BLOCKS, Blocks, build_optimizer
 
 Batch = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """Step, counted from 0, to inputs and targets, each (B, T) token ids."""
@@ -83,7 +83,13 @@ class Stepper:
         run_after_step(self.model)
 
 
-def start_training(model: nn.Module, training: Training, roles: Mapping[str, str], device: str = "cpu") -> Stepper:
+def start_training(
+    model: nn.Module,
+    training: Training,
+    roles: Mapping[str, str],
+    device: str = "cpu",
+    blocks: Mapping[str, Blocks] = NO_BLOCKS,
+) -> Stepper:
     """Move ``model`` to ``device``, in training mode, and give it the optimizer of the recipe ``training``.
 
     Raises TrainingError where the optimizer does not take the parameters, or nothing can be compiled.
@@ -91,7 +97,7 @@ def start_training(model: nn.Module, training: Training, roles: Mapping[str, str
     model.to(device).train()
     return Stepper(
         model,
-        build_optimizer(training.optimizer, model, roles),
+        build_optimizer(training.optimizer, model, roles, blocks),
         windows=(training.micro_batch_tokens or training.batch_tokens) // training.seq_len,
         clip=training.clip,
         device=device,

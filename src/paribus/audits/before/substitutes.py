@@ -19,9 +19,10 @@ from paribus.design.recipe import Training
 from paribus.design.study import BASELINE, Study
 from paribus.design.wording import list_some, write_count
 from paribus.nn.contract import build_model, roles
+from paribus.nn.matrices import find_blocks
 from paribus.store.records import Finding
 from paribus.training.objective import whole_logits
-from paribus.training.optim import build_optimizer
+from paribus.training.optim import NO_BLOCKS, build_optimizer, takes_blocks
 from paribus.training.step import Stepper
 
 STEPS = 3
@@ -176,8 +177,10 @@ def _unsteady(arms: list[str], training: Training, step: int, apart: float) -> F
 def _train(arm: Observed, training: Training, seed: int) -> Iterator[_Moment]:
     """``arm`` before and after each of its first steps by the recipe ``training``."""
     model = build_model(arm.spec, seed, vocab_size=arm.vocab_size, seq_len=training.seq_len).train()
+    sizes = arm.vocab_size, training.seq_len
+    blocks = find_blocks(model, *sizes) if takes_blocks(training.optimizer) else NO_BLOCKS
     with fixed_noise(0):
-        optimizer = build_optimizer(training.optimizer, model, roles(model))
+        optimizer = build_optimizer(training.optimizer, model, roles(model), blocks)
     stepper = Stepper(model, optimizer, windows=_ROWS, clip=training.clip)
     shown = draw_tokens(arm.vocab_size, _ROWS, training.seq_len, seed=STEPS)
     yield _look(model, shown)
