@@ -9,7 +9,7 @@ the output is split before that.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -95,13 +95,13 @@ class _Use:
     n_units: int
 
 
+_Traced = tuple[Tensor, bool]
+"""The units of a tensor's numbers, -1 for none, and whether they are linear in them."""
+
+
 @dataclass
 class _Trace:
-    """What the numbers of one storage are: the unit that each came from, -1 for none.
-
-    ``is_linear``: whether they are still linear in the unit's output. The storage is kept alive with its trace: an
-    address that is free again would mean another tensor.
-    """
+    """The units of one storage's numbers. It is kept alive with them: a free address would come to mean another."""
 
     units: Tensor
     is_linear: bool
@@ -142,15 +142,18 @@ class _Watch:
         if is_view:
             return  # the numbers are where they were
         if name in _PRODUCTS:
-            self._multiply(*(args[1:3] if name in ("addmm", "baddbmm") else args[:2]), outputs[0])
+            left, right = args[1:3] if name in ("addmm", "baddbmm") else args[:2]
+            self._multiply(left, right, outputs[0])
         elif name in _COPIES:
-            self._copy(args[1] if name == "copy" else args[0], outputs[0])
-        elif name in _JOINS:
-            self._join(*args[:2], out=outputs[0])
+            self._point(args[1:2] if name == "copy" else args[:1], outputs[0], is_linear=True)
+        elif name in _MOVES:
+            self._move(func, args, kwargs, outputs[0])
         elif name == "glu":
             self._gate(*args[:2], out=outputs[0])
         elif name in _SUMS:
-            self._add(args[:2], outputs[0])
+            self._add(self._traced(args[:2]), outputs[0])
+        elif name == "addcmul":
+            self._add([*self._traced(args[:1]), *self._met(self._traced(args[1:3]))], outputs[0])
         elif name in _POINTWISE:
             self._point(operands, outputs[0], name in _LINEAR)
         elif name == "convolution":
@@ -191,7 +194,7 @@ class _Watch:
             self.unclear.add(name)
             return None
         use = self._use(name, p, dim)
-        return use and use.first + ids
+        return None if use is None else use.first + ids
 
     def _note_stack(self, name: str, p: Tensor, places: tuple[Tensor, Tensor]) -> None:
         """Matrices that are multiplied by inputs of their own, as experts are: each is what it reads."""
@@ -217,16 +220,18 @@ class _Watch:
     def _parameter(self, tensor: Any) -> tuple[str, Tensor] | None:
         return self.parameters.get(_address(tensor)) if isinstance(tensor, Tensor) else None
 
-    def _copy(self, source: Tensor, out: Tensor) -> None:
-        """Numbers as they were, in another place."""
-        if (units := self._units(source)) is not None and source.shape == out.shape:
-            self._trace(out, units, self._is_linear(source))
+    def _move(self, func: Any, args: Any, kwargs: Any, out: Tensor) -> None:
+        """Numbers in another order, or beside others: their units move as they do."""
+        given = [x for x in _flatten(args) if isinstance(x, Tensor) and x.is_floating_point()]
+        if traced := self._traced(given):
+            units = func(*_replace(args, self._units_or_none), **kwargs)
+            self._trace(out, units, all(is_linear for _, is_linear in traced))
 
-    def _join(self, parts: Sequence[Tensor], dim: int = 0, *, out: Tensor) -> None:
-        units = [self._units(part) for part in parts]
-        if any(of_part is not None for of_part in units):
-            filled = [torch.full(p.shape, -1) if u is None else u for p, u in zip(parts, units, strict=True)]
-            self._trace(out, torch.cat(filled, dim), all(map(self._is_linear, parts)))
+    def _units_or_none(self, x: Any) -> Any:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            return x
+        units = self._units(x)
+        return torch.full(x.shape, -1) if units is None else units
 
     def _gate(self, x: Tensor, dim: int = -1, *, out: Tensor) -> None:
         """a sigmoid(b) of the halves of a tensor: two matrices that meet in a product."""
@@ -235,25 +240,25 @@ class _Watch:
             self._unite(gate)
             self._trace(out, value, is_linear=False)
 
-    def _add(self, terms: Sequence[Any], out: Tensor) -> None:
+    def _add(self, terms: Sequence[_Traced], out: Tensor) -> None:
         """A sum of outputs that are linear in their units joins unit to unit: a rotation mixes the halves of q."""
-        traced = [term for term in terms if isinstance(term, Tensor) and self._units(term) is not None]
-        is_linear = all(map(self._is_linear, traced))
-        if len(traced) == 2 and is_linear:
-            self._unite_pairs(*(self._units(term).expand(out.shape) for term in traced))
-        elif len(traced) == 2:
-            self._consume(traced[1])
-        if traced:
-            self._trace(out, self._units(traced[0]).expand(out.shape), is_linear)
+        if all(is_linear for _, is_linear in terms):
+            if len(terms) == 2:
+                self._unite_pairs(*(units.expand(out.shape) for units, _ in terms))
+            terms = terms[:1]
+        for units, is_linear in self._met(terms):
+            self._trace(out, units.expand(out.shape), is_linear)
 
-    def _point(self, operands: Sequence[Tensor], out: Tensor, is_linear: bool) -> None:
-        """Number by number: units stay apart. Where several meet, the first goes on and the others end here."""
-        traced = [operand for operand in operands if self._units(operand) is not None]
-        for other in traced[1:]:
-            self._consume(other)
-        if traced:
-            is_linear = is_linear and len(traced) == 1 and self._is_linear(traced[0])
-            self._trace(out, self._units(traced[0]).expand(out.shape), is_linear)
+    def _point(self, operands: Sequence[Any], out: Tensor, is_linear: bool) -> None:
+        """Number by number: units stay apart."""
+        for units, was_linear in self._met(self._traced(operands)):
+            self._trace(out, units.expand(out.shape), is_linear and was_linear)
+
+    def _met(self, factors: Sequence[_Traced]) -> Sequence[_Traced]:
+        """Where several meet in one operation the first goes on, no longer linear, and the others end there."""
+        for units, _ in factors[1:]:
+            self._unite(units)
+        return factors if len(factors) < 2 else [(factors[0][0], False)]
 
     def _convolve(self, x: Tensor, weight: Tensor, groups: int, out: Tensor) -> None:
         """A depthwise convolution keeps the channels apart; any other contracts them."""
@@ -294,6 +299,11 @@ class _Watch:
         if 0 not in tensor.stride() or math.prod(tensor.shape) <= 1:
             _as(trace.units, tensor).copy_(units)
 
+    def _traced(self, tensors: Sequence[Any]) -> list[_Traced]:
+        """The units of those that have some, and whether they are linear in them."""
+        found = [(self._units(x), self._is_linear(x)) for x in tensors if isinstance(x, Tensor)]
+        return [(units, is_linear) for units, is_linear in found if units is not None]
+
     def _units(self, tensor: Tensor) -> Tensor | None:
         trace = self.traces.get(_address(tensor))
         if trace is None or len(trace.units) != tensor.untyped_storage().nbytes() // tensor.element_size():
@@ -325,9 +335,15 @@ def _flatten(value: Any) -> Iterator[Any]:
         yield value
 
 
+def _replace(value: Any, of_tensor: Callable[[Any], Any]) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(_replace(item, of_tensor) for item in value)
+    return of_tensor(value)
+
+
 _PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv"}
 _COPIES = {"clone", "_to_copy", "copy", "lift_fresh_copy"}
-_JOINS = {"cat"}
+_MOVES = {"cat", "flip", "gather", "index", "index_select", "repeat", "repeat_interleave", "roll", "stack"}
 _SUMS = {"add", "sub", "rsub"}
 _LINEAR = {"neg", "mul", "div", "masked_fill", "where", "constant_pad_nd", "native_dropout", "zeros_like"}
 _POINTWISE = _LINEAR | {

@@ -106,12 +106,12 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         ns_steps: int = 5,
         update_scale: Callable[[int, int], float] = spectral_scale,
-        blocks: Mapping[Tensor, Blocks] = MappingProxyType({}),
+        blocks: Mapping[nn.Parameter, Blocks] = MappingProxyType({}),
     ):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps}
         super().__init__(params, defaults)
         self.update_scale = update_scale
-        self.blocks = {
+        self.blocks: dict[Tensor, tuple[int, list[Tensor]]] = {
             p: (side.dim, [torch.tensor(indices, device=p.device) for indices in side.indices])
             for p, side in blocks.items()
         }
