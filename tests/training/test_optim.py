@@ -4,6 +4,7 @@ from torch import nn
 
 from paribus.design.specs import spec
 from paribus.errors import TrainingError
+from paribus.nn.matrices import Blocks
 from paribus.training import optim
 from paribus.training.optim import Muon, MuonAdamW, adamw_rms_scale, build_optimizer, orthogonalize, spectral_scale
 
@@ -93,6 +94,27 @@ def test_muon_is_the_published_rule_and_a_stack_is_its_matrices_apart(shape):
     expected = torch.stack([published_muon(w, grads, lr=0.1) for w, *grads in matrices]).view(shape)
     torch.testing.assert_close(p.detach(), expected, atol=1e-5, rtol=1e-5)
     assert (p - start).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_matrices_side_by_side_take_the_steps_that_they_take_apart(dim):
+    """Rows, or columns, of three sizes in turn; the optimizer of three parameters is the one to agree with."""
+    torch.manual_seed(0)
+    place = torch.arange(24) % 4
+    indices = [torch.where(places)[0] for places in (place == 0, place == 1, place >= 2)]
+    joined = nn.Parameter(torch.randn((24, 10) if dim == 0 else (10, 24)))
+    apart = [nn.Parameter(joined.detach().index_select(dim, of_one)) for of_one in indices]
+    blocks = Blocks(dim, tuple(tuple(of_one.tolist()) for of_one in indices))
+    together = Muon([joined], lr=0.1, weight_decay=0.1, blocks={joined: blocks})
+    one_by_one = Muon(apart, lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        joined.grad = torch.randn(joined.shape)
+        for p, of_one in zip(apart, indices, strict=True):
+            p.grad = joined.grad.index_select(dim, of_one)
+        together.step()
+        one_by_one.step()
+    for p, of_one in zip(apart, indices, strict=True):
+        torch.testing.assert_close(joined.index_select(dim, of_one), p, rtol=1e-5, atol=1e-6)
 
 
 def test_muon_in_one_batch_equals_muon_one_by_one():

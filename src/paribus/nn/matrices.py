@@ -72,14 +72,16 @@ def _as_written(model: nn.Module) -> Iterator[None]:
     """Eval mode, without kernels that do several things in one; modes and buffers are restored."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    is_fast = torch.backends.mha.get_fastpath_enabled()
+    is_fast, is_enabled = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)
     model.eval()
     try:
-        with torch.random.fork_rng(devices=[]), torch.backends.mkldnn.flags(enabled=False):
+        with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(is_fast)
+        torch._C._set_mkldnn_enabled(is_enabled)
         for module, mode in modes:
             module.training = mode
         for buffer, values in buffers:
