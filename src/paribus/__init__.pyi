@@ -8,6 +8,7 @@ from .design.metrics import VAL_LOSS as VAL_LOSS
 from .design.metrics import Metric as Metric
 from .design.recipe import Training as Training
 from .design.specs import Spec as Spec
+from .design.specs import initialized as initialized
 from .design.specs import spec as spec
 from .design.study import Arm as Arm
 from .design.study import Study as Study

@@ -45,6 +45,7 @@ class SpecName(Tree):
 
     name: str
     arguments: tuple[tuple[str, Any], ...] = ()
+    initialized: bool = False
 
     missing: ClassVar[Any] = DEFAULT
 
@@ -58,7 +59,8 @@ class SpecName(Tree):
 
     def to_json(self) -> dict[str, Any]:
         """``{"class": "module:Name", "arguments": {...}}``, as ``Spec.to_json`` writes it."""
-        return {"class": self.name, "arguments": {name: _plain(value) for name, value in self.arguments}}
+        plain = {"class": self.name, "arguments": {name: _plain(value) for name, value in self.arguments}}
+        return {**plain, "initialized": True} if self.initialized else plain
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> SpecName:
@@ -78,7 +80,8 @@ def read_value(data: Any) -> Any:
     if "reference" in data:
         return Reference(data["reference"])
     try:
-        return SpecName(data["class"], tuple((k, read_value(v)) for k, v in sorted(data["arguments"].items())))
+        arguments = tuple((name, read_value(value)) for name, value in sorted(data["arguments"].items()))
+        return SpecName(data["class"], arguments, data.get("initialized", False))
     except KeyError as error:
         raise SpecError(f"the JSON of a spec lacks {error}: {str(data)[:80]}") from None
 

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
@@ -41,12 +41,29 @@ def spec(cls: type, /, **arguments: Any) -> Spec:
     return Spec(cls, frozen)
 
 
+def initialized(part: Spec) -> Spec:
+    """The spec of ``part`` whose initial weights are drawn as those of the model's own parts.
+
+    Weights of its ``nn.Linear`` and ``nn.Embedding`` that torch drew by default come from N(0, init_std^2) instead,
+    with the ``init_std`` of the model (0.02 where it hands none down), and biases that torch drew become 0. What the
+    class initializes itself stays, by ``nn.init``, by assignment or in ``reset_parameters``, and so do parameters that
+    are no weights of such a layer.
+
+    Raises SpecError for anything but a spec.
+    """
+    if not isinstance(part, Spec):
+        written = f"spec({part.__name__})" if isinstance(part, type) else "spec(Class, ...)"
+        raise SpecError(f"initialized() takes a spec, got {part!r}; write initialized({written})")
+    return replace(part, initialized=True)
+
+
 @dataclass(frozen=True)
 class Spec(Tree):
     """A class and the arguments that were given for it, in name order."""
 
     cls: type
     arguments: tuple[tuple[str, Any], ...] = ()
+    initialized: bool = False
 
     @property
     def head(self) -> type:
@@ -99,7 +116,7 @@ class Spec(Tree):
         return digest_json(_plain(self, resolve=True))
 
     def to_json(self) -> dict[str, Any]:
-        """``{"class": "module:Name", "arguments": {...}}``, ready for ``json.dumps``."""
+        """``{"class": "module:Name", "arguments": {...}}``, for ``json.dumps``; "initialized" where it is true."""
         plain: dict[str, Any] = _plain(self, resolve=False)
         return plain
 
@@ -173,7 +190,8 @@ def _freeze(value: Any, where: str) -> Any:
 def _plain(value: Any, resolve: bool) -> Any:
     if isinstance(value, Spec):
         arguments = value.resolved() if resolve else dict(value.arguments)
-        return {"class": reference(value.cls), "arguments": {k: _plain(v, resolve) for k, v in arguments.items()}}
+        plain = {"class": reference(value.cls), "arguments": {k: _plain(v, resolve) for k, v in arguments.items()}}
+        return {**plain, "initialized": True} if value.initialized else plain
     if isinstance(value, tuple):
         return [_plain(item, resolve) for item in value]
     if isinstance(value, _SCALARS):
@@ -189,7 +207,8 @@ def _revive(data: Any) -> Any:
     if "reference" in data:
         return resolve(data["reference"])
     try:
-        return spec(resolve(data["class"]), **{name: _revive(item) for name, item in data["arguments"].items()})
+        revived = spec(resolve(data["class"]), **{name: _revive(item) for name, item in data["arguments"].items()})
+        return replace(revived, initialized=data.get("initialized", False))
     except KeyError as error:
         raise SpecError(f"the JSON of a spec lacks {error}: {str(data)[:80]}") from None
 
@@ -215,4 +234,5 @@ def _put(node: Any, keys: list[str], value: Any) -> Any:
     if isinstance(node, tuple):
         return tuple(_put(item, rest, value) if str(index) == key else item for index, item in enumerate(node))
     arguments = dict(node.arguments)
-    return spec(node.cls, **{**arguments, key: _put(node.resolved().get(key), rest, value)})
+    edited = spec(node.cls, **{**arguments, key: _put(node.resolved().get(key), rest, value)})
+    return replace(edited, initialized=node.initialized)

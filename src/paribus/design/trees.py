@@ -18,10 +18,12 @@ from paribus.errors import SpecError
 class Tree(ABC):
     """A class and the arguments that were given for it, in name order.
 
+    ``initialized``: whether weights that torch drew by default are drawn anew, as those of the model's own parts.
     A value is None, a bool, int, float, str, a class or function, a tree, or a tuple of these.
     """
 
     arguments: tuple[tuple[str, Any], ...]
+    initialized: bool
     missing: ClassVar[Any] = None  # the value of an argument that only the other of two trees has
 
     @property
@@ -100,7 +102,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:
     Trees of one class are compared argument by argument and tuples of one length entry by entry. Values of two types
     differ, 1 and True too.
     """
-    if isinstance(before, Tree) and isinstance(after, Tree) and before.head == after.head:
+    if isinstance(before, Tree) and isinstance(after, Tree) and _are_alike(before, after):
         left, right = before.resolved(), after.resolved()
         for key in sorted(left.keys() | right.keys()):
             yield from differences(left.get(key, before.missing), right.get(key, after.missing), join(path, key))
@@ -109,6 +111,11 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:
             yield from differences(*pair, join(path, str(index)))
     elif type(before) is not type(after) or before != after:
         yield Change(path, before, after)
+
+
+def _are_alike(one: Tree, other: Tree) -> bool:
+    """Whether two trees can differ below alone."""
+    return (one.head, one.initialized) == (other.head, other.initialized)
 
 
 def group_changes(changes: Iterable[Change], write: Callable[[Any], str]) -> dict[tuple[str, str], list[str]]:
@@ -138,7 +145,7 @@ def describe(value: Any) -> str:
     """A tree or value in one short line, as one would write it."""
     if isinstance(value, Tree):
         inner = ", ".join(f"{name}={describe(item)}" for name, item in value.arguments)
-        return f"{value.short_name}({inner})"
+        return f"initialized({value.short_name}({inner}))" if value.initialized else f"{value.short_name}({inner})"
     if isinstance(value, tuple):
         return "(" + ", ".join(describe(item) for item in value) + ")"
     return getattr(value, "__name__", None) or repr(value)

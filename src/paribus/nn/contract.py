@@ -24,6 +24,7 @@ from paribus.design.streams import derive
 from paribus.errors import MissingArgument, SpecError
 from paribus.nn.noise import seeded
 from paribus.nn.slots import SLOTS
+from paribus.nn.torch_defaults import WatchDraws, draw_as_model
 
 ROLES = ("embedding", "head", "norm", "matrix", "vector")
 
@@ -159,10 +160,19 @@ class _Place:
 
 _HINTS = {"tokens": "; a model that owns a TokenIds and sets its ids in forward can build it with tokens=..."}
 
+_DRAWS: ContextVar[WatchDraws | None] = ContextVar("paribus_draws", default=None)
+
 _PLACE: ContextVar[_Place] = ContextVar("paribus_place", default=_Place())  # noqa: B039 (never mutated)
 
 
 def _build(site: Spec, place: _Place, width: tuple[int, ...], slot: str | None) -> Any:
+    if _DRAWS.get() is None and torch.get_default_device().type != "meta":
+        with WatchDraws() as draws:
+            token = _DRAWS.set(draws)
+            try:
+                return _build(site, place, width, slot)
+            finally:
+                _DRAWS.reset(token)
     where = f"[site {place.path or 'model'}]"
     if not isinstance(site, Spec):
         raise SpecError(f"expected a spec, got {site!r}; write spec({getattr(site, '__name__', 'Class')}, ...) {where}")
@@ -186,7 +196,20 @@ def _build(site: Spec, place: _Place, width: tuple[int, ...], slot: str | None) 
         if not isinstance(part, nn.Module):
             raise SpecError(f"a {slot} is an nn.Module, {site.cls.__name__} is not {where}")
         part.paribus_slot = slot  # type: ignore[assignment]  # nn.Module lists no attributes
+    if isinstance(part, nn.Module) and (draws := _DRAWS.get()):
+        part.paribus_torch_defaults = draws.defaults(part)  # type: ignore[assignment]
+        if site.initialized:
+            _draw_defaults(part, place)
     return part
+
+
+def _draw_defaults(part: nn.Module, place: _Place) -> None:
+    """Draw what torch drew in ``part`` as the model's parts are drawn, each layer in the stream of its path."""
+    std = place.legend.get("init_std")
+    for name in part.paribus_torch_defaults:  # type: ignore[union-attr]
+        with _entered(place.below(name.rpartition(".")[0], {}) if "." in name else place):
+            draw_as_model(part.get_parameter(name), 0.02 if std is None else std)
+    part.paribus_torch_defaults = ()  # type: ignore[assignment]
 
 
 def _bind(site: Spec, width: tuple[int, ...], legend: dict[str, Any], where: str) -> dict[str, Any]:

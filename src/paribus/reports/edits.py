@@ -40,7 +40,8 @@ def describe_value(value: Any) -> str:
     """A value of a spec in words: ``MuonAdamW(adamw_lr=0.01, lr=0.02)``, ``none``, ``(4 x PreNorm(norm=RMSNorm))``."""
     if isinstance(value, SpecName):
         inner = ", ".join(f"{name}={describe_value(item)}" for name, item in value.arguments)
-        return f"{value.short_name}({inner})" if inner else value.short_name
+        words = f"{value.short_name}({inner})" if inner else value.short_name
+        return f"initialized({words})" if value.initialized else words
     if isinstance(value, tuple):
         return f"({', '.join(_describe_items(value))})"
     return "none" if value is None else str(getattr(value, "__name__", value))

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -118,7 +118,7 @@ def drop_repeated_blocks(specs: Mapping[str, Spec]) -> dict[str, Spec]:
             last_new = len(blocks) if layered else 1 + max(blocks.index(block) for block in blocks)
             needed[name] = max(needed.get(name, 0), last_new)
     return {
-        arm: Spec(model.cls, tuple((n, v[: needed[n]] if n in stacks[arm] else v) for n, v in model.arguments))
+        arm: replace(model, arguments=tuple((n, v[: needed[n]] if n in stacks[arm] else v) for n, v in model.arguments))
         for arm, model in specs.items()
     }
 
