@@ -253,6 +253,13 @@ def run(study: str, as_json: bool, **options: Any) -> int:
 @CLASS_OPTIONS
 @click.option("--baseline", help="A recipe of paribus.nn, or a built-in study to take baseline and training from.")
 @click.option("--margin", type=float, help="The smallest difference worth acting on, in the metric's unit.")
+@click.option(
+    "--init",
+    type=click.Choice(["model", "own"]),
+    default="model",
+    show_default=True,
+    help="Initial weights that torch drew by default: drawn as the model's own parts, or left.",
+)
 @click.option("--write", is_flag=True, help="Only write the study file.")
 @PLACE_OPTIONS
 @JSON_OPTION
@@ -264,6 +271,7 @@ def try_class(
     arguments: dict[str, Any],
     baseline: str | None,
     margin: float | None,
+    init: str,
     write: bool,
     **options: Any,
 ) -> int:
@@ -277,7 +285,7 @@ def try_class(
         raise click.UsageError(f"--write runs nothing: --{given[0]} does not go with it")
     with _stdout_kept_for_data():
         examination = examine(reference, slot, arguments)
-        path = draft(examination, baseline, margin)
+        path = draft(examination, baseline, margin, init)
     shown = os.path.relpath(path)
     click.echo(examination_text(examination, passed=False), err=True)
     if not write:

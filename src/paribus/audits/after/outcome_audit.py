@@ -10,6 +10,7 @@ from paribus.audits.after.completeness import SCHEDULE, SEEDS
 from paribus.audits.after.integrity import EVIDENCE
 from paribus.audits.after.pairing import BATCHES, ENVIRONMENT, HELD_OUT_TOKENS, INITIAL_WEIGHTS
 from paribus.audits.after.sensitivity import LEARNING_RATE, NOISE_FLOOR, SIZE_RESPONSE, TUNING
+from paribus.audits.after.starting_scale import STARTING_SCALE
 from paribus.audits.after.trained_parts import LATE_AUXILIARY_LOSS, ROUTING, SITE_NORMS, UNMOVED_PARAMETERS
 from paribus.audits.after.trained_study import ExtraRuns, ReadSteps, TimedStudy, TrainedStudy
 from paribus.audits.after.training_course import CLIPPING, LOSS_SPIKES, PRICE_IN_TOKENS, STILL_FALLING
@@ -41,6 +42,7 @@ AFTER: tuple[Check[Any], ...] = (
     TUNING,
     SIZE_RESPONSE,
     NOISE_FLOOR,
+    STARTING_SCALE,
 )
 """Every check after training, in the order in which findings come."""
 

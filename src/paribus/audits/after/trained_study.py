@@ -52,9 +52,8 @@ class ExtraRuns:
     @property
     def shown(self) -> frozenset[str]:
         others = {"tuning": self.judged.evidence.registration.tuning, "null": self.judged.null}
-        return frozenset(
-            {"rates", "widths"} & self.judged.extra_runs.keys() | {name for name in others if others[name]}
-        )
+        extra = {"rates", "widths"} & self.judged.extra_runs.keys()
+        return frozenset({"verdicts"} | extra | {name for name in others if others[name]})
 
     @property
     def study(self) -> RegisteredStudy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,10 +25,12 @@ INITIAL_SCALE = Check[BuiltStudy](
     when="before",
     severities=("note", "doubt"),
     sees="Tensors of equal path and shape whose standard deviation at the start is 1.5 times the baseline's, or less "
-    "than 1 / 1.5 of it: doubt where the whole model is the user's class or nothing above them changed, else a note. A "
-    "changed part that returns three times, or a third of, what the baseline's does (note).",
-    misses="Tensors of other names or shapes, other than by what their part returns. Constant tensors and those of "
-    "fewer than 64 numbers.",
+    "than 1 / 1.5 of it, or that are constant in one of the two: doubt where the whole model is the user's class or "
+    "nothing above them changed, else a note. A changed part that returns three times, or a third of, what the "
+    "baseline's does, or nothing at all (note). Weights of a class of yours that torch drew by default (note). After "
+    "training, a verdict better or worse on an arm that started at more than three times another scale is a doubt.",
+    misses="Tensors of other names or shapes, other than by what their part returns. Tensors of fewer than 64 numbers. "
+    "Parts that start alike and are scaled by a constant later.",
     cost="none besides hidden difference",
     needs="models",
     find=lambda built: find_other_scales(built.study, built.observed),
@@ -55,6 +59,34 @@ def find_other_scales(study: Study, seen: Mapping[str, Observed]) -> Iterator[Fi
         changed = compare_specs(study, arm).sites
         yield from _deviations(study, arm, changed, seen)
         yield from _loudness(arm, changed, seen)
+        yield from _drawn_by_torch(arm, seen)
+
+
+def compare_deviations(here: Observed, there: Observed, in_order: bool = False) -> dict[str, float]:
+    """Tensors of ``here`` whose initial scale is another, with the ratio of standard deviations to ``there``.
+
+    Paired are tensors of equal path and shape, or ``in_order`` the k-th of every shape. The ratio is 0 where a tensor
+    is constant here alone, and infinite where it is constant there alone.
+    """
+    mine, others = ((_in_order(side.deviations) if in_order else side.deviations) for side in (here, there))
+    paths = list(here.deviations)
+    ratios = {paths[place][0]: _ratio(mine[key], others[key]) for place, key in enumerate(mine) if key in others}
+    return {name: ratio for name, ratio in ratios.items() if not 1 / TOO_WIDE <= ratio <= TOO_WIDE}
+
+
+def _in_order(deviations: Mapping[tuple[str, tuple[int, ...]], float]) -> dict[Any, float]:
+    seen: Counter[tuple[int, ...]] = Counter()
+    ordered = {}
+    for (_, shape), deviation in deviations.items():
+        seen[shape] += 1
+        ordered[seen[shape], shape] = deviation
+    return ordered
+
+
+def _ratio(here: float, there: float) -> float:
+    if there == 0:
+        return 1.0 if here == 0 else math.inf
+    return here / there
 
 
 def find_other_groups(study: Study, seen: Mapping[str, Observed]) -> Iterator[Finding]:
@@ -90,12 +122,7 @@ def _told(settings: Mapping[str, Any], name: str) -> str:
 
 
 def _deviations(study: Study, arm: str, changed: tuple[str, ...], seen: Mapping[str, Observed]) -> Iterator[Finding]:
-    here, there = seen[arm].deviations, seen[BASELINE].deviations
-    ratios = {
-        key[0]: here[key] / there[key]
-        for key in here
-        if key in there and not 1 / TOO_WIDE <= here[key] / there[key] <= TOO_WIDE
-    }
+    ratios = compare_deviations(seen[arm], seen[BASELINE])
     model = study.arms[arm].model
     own_model = model.cls is not study.baseline.cls and not is_ours(model.cls)
 
@@ -106,12 +133,12 @@ def _deviations(study: Study, arm: str, changed: tuple[str, ...], seen: Mapping[
     stray = {name: ratio for name, ratio in ratios.items() if is_stray(name)}
     for severity, told in (("doubt", stray), ("note", {n: r for n, r in ratios.items() if n not in stray})):
         if told:
-            name, ratio = max(told.items(), key=lambda item: max(item[1], 1 / item[1]))
+            name, ratio = max(told.items(), key=_distance)
             yield Finding(
                 check="initial scale",
                 severity=severity,
                 message=f"{arm!r} starts {write_count(len(told), 'tensor')} at another scale than the baseline's of "
-                f"equal path and shape, {name} with {ratio:.2f} times its standard deviation",
+                f"equal path and shape, {name} {write_ratio(ratio)}",
                 arm=arm,
                 site=site_of(_owner(name), model) or "model",
                 evidence={"ratios": told, "allowed": TOO_WIDE},
@@ -122,24 +149,55 @@ def _deviations(study: Study, arm: str, changed: tuple[str, ...], seen: Mapping[
 
 def _loudness(arm: str, changed: tuple[str, ...], seen: Mapping[str, Observed]) -> Iterator[Finding]:
     here, there = seen[arm].loudness, seen[BASELINE].loudness
-    ratios = {
-        path: here[path] / there[path]
-        for path in changed
-        if path and here.get(path) and there.get(path) and not 1 / TOO_LOUD <= here[path] / there[path] <= TOO_LOUD
-    }
+    both = [path for path in changed if path and path in here and path in there]
+    ratios = {path: _ratio(here[path], there[path]) for path in both}
+    ratios = {path: ratio for path, ratio in ratios.items() if not 1 / TOO_LOUD <= ratio <= TOO_LOUD}
     if ratios:
-        path, ratio = max(ratios.items(), key=lambda item: max(item[1], 1 / item[1]))
+        path, ratio = max(ratios.items(), key=_distance)
+        times = f"{path} with {ratio:.2g} times" if 0 < ratio < math.inf else f"at {path} only one of them returns"
         yield Finding(
             check="initial scale",
             severity="note",
             message=f"{arm!r} starts louder or quieter than the baseline in "
-            f"{write_count(len(ratios), 'changed part')}, {path} with {ratio:.2f} times its root mean square "
-            f"({here[path]:.2g} against {there[path]:.2g})",
+            f"{write_count(len(ratios), 'changed part')}, {times} {'its root mean square ' * (0 < ratio < math.inf)}"
+            f"{'' if 0 < ratio < math.inf else 'anything '}({here[path]:.2g} against {there[path]:.2g})",
             arm=arm,
             site=path,
             evidence={"ratios": ratios, "allowed": TOO_LOUD},
             remedy="none if it is meant; an arm with the part scaled to the baseline's output would tell the two apart",
         )
+
+
+def _drawn_by_torch(arm: str, seen: Mapping[str, Observed]) -> Iterator[Finding]:
+    """Weights that nobody chose: those of a layer of torch that the class left as they come."""
+    found = seen[arm].torch_defaults
+    if found and found != seen[BASELINE].torch_defaults:
+        path, names = next(iter(found.items()))
+        yield Finding(
+            check="initial scale",
+            severity="note",
+            message=f"{arm!r} starts {write_count(sum(map(len, found.values())), 'tensor')} in "
+            f"{write_count(len(found), 'part')} with the weights that torch draws by default, such as {names[0]} of "
+            f"{path or 'the model'}; the parts of paribus start at N(0, init_std^2)",
+            arm=arm,
+            site=path or "model",
+            evidence={"tensors": {where: list(names) for where, names in found.items()}},
+            remedy="initialized(spec(...)) draws them as the model's own parts",
+        )
+
+
+def _distance(item: tuple[str, float]) -> float:
+    ratio = item[1]
+    return math.inf if ratio == 0 else max(ratio, 1 / ratio)
+
+
+def write_ratio(ratio: float) -> str:
+    """How a tensor starts against its counterpart."""
+    if ratio == 0:
+        return "at a constant, where the baseline's varies"
+    if ratio == math.inf:
+        return "with numbers that vary, where the baseline's is constant"
+    return f"with {ratio:.2f} times its standard deviation"
 
 
 def _owner(name: str) -> str:

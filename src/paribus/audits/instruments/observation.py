@@ -55,8 +55,9 @@ class Observed:
     Args:
         spec, vocab_size, length: what it was built from and tried with, as in its probe.
         slots: what slot each of its parts fills, by path.
-        deviations: standard deviation of each tensor's initial weights, by path and shape; those that are constant
-            or small are left out.
+        deviations: standard deviation of each tensor's initial weights, by path and shape, 0 of constant ones; those
+            that are small are left out.
+        torch_defaults: paths of the tensors of each part that are what torch drew by default, by path of the part.
         loudness: root mean square of what each part returns, by path.
         settings: of the optimizer's group that each tensor is in, by path and shape.
         types: of each tensor that is not float32, by path.
@@ -75,6 +76,7 @@ class Observed:
     length: int
     slots: Mapping[str, str]
     deviations: Mapping[tuple[str, tuple[int, ...]], float]
+    torch_defaults: Mapping[str, tuple[str, ...]]
     loudness: Mapping[str, float]
     settings: Mapping[tuple[str, tuple[int, ...]], Mapping[str, Any]]
     types: Mapping[str, str]
@@ -133,6 +135,11 @@ def observe(probe: Probe, training: Training) -> Observed:
         length=probe.length,
         slots={path: str(part.paribus_slot) for path, part in parts_of(model).items()},
         deviations=_deviations(model),
+        torch_defaults={
+            path: names
+            for path, part in parts_of(model).items()
+            if (names := getattr(part, "paribus_torch_defaults", ()))
+        },
         loudness=seen.loudness,
         settings=_settings(model, training),
         types={name: str(p.dtype) for name, p in model.named_parameters() if p.dtype is not torch.float32},
@@ -313,8 +320,8 @@ def _moves(before: Mapping[str, Tensor], model: nn.Module) -> dict[str, float]:
 def _deviations(model: nn.Module) -> dict[tuple[str, tuple[int, ...]], float]:
     found = {}
     for name, p in model.named_parameters():
-        if p.numel() >= _FEW and p.is_floating_point() and (std := p.detach().float().std().item()) > 0:
-            found[name, tuple(p.shape)] = std
+        if p.numel() >= _FEW and p.is_floating_point():
+            found[name, tuple(p.shape)] = p.detach().float().std().item()
     return found
 
 

@@ -17,7 +17,8 @@ from paribus.design.wording import suggest
 from paribus.errors import PartError, SpecError, StudyError
 from paribus.lab.trying.examination import GIVEN, Examination
 from paribus.nn.conformance.suite import CheckResult
-from paribus.nn.slots import SLOTS
+from paribus.nn.contract import build_model
+from paribus.nn.slots import SLOTS, parts_of
 
 RECIPES = {
     "llama": {"d_model": 96, "n_layers": 3, "n_heads": 3},
@@ -32,6 +33,10 @@ RECIPES = {
 _SPOILING = ("keeps its shape", "is causal", "keeps rows apart", "registers its weights")
 _TAKEN = ("pb", "baseline", "training", "study", "other")  # names of the study file itself
 _LONGEST_NAME = 100
+INITS = ("model", "own")
+"""How a class of the user's starts: like the parts of the model around it, the default, or as it does by itself."""
+
+_VOCABULARY, _WINDOW = 1024, 128  # of the study that is written
 MARGINS = {"llama": 0.03, "gpt2": 0.032, "mixtral": 0.032, "deepseek_v3": 0.026, "hrm": 0.049, "looped": 0.032}
 """Recipe to what 5 % more tokens buys it, nats per token, as benchmarks/margins.py has measured it."""
 
@@ -58,16 +63,23 @@ class _Ground:
     model: Spec
 
 
-def draft(examination: Examination, baseline: str | None = None, margin: float | None = None) -> Path:
+def draft(
+    examination: Examination, baseline: str | None = None, margin: float | None = None, init: str = INITS[0]
+) -> Path:
     """Write ``try_<class>.py`` beside the class, a study of it against ``baseline``; return its path.
 
+    ``init`` is "model" or "own". A part whose weights torch drew by default is judged, with "model", as
+    ``initialized(spec)``: at the scale of the baseline's parts; as it starts by itself it is described beside that.
+    With "own" it is judged as it starts by itself. What the class initializes on purpose stays in both.
     ``baseline`` is a recipe of ``paribus.nn`` or a study's name; without one it is ``llama``, for a router ``mixtral``,
     and for a data set or metric the study ``norm``. ``margin`` is the smallest difference worth acting on.
     Raises PartError for a class whose comparison could only be invalid, StudyError for a baseline that is not there or
-    has no site for the class, a margin that is none, a class whose name the file needs itself, and for a file that is
-    there already and says something else.
+    has no site for the class, a margin or an ``init`` that is none, a class whose name the file needs itself, and for a
+    file that is there already and says something else.
     """
     _require_usable(examination)
+    if init not in INITS:
+        raise StudyError(f"there is no init {init!r}; {suggest(init, INITS)}")
     idea = examination.idea
     if margin is not None and not (math.isfinite(margin) and margin >= 0):
         raise StudyError(f"margin must be finite and not negative, got {margin}")
@@ -77,8 +89,8 @@ def draft(examination: Examination, baseline: str | None = None, margin: float |
         text = _ask_elsewhere(examination, baseline or "norm", margin)
     else:
         ground = _find_ground(baseline or ("mixtral" if examination.slot == "router" else "llama"), margin)
-        text = _ask(examination, ground)
-    text = f'"""{_opening(examination, text, baseline, margin)}"""\n\n{text}'
+        text = _ask(examination, ground, init)
+    text = f'"""{_opening(examination, text, baseline, margin, init)}"""\n\n{text}'
     path = idea.folder / f"try_{_snake(idea.name)}.py"
     if path.stem == idea.module:
         raise StudyError(f"{path.name} is the name of the study file, and holds the class; give its file another name")
@@ -91,12 +103,13 @@ def draft(examination: Examination, baseline: str | None = None, margin: float |
     return path
 
 
-def _opening(examination: Examination, text: str, baseline: str | None, margin: float | None) -> str:
+def _opening(examination: Examination, text: str, baseline: str | None, margin: float | None, init: str) -> str:
     """The docstring of the file: its question, and the command that wrote it."""
     options = {
         "--slot": examination.slot if examination.why == GIVEN else None,
         "--baseline": baseline,
         "--margin": margin,
+        "--init": init if init != INITS[0] else None,
     }
     words = [examination.idea.reference, *(f"--set={key}={value}" for key, value in examination.arguments.items())]
     words += [f"{name}={value}" for name, value in options.items() if value is not None]
@@ -121,35 +134,52 @@ def _spoils(check: CheckResult) -> bool:
     return check.name in _SPOILING or (check.name == "trains every parameter" and not check.ran)
 
 
-def _ask(examination: Examination, ground: _Ground) -> str:
+def _ask(examination: Examination, ground: _Ground, init: str) -> str:
     """The text of a study of a part, an optimizer or a schedule."""
     idea, slot = examination.idea, examination.slot
     own = _call(idea.name, examination.arguments)
+    arms = {idea.name: own}
+    if init == "model" and slot and _is_drawn_by_torch(ground.model, examination):
+        arms = {idea.name: f"pb.initialized({own})", f"{idea.name}, its own init": own}
     if slot == "model":
-        treatment, changes, before = own, '"*"', "the baseline"
+        changes, before = '"*"', "the baseline"
     elif slot is not None:
-        pattern = SLOTS[slot].sites
-        treatment, changes = f'baseline.replace("{pattern}", {own})', f'"{pattern}"'
-        before = _replaced(ground.model, pattern, slot)
+        changes = f'"{SLOTS[slot].sites}"'
+        before = _replaced(ground.model, SLOTS[slot].sites, slot)
+        arms = {name: f"baseline.replace({changes}, {part})" for name, part in arms.items()}
     else:
-        treatment = f"pb.Arm(baseline, training.replace({idea.kind}={own}))"
+        arms = {idea.name: f"pb.Arm(baseline, training.replace({idea.kind}={own}))"}
         changes, before = f'"training.{idea.kind}"', f"the {idea.kind} of the baseline"
+    treatments = "".join(f'        "{name}": {arm},\n' for name, arm in arms.items())
+    declared = "".join(f'        "{name}": ({changes},),\n' for name in arms)
+    primary = f'    primary=("{idea.name}",),  # the other arm shows what the class\'s own initial weights do\n'
     imports = "\n".join(["import paribus as pb", *ground.imports, f"from {idea.module} import {idea.name}"])
     tuning = "    tuning=pb.Tuning(),  # each arm at its own best learning rate\n" if idea.kind == "optimizer" else ""
-    return f'''{imports}
+    return f"""{imports}
 
 baseline = {ground.baseline}
 training = {ground.training}
 study = pb.Study(
     question="Is {idea.name} as good as {before}?",
     baseline=baseline,
-    treatments={{"{idea.name}": {treatment}}},
-    changes={{"{idea.name}": ({changes},)}},  # what may differ; anything else that does is a finding
+    treatments={{
+{treatments}    }},
+    changes={{  # what may differ; anything else that does is a finding
+{declared}    }},
     data={ground.data},
     training=training,
-{tuning}    margin={ground.margin}
+{primary if len(arms) > 1 else ""}{tuning}    margin={ground.margin}
 )
-'''
+"""
+
+
+def _is_drawn_by_torch(model: Spec, examination: Examination) -> bool:
+    """Whether weights of the class are what torch draws by default where it stands."""
+    part = Spec(examination.idea.thing, tuple(sorted(examination.arguments.items())))
+    slot = examination.slot or ""
+    tried = part if slot == "model" else model.replace(SLOTS[slot].sites, part)
+    built = build_model(tried, 0, vocab_size=_VOCABULARY, seq_len=_WINDOW)
+    return any(getattr(at, "paribus_torch_defaults", ()) for at in parts_of(built, slot).values())
 
 
 def _ask_elsewhere(examination: Examination, name: str, margin: float | None) -> str:
