@@ -182,7 +182,10 @@ def test_verbs_and_their_flags_are_these():
         ("examine", ["json", "set", "slot"]),
         ("check", ["data", "json", "scale"]),
         ("run", ["confirm", "data", "device", "devices", "executor", "json", "max-seeds", "scale", "store"]),
-        ("try", ["baseline", "device", "devices", "executor", "init", "json", "margin", "set", "slot", "store", "write"]),
+        (
+            "try",
+            ["baseline", "device", "devices", "executor", "init", "json", "margin", "set", "slot", "store", "write"],
+        ),
         ("calibrate", ["data", "device", "devices", "executor", "json", "max-seeds", "scale", "store"]),
         ("time", ["confirm", "data", "device", "json", "max-seeds", "scale", "store"]),
         ("status", ["json"]),

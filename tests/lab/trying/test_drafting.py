@@ -1,5 +1,6 @@
 import pytest
 
+from paribus.design.specs import initialized
 from paribus.design.study_files import read_study
 from paribus.errors import PartError, StudyError
 from paribus.lab.trying import draft, examine
@@ -120,10 +121,40 @@ def write(name, arguments=None, **options):
 )
 def test_the_study_changes_every_site_of_the_slot_and_declares_no_more(name, arguments, sites, declared):
     study = read_study(write(name, arguments)).choose()
-    assert list(study.treatments) == [name]
-    assert len(study.diff(name)) == sites
-    assert study.changes[name] == (declared,)
+    assert study.primary == (name,)
+    for arm in study.treatments:
+        assert len(study.diff(arm)) == sites
+        assert study.changes[arm] == (declared,)
     assert "as good as" in study.question
+
+
+@pytest.mark.parametrize("name", ["Decay", "Wide", "Bigram"])
+def test_weights_that_torch_draws_by_default_are_drawn_as_the_models_and_left_in_a_second_arm(name, here):
+    arguments = {"hidden": 17} if name == "Wide" else {}
+    path = write(name, arguments)
+    study = read_study(path).choose()
+    assert list(study.treatments) == [name, f"{name}, its own init"]
+
+    def part(arm):
+        model = study.treatments[arm].model
+        return model if name == "Bigram" else model["blocks.0.mixer" if name == "Decay" else "blocks.0.mlp"]
+
+    assert part(name) == initialized(part(f"{name}, its own init"))
+    path.unlink()
+    own = read_study(write(name, arguments, init="own")).choose()
+    assert own.treatments[name].to_json() == study.treatments[f"{name}, its own init"].to_json()
+    assert list(own.treatments) == [name]
+
+
+@pytest.mark.parametrize("name", ["TanhNorm", "Sines", "Chooser", "Half"])
+def test_a_class_without_such_weights_is_one_arm(name):
+    assert list(read_study(write(name)).choose().treatments) == [name]
+
+
+def test_an_init_that_is_none_is_refused(here):
+    with pytest.raises(StudyError, match="there is no init 'modle'; did you mean 'model'"):
+        write("Decay", init="modle")
+    assert not list(here.glob("try_*.py"))
 
 
 def test_the_arguments_that_were_given_stand_in_the_file():

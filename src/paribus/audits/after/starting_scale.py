@@ -45,8 +45,8 @@ def find_verdicts_on_scale(verdicts: Mapping[str, Verdict | None], found: Sequen
             yield Finding(
                 check="starting scale",
                 severity="doubt",
-                message=f"{name!r} came out {verdict.kind}, and {path} started {times} the baseline's scale: this may be "
-                "a verdict on initial weights",
+                message=f"{name!r} came out {verdict.kind}, and {path} started {times} the baseline's scale: "
+                "this may be a verdict on initial weights",
                 arm=name,
                 site=path,
                 evidence={"ratios": starts, "verdict": verdict.kind, "doubt_above": FAR},

@@ -138,18 +138,18 @@ def _ask(examination: Examination, ground: _Ground, init: str) -> str:
     """The text of a study of a part, an optimizer or a schedule."""
     idea, slot = examination.idea, examination.slot
     own = _call(idea.name, examination.arguments)
-    arms = {idea.name: own}
-    if init == "model" and slot and _is_drawn_by_torch(ground.model, examination):
-        arms = {idea.name: f"pb.initialized({own})", f"{idea.name}, its own init": own}
     if slot == "model":
-        changes, before = '"*"', "the baseline"
+        changes, before, place = '"*"', "the baseline", "{}"
     elif slot is not None:
-        changes = f'"{SLOTS[slot].sites}"'
-        before = _replaced(ground.model, SLOTS[slot].sites, slot)
-        arms = {name: f"baseline.replace({changes}, {part})" for name, part in arms.items()}
+        changes, before = f'"{SLOTS[slot].sites}"', _replaced(ground.model, SLOTS[slot].sites, slot)
+        place = f"baseline.replace({changes}, {{}})"
     else:
-        arms = {idea.name: f"pb.Arm(baseline, training.replace({idea.kind}={own}))"}
         changes, before = f'"training.{idea.kind}"', f"the {idea.kind} of the baseline"
+        place = f"pb.Arm(baseline, training.replace({idea.kind}={{}}))"
+    parts = {idea.name: own}
+    if init == "model" and slot and _is_drawn_by_torch(ground.model, examination):
+        parts = {idea.name: f"pb.initialized({own})", f"{idea.name}, its own init": own}
+    arms = {name: place.format(part) for name, part in parts.items()}
     treatments = "".join(f'        "{name}": {arm},\n' for name, arm in arms.items())
     declared = "".join(f'        "{name}": ({changes},),\n' for name in arms)
     primary = f'    primary=("{idea.name}",),  # the other arm shows what the class\'s own initial weights do\n'
