@@ -14,5 +14,5 @@ study = make_study(
     min_seeds=3,
     max_seeds=6,
 )
-ALSO = ("parameters and FLOPs",)  # twice the width is four times the matrices
+ALSO = ("parameters and FLOPs", "starting scale")  # twice the width is four times the matrices, and three times as loud
 CAUGHT = {"check": "size response", "severity": "doubt", "arm": "idea"}

@@ -19,4 +19,7 @@ class SharpNorm(nn.Module):
 
 
 study = make_study(BASELINE.replace("final_norm", pb.spec(SharpNorm)), changes={"idea": ("final_norm",)})
-CAUGHT = {"check": "site norms", "severity": "doubt", "arm": "idea", "site": "model", "evidence": {"pairs": 2}}
+CAUGHT = (
+    {"check": "site norms", "severity": "doubt", "arm": "idea", "site": "model", "evidence": {"pairs": 2}},
+    {"check": "starting scale", "severity": "doubt", "arm": "idea", "site": "final_norm"},
+)

@@ -19,3 +19,4 @@ class Swapped(pb.nn.Transformer):
 
 study = make_study(pb.spec(Swapped, **dict(BASELINE.arguments)))
 CAUGHT = {"check": "initial scale", "severity": "doubt", "arm": "idea", "site": "blocks.1.mlp"}
+ALSO = ("same function",)

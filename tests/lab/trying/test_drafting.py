@@ -142,7 +142,7 @@ def test_weights_that_torch_draws_by_default_are_drawn_as_the_models_and_left_in
     assert part(name) == initialized(part(f"{name}, its own init"))
     path.unlink()
     own = read_study(write(name, arguments, init="own")).choose()
-    assert own.treatments[name].to_json() == study.treatments[f"{name}, its own init"].to_json()
+    assert own.treatments[name].model.to_json() == study.treatments[f"{name}, its own init"].model.to_json()
     assert list(own.treatments) == [name]
 
 
