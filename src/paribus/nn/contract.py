@@ -69,13 +69,12 @@ def build_at(site: Spec, path: str, seed: int | None, *width: int, slot: str | N
 def roles(model: nn.Module) -> dict[str, str]:
     """The optimizer's role of every parameter: embedding, head, norm, matrix or vector.
 
-    From the site (everything in a norm slot is "norm"), else from the shape: two or more dimensions are a "matrix",
-    unless one of the last two is 1, as in a depthwise filter (D, 1, K) or a gain (1, 1, D). A class may say
-    otherwise in a method ``roles()``, which maps its own parameter paths.
+    From the site (everything in a norm slot is "norm"), else from the shape: two or more dimensions are
+    a "matrix". A class may say otherwise in a method ``roles()``, which maps its own parameter paths.
     A tensor shared by two modules has one entry.
     """
     parameters = dict(model.named_parameters())
-    found = {name: "matrix" if p.ndim >= 2 and min(p.shape[-2:]) > 1 else "vector" for name, p in parameters.items()}
+    found = {name: "matrix" if p.ndim >= 2 else "vector" for name, p in parameters.items()}
     modules: list[tuple[str, Any]] = list(model.named_modules())
     for path, module in modules:
         slot = SLOTS.get(getattr(module, "paribus_slot", ""))

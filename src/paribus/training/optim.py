@@ -197,6 +197,9 @@ def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
 class MuonAdamW:
     """Muon for every parameter whose role is "matrix", AdamW for the rest.
 
+    A filter (D, 1, K) or a gain (1, 1, D) is no matrix to make orthogonal: where one of the last two axes is 1, AdamW
+    trains it, with its decay.
+
     Source: Jordan 2024, "Muon: an optimizer for hidden layers"; AdamW: Loshchilov, Hutter 2017, arXiv:1711.05101.
     Parity: torch.optim.Muon, by the class Muon that it uses, and torch.optim.AdamW.
 
@@ -224,8 +227,8 @@ class MuonAdamW:
     ):
         named = list(named_parameters)
         of_matrices = {p: blocks[name] for name, p in named if name in blocks and roles[name] == "matrix"}
-        matrices = [p for name, p in named if roles[name] == "matrix"]
-        decayed = [p for name, p in named if roles[name] in ("embedding", "head")]
+        matrices = [p for name, p in named if roles[name] == "matrix" and min(p.shape[-2:]) > 1]
+        decayed = [p for name, p in named if roles[name] in ROLES_WITH_DECAY and all(p is not m for m in matrices)]
         others = [p for name, p in named if roles[name] not in ROLES_WITH_DECAY]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]

@@ -27,6 +27,7 @@ from paribus.audits.before.text_leaks import LOST_TEXT, OVERLAP, VOCABULARY, req
 from paribus.audits.before.training_recipe import (
     EXTRA_RATES,
     METRIC,
+    MICRO_BATCHES,
     PLANNED_SCHEDULE,
     require_recipe,
     require_steps,
@@ -51,6 +52,7 @@ BEFORE: tuple[Check[Any], ...] = (
     TOKENS_AND_STEPS,
     DEAD_PARAMETERS,
     METRIC,
+    MICRO_BATCHES,
     CAUSALITY,
     ROW_LEAKAGE,
     STATE_BETWEEN_PASSES,

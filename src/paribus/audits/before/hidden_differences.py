@@ -62,6 +62,7 @@ def find_hidden_differences(
             yield from _noise(study, arm, seen[arm], seen[BASELINE])
             yield from _types(arm, seen[arm], seen[BASELINE])
             yield from _objective(study, arm, seen, goals)
+            yield from _idle_terms(arm, seen[arm], goals[arm])
             yield from _moved_weights(study, arm, seen, arm in same)
             yield from _kernels(arm, seen[arm], seen[BASELINE])
         yield from _global_state(arm, seen)
@@ -187,9 +188,11 @@ def _types(arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
         if not places:
             continue
         owner = next(iter(places)).rpartition(".")[0] if what == "keeps weights" else next(iter(places))
+        is_careful = what == "computes" and set(places.values()) == {"float64"}
+        in_norms = all(here.slots.get(site_of(path, here.spec)) == "norm" for path in places)
         yield Finding(
             check="hidden difference",
-            severity="doubt",
+            severity="note" if is_careful and in_norms else "doubt",
             message=f"{arm!r} {what} in {_types_at(places, mine)} where the baseline's are "
             f"{_types_at(places, theirs)}, in {write_count(len(places), 'place')}: {list_some(places)}",
             arm=arm,
@@ -239,6 +242,22 @@ def _objective(
                     evidence={"what": "auxiliary losses", "terms": told},
                     remedy=f"to know what the loss does by itself, {_SPLIT}",
                 )
+
+
+def _idle_terms(arm: str, seen: Observed, goal: Objective | None) -> Iterator[Finding]:
+    """Auxiliary losses that are computed and added, and train nothing."""
+    if goal and goal.idle:
+        sites = [site_of(name.rpartition(".")[0], seen.spec) for name in goal.idle]
+        yield Finding(
+            check="hidden difference",
+            severity="doubt",
+            message=f"{arm!r} has {write_count(len(goal.idle), 'auxiliary term')} without a gradient, on which nothing "
+            f"is trained: {list_some(goal.idle)}",
+            arm=arm,
+            site=sites[0] or "model",
+            evidence={"what": "idle auxiliary losses", "terms": list(goal.idle)},
+            remedy="keep what it is computed from attached, without .detach(), .item() or no_grad(); or leave it out",
+        )
 
 
 def _terms_apart(mine: Objective | None, other: Objective | None) -> dict[str, float]:

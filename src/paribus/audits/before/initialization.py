@@ -41,8 +41,10 @@ OPTIMIZER_GROUPS = Check[BuiltStudy](
     when="before",
     severities=("doubt",),
     sees="Tensors of equal path and shape that the same recipe's optimizer trains with other settings, such as a "
-    "learning rate, a weight decay or another rule.",
-    misses="Tensors of other names or shapes. What an optimizer of your own decides while it steps.",
+    "learning rate, a weight decay or another rule. Tensors of two dimensions or more that all start at one number, as "
+    "gains do, and that the optimizer decays or orthogonalises as a matrix.",
+    misses="Tensors of other names or shapes, and gains that start at 0 or at random. What an optimizer of your own "
+    "decides while it steps.",
     cost="one construction of the optimizer",
     needs="models",
     find=lambda built: find_other_groups(built.study, built.observed),
@@ -94,6 +96,7 @@ def find_other_groups(study: Study, seen: Mapping[str, Observed]) -> Iterator[Fi
     for arm, treatment in study.treatments.items():
         if treatment.training is not None and treatment.training.optimizer != study.training.optimizer:
             continue
+        yield from _decayed_gains(study, arm, seen[arm], seen[BASELINE])
         here, there = seen[arm].settings, seen[BASELINE].settings
         other = {key[0]: _apart(here[key], there[key]) for key in here if key in there and here[key] != there[key]}
         if other:
@@ -109,6 +112,29 @@ def find_other_groups(study: Study, seen: Mapping[str, Observed]) -> Iterator[Fi
                 remedy="let `roles()` give these tensors the baseline's role; a group of the optimizer is a factor of "
                 "its own and takes an arm of its own",
             )
+
+
+def _decayed_gains(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
+    """Gains that are stored as a matrix, and so trained as one; those that the baseline has too are left out."""
+    settings = {name: of_group for (name, _), of_group in here.settings.items()}
+    pulled = {
+        name: "weight decay" if settings[name].get("weight_decay") else "Muon's step"
+        for name in here.gains
+        if name not in there.gains and name in settings
+        if settings[name].get("weight_decay") or "ns_steps" in settings[name]
+    }
+    if pulled:
+        name, what = next(iter(pulled.items()))
+        yield Finding(
+            check="optimizer groups",
+            severity="doubt",
+            message=f"{arm!r} trains {write_count(len(pulled), 'tensor')} that start at one number, as gains do, as if "
+            f"they were matrices, such as {name}: {what} spares the baseline's gains",
+            arm=arm,
+            site=site_of(_owner(name), study.arms[arm].model) or "model",
+            evidence={"tensors": pulled},
+            remedy='keep a gain as a vector, or let `roles()` call it "vector"',
+        )
 
 
 def _apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

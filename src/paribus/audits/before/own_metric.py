@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from paribus.audits.before.built_study import BuiltStudy
+from paribus.audits.before.built_study import BuiltArm, BuiltStudy
 from paribus.audits.checks import Check
+from paribus.audits.instruments.models import draw_tokens, forward
 from paribus.data.held_out import IGNORED
 from paribus.design.metrics import Metric
 from paribus.design.wording import write_count
@@ -18,6 +20,7 @@ from paribus.errors import StudyError
 from paribus.nn.noise import seeded
 from paribus.store.records import Finding
 from paribus.training.evaluation import measure_tokens
+from paribus.training.isolation import preserving
 
 _TOY = (2, 7)  # windows and tokens
 _CONFIDENT = 10.0  # added to a logit
@@ -82,6 +85,32 @@ def find_shifting_tokens(metric: Metric, targets: np.ndarray, vocab_size: int) -
             f"{numbers[2]:,} with wrong ones, so that the arms are averaged over tokens of their own choice",
             evidence={"tokens": rows.numel(), "random": numbers[0], "right": numbers[1], "wrong": numbers[2]},
             remedy="let the targets alone decide which tokens count",
+        )
+
+
+def find_stateful_metric(arm: BuiltArm) -> Iterator[Finding]:
+    """A metric of the user's own that gives other values of the same logits once the arm has read other tokens."""
+    metric, probe = arm.within.study.metric, arm.probe
+    if metric.measure is None:
+        return
+    generator = torch.Generator().manual_seed(_SEED)
+    logits = torch.randn(*_TOY, probe.vocab_size, generator=generator)
+    targets = torch.randint(probe.vocab_size, _TOY, generator=generator)
+    values = []
+    for seed in (0, 1, 0):
+        with preserving(probe.model):
+            forward(probe.model.eval(), draw_tokens(probe.vocab_size, _TOY[0], probe.length, seed))
+        values.append(_measure(metric, logits.clone(), targets))
+    if not all(_equal(values[0], other) for other in values[1:]):
+        apart = max((values[0] - other).abs().nan_to_num(nan=math.inf).max().item() for other in values[1:])
+        yield Finding(
+            check="metric",
+            severity="doubt",
+            message=f"the metric {metric.key!r} gives other values of the same logits and targets once {arm.name!r} has "
+            f"read other tokens: by up to {apart:.2g} {metric.unit}. It reads what a pass leaves behind",
+            arm=arm.name,
+            evidence={"largest_difference": apart},
+            remedy="compute it from logits and targets alone; what a part remembers differs between arms and processes",
         )
 
 

@@ -13,6 +13,7 @@ from paribus.design.wording import write_count
 from paribus.store.records import Finding
 
 WORTH_SAYING, TOO_MUCH = 0.01, 0.05  # relative to the baseline
+AT_EQUAL_SIZE = 0.15  # of the FLOPs: what two parts of equally many parameters may differ by
 
 _COMPARED = {
     "parameters": "parameters",
@@ -120,6 +121,8 @@ def find_mismatches(study: Study, facts: Mapping[str, ArmFacts]) -> Iterator[Fin
         gaps = {what: (here - there) / there for what, (here, there) in quantities.items() if there}
         matched = study.treatments[name].match
         judged = {what: gap for what, gap in gaps.items() if not matched or _COMPARED[what] == MATCHES[matched]}
+        if abs(gaps["parameters"]) <= WORTH_SAYING:  # equal sizes were asked for; one cannot always have both
+            judged = {w: g for w, g in judged.items() if "FLOPs" not in w or abs(g) > AT_EQUAL_SIZE}
         told = {what: gap for what, gap in gaps.items() if abs(gap) > WORTH_SAYING}
         if told:
             said = " and ".join(f"{gap:+.1%} {what} ({_pair(*quantities[what])})" for what, gap in told.items())

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import nn
 
 from paribus.audits.before.built_study import BuiltArm, BuiltStudy
+from paribus.audits.before.own_metric import find_stateful_metric
 from paribus.audits.checks import Check
 from paribus.audits.instruments.models import draw_tokens, fixed_noise
 from paribus.audits.instruments.observation import APART, Objective
@@ -21,7 +23,7 @@ from paribus.design.study import BASELINE, Study, arms_without_rates
 from paribus.design.tracebacks import user_line
 from paribus.design.wording import write_count
 from paribus.errors import ParibusError, TrainingError
-from paribus.nn.contract import roles
+from paribus.nn.contract import build_model, roles
 from paribus.store.records import Finding
 from paribus.training.optim import build_optimizer
 from paribus.training.schedule import LEFT_OVER
@@ -31,6 +33,8 @@ HALF = 0.50  # of the peak, at the end of a schedule that decays
 LONG_WARMUP = 0.30  # of the steps
 PEAK = 0.99  # of the largest factor: reached
 FIRST_STEPS = 3
+UNEVEN = 0.01  # of the gradient's norm
+_MICRO_BATCHES = 4  # that are looked at
 
 _ASKED = 10_000  # steps of a schedule, at most
 _ASKED_BY_THE_LOOP = ("param_groups", "step", "zero_grad", "state_dict", "load_state_dict")
@@ -40,11 +44,26 @@ METRIC = Check[BuiltArm](
     when="before",
     severities=("doubt",),
     sees="A study judged on the training loss where an arm is trained on a `loss` of its own that is not the "
-    "cross-entropy.",
-    misses="Terms that come in later in training.",
-    cost="two passes over two sequences, and only in such a study",
+    "cross-entropy. A metric of the user's own that gives other values of the same logits after another forward pass.",
+    misses="Terms that come in later in training. A metric that reads files, clocks or what training alone leaves.",
+    cost="two or three passes over two sequences, and only in such a study",
     needs="model",
-    find=lambda arm: find_mixed_metric(arm.within.study, arm.name, arm.objective),
+    find=lambda arm: (
+        *find_mixed_metric(arm.within.study, arm.name, arm.objective),
+        *find_stateful_metric(arm),
+    ),
+)
+
+MICRO_BATCHES = Check[BuiltArm](
+    name="micro-batches",
+    when="before",
+    severities=("doubt",),
+    sees="A model with a `loss` of its own whose gradient over a batch, taken in the recipe's micro-batches, is more "
+    "than 1 % away from that of the batch as a whole: the mean of means is not the mean where targets are left out.",
+    misses="Batches that leave out as many targets in each micro-batch as it happens. The corpus later in training.",
+    cost="two passes over up to four micro-batches, and only for such a model and recipe",
+    needs="model",
+    find=lambda arm: find_uneven_micro_batches(arm),
 )
 
 PLANNED_SCHEDULE = Check[BuiltStudy](
@@ -96,6 +115,36 @@ def require_steps(training: Training, model: nn.Module, vocab_size: int, length:
                 raise TrainingError(
                     f"{spec} fails in step {step + 1}: {first_line(error)}{user_line(error)}"
                 ) from error
+
+
+def find_uneven_micro_batches(arm: BuiltArm) -> Iterator[Finding]:
+    """Whether the gradient depends on how a batch is cut, on the first real batch and at the real initial weights."""
+    training, corpus = arm.within.study.arms[arm.name].training, arm.within.prepared
+    if training.micro_batch_tokens is None or corpus is None or not hasattr(arm.probe.model, "loss"):
+        return
+    windows, rows = (tokens // training.seq_len for tokens in (training.micro_batch_tokens, training.batch_tokens))
+    seed, tokens = arm.within.study.first_seed, min(rows, _MICRO_BATCHES * windows) * training.seq_len
+    batch = map(torch.from_numpy, corpus.batch(seed, 0, tokens, training.seq_len))
+    inputs, targets = batch
+    gradients = []
+    for at_once in (windows, len(inputs)):
+        model = build_model(arm.spec, seed, vocab_size=arm.within.vocab_size, seq_len=training.seq_len).eval()
+        with fixed_noise(0):
+            accumulate_gradients(model, inputs, targets, at_once)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    cut, whole = gradients
+    apart = ((cut - whole).norm() / whole.norm().clamp(min=1e-30)).item()
+    if apart > UNEVEN:
+        yield Finding(
+            check="micro-batches",
+            severity="doubt",
+            message=f"the gradient of {arm.name!r} over its micro-batches is {apart:.1%} away from that of the batch: "
+            "its loss is a mean over what each of them counts",
+            arm=arm.name,
+            site="model",
+            evidence={"relative": apart, "allowed": UNEVEN, "micro_batch_tokens": training.micro_batch_tokens},
+            remedy="let the loss divide by the number of all targets, or leave micro_batch_tokens out for all arms",
+        )
 
 
 def find_odd_schedules(study: Study) -> Iterator[Finding]:

@@ -59,6 +59,7 @@ class Observed:
             that are small are left out.
         torch_defaults: paths of the tensors of each part that are what torch drew by default, by path of the part.
         loudness: root mean square of what each part returns, by path.
+        gains: matrices by their shape whose initial numbers are all the same one, other than 0.
         settings: of the optimizer's group that each tensor is in, by path and shape.
         types: of each tensor that is not float32, by path.
         computed: types other than float32 in which activations are computed, by path of the module.
@@ -78,6 +79,7 @@ class Observed:
     deviations: Mapping[tuple[str, tuple[int, ...]], float]
     torch_defaults: Mapping[str, tuple[str, ...]]
     loudness: Mapping[str, float]
+    gains: tuple[str, ...]
     settings: Mapping[tuple[str, tuple[int, ...]], Mapping[str, Any]]
     types: Mapping[str, str]
     computed: Mapping[str, str]
@@ -100,11 +102,13 @@ class Objective:
         own: its own ``loss``; None where it has none.
         cross_entropy: of its logits, in nats per token; None where it has no loss of its own.
         auxiliary: size of every auxiliary term, by path and name.
+        idle: those of them that carry no gradient.
     """
 
     own: float | None
     cross_entropy: float | None
     auxiliary: Mapping[str, float]
+    idle: tuple[str, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -141,6 +145,7 @@ def observe(probe: Probe, training: Training) -> Observed:
             if (names := getattr(part, "paribus_torch_defaults", ()))
         },
         loudness=seen.loudness,
+        gains=_gains(model),
         settings=_settings(model, training),
         types={name: str(p.dtype) for name, p in model.named_parameters() if p.dtype is not torch.float32},
         computed=seen.computed,
@@ -175,16 +180,17 @@ def measure_objective(model: nn.Module, vocab_size: int, length: int) -> Objecti
     inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
     model.train()
     entropy = None
-    with torch.no_grad(), preserving(model):
+    with preserving(model):
         if owns:
-            with fixed_noise(0):
+            with torch.no_grad(), fixed_noise(0):
                 logits = model(inputs)
             targets[:, ::2] = logits.argmax(-1)[:, ::2]
             entropy = cross_entropy(logits, targets).item()
         with fixed_noise(0):
             own = model_loss(model, inputs, targets).item()
-            terms = {name.lstrip("."): term.item() for name, term in gather_auxiliary(model).items()}
-    return Objective(own if owns else None, entropy, terms)
+            terms = {name.lstrip("."): term for name, term in gather_auxiliary(model).items()}
+    idle = tuple(name for name, term in terms.items() if not term.requires_grad)
+    return Objective(own if owns else None, entropy, {name: term.item() for name, term in terms.items()}, idle)
 
 
 @dataclass
@@ -323,6 +329,12 @@ def _deviations(model: nn.Module) -> dict[tuple[str, tuple[int, ...]], float]:
         if p.numel() >= _FEW and p.is_floating_point():
             found[name, tuple(p.shape)] = p.detach().float().std().item()
     return found
+
+
+def _gains(model: nn.Module) -> tuple[str, ...]:
+    role_of = roles(model)
+    firsts = {name: p.detach().flatten()[:1] for name, p in model.named_parameters() if role_of[name] == "matrix"}
+    return tuple(name for name, first in firsts.items() if first.any() and (model.get_parameter(name) == first).all())
 
 
 def _settings(model: nn.Module, training: Training) -> dict[tuple[str, tuple[int, ...]], dict[str, Any]]:
