@@ -106,7 +106,7 @@ def find_stateful_metric(arm: BuiltArm) -> Iterator[Finding]:
         yield Finding(
             check="metric",
             severity="doubt",
-            message=f"the metric {metric.key!r} gives other values of the same logits and targets once {arm.name!r} has "
+            message=f"the metric {metric.key!r} gives other values of equal logits and targets once {arm.name!r} has "
             f"read other tokens: by up to {apart:.2g} {metric.unit}. It reads what a pass leaves behind",
             arm=arm.name,
             evidence={"largest_difference": apart},
