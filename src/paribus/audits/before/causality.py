@@ -99,7 +99,7 @@ def find_leaks(arm: str, model: nn.Module, spec: Spec, vocab_size: int, length: 
         _enlarge(model, enlarged)
         model.train(training)
         changes = _changes(length, trial)
-        before = draw_tokens(vocab_size, len(changes), length, seed=draw)
+        before = _sprinkle(draw_tokens(vocab_size, len(changes), length, seed=draw), vocab_size, seed=1)
         after = _changed(before, changes, vocab_size)
         with nullcontext() if training else preserving(model):
             said, moved, trouble = _say_both(arm, model, before, after)
@@ -188,7 +188,7 @@ def _changes(length: int, trial: int) -> list[_Change]:
 
 
 def _changed(before: Tensor, changes: list[_Change], vocab_size: int) -> Tensor:
-    others, after = _other_tokens(before, vocab_size), before.clone()
+    others, after = _sprinkle(_other_tokens(before, vocab_size), vocab_size, seed=2), before.clone()
     for row, change in enumerate(changes):
         until = change.t + 2 if change.alone else before.shape[1]
         after[row, change.t + 1 : until] = others[row, change.t + 1 : until]
@@ -285,6 +285,13 @@ def _moved_by(model: nn.Module, probe: _Probe) -> float:
     here, there = probe.keep(said), probe.keep(moved)
     assert here is not None and there is not None  # logits have the axes that are told
     return _largest(here - there)
+
+
+def _sprinkle(tokens: Tensor, vocab_size: int, seed: int) -> Tensor:
+    """Every eighth token, drawn at random, is one at the ends of the vocabulary, where separators and padding stand."""
+    generator = torch.Generator().manual_seed(seed)
+    special = torch.tensor([0, vocab_size - 1])[torch.randint(2, tokens.shape, generator=generator)]
+    return torch.where(torch.rand(tokens.shape, generator=generator) < 1 / 8, special, tokens)
 
 
 def _other_tokens(tokens: Tensor, vocab_size: int) -> Tensor:

@@ -64,6 +64,7 @@ def find_hidden_differences(
             yield from _objective(study, arm, seen, goals)
             yield from _idle_terms(arm, seen[arm], goals[arm])
             yield from _moved_weights(study, arm, seen, arm in same)
+            yield from _guards(arm, seen[arm], seen[BASELINE])
             yield from _kernels(arm, seen[arm], seen[BASELINE])
         yield from _global_state(arm, seen)
         yield from _averaged_weights(study, arm, seen[arm])
@@ -318,6 +319,23 @@ def _averaged_weights(study: Study, arm: str, seen: Observed) -> Iterator[Findin
             site=site_of(most.rpartition(".")[0], seen.spec) or "model",
             evidence={"what": "averaged weights", "moved": dict(seen.after_step)},
             remedy="score the last step's weights: averaged=0",
+        )
+
+
+def _guards(arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
+    """Numbers put in place of what is not finite: a run that breaks is scored on, where another is told as diverged."""
+    theirs = {there.slots.get(site_of(path, there.spec)) for path in there.guarded}
+    sites = [site_of(path, here.spec) for path in here.guarded]
+    if added := [site for site in sites if here.slots.get(site) not in theirs]:
+        yield Finding(
+            check="hidden difference",
+            severity="doubt",
+            message=f"{arm!r} puts numbers in place of what is not finite, where the baseline does not: at "
+            f"{list_some(added)}",
+            arm=arm,
+            site=added[0] or "model",
+            evidence={"what": "guards", "sites": added},
+            remedy=f"a run that breaks goes on in this arm alone, and is not told as diverged: {_SPLIT}",
         )
 
 

@@ -45,6 +45,7 @@ KERNELS = {
 """Operations that do in one kernel what a part may also write out, by packet."""
 
 _CHOOSING = {_aten.topk, _aten.argmax, _aten.sort, _aten.max, _aten.argsort}
+_GUARDS = {_aten.nan_to_num, _aten.nan_to_num_}
 _DROPS_IN_ATTENTION = {packet for packet, said in KERNELS.items() if said == "scaled dot product attention"}
 
 
@@ -65,6 +66,7 @@ class Observed:
         computed: types other than float32 in which activations are computed, by path of the module.
         noisy, still_noisy: paths of the modules that draw noise in training, and in evaluation.
         choosing: those of them that also choose, such as a router.
+        guarded: paths of the modules that put a number in place of what is not finite.
         kernels: what is done in one kernel.
         built, passed: settings of the process that the construction moved, and a forward pass.
         reseeded: whether a forward pass sets the seed of torch's generator.
@@ -86,6 +88,7 @@ class Observed:
     noisy: tuple[str, ...]
     still_noisy: tuple[str, ...]
     choosing: tuple[str, ...]
+    guarded: tuple[str, ...]
     kernels: tuple[str, ...]
     built: Mapping[str, str]
     passed: Mapping[str, str]
@@ -152,6 +155,7 @@ def observe(probe: Probe, training: Training) -> Observed:
         noisy=tuple(noisy),
         still_noisy=tuple(still_noisy),
         choosing=tuple(path for path in noisy if path in seen.choosing),
+        guarded=tuple(seen.guarded),
         kernels=tuple(sorted(seen.kernels)),
         built=probe.moved,
         passed=dict(passed),
@@ -201,6 +205,7 @@ class _Seen:
     states: tuple[bytes, bytes] = (b"", b"")
     noisy: dict[str, None] = field(default_factory=dict)
     choosing: set[str] = field(default_factory=set)
+    guarded: dict[str, None] = field(default_factory=dict)
     kernels: set[str] = field(default_factory=set)
     computed: dict[str, str] = field(default_factory=dict)
     loudness: dict[str, float] = field(default_factory=dict)
@@ -253,6 +258,8 @@ def _note_operations(seen: _Seen, open_calls: list[str], tokens: Tensor) -> Watc
         path, packet = open_calls[-1], func.overloadpacket
         if packet in KERNELS:
             seen.kernels.add(KERNELS[packet])
+        if packet in _GUARDS:
+            seen.guarded[path] = None
         if packet in _CHOOSING:
             seen.choosing.add(path)
         if torch.Tag.nondeterministic_seeded in func.tags and not _drops_nothing(func, args, kwargs):
