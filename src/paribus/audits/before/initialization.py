@@ -115,12 +115,13 @@ def find_other_groups(study: Study, seen: Mapping[str, Observed]) -> Iterator[Fi
 
 
 def _decayed_gains(study: Study, arm: str, here: Observed, there: Observed) -> Iterator[Finding]:
-    """Gains that are stored as a matrix, and so trained as one; those that the baseline has too are left out."""
+    """Gains that are stored as a matrix, and so trained as one; those that the baseline has too are told elsewhere."""
+    known = {name for name, _ in there.settings}
     settings = {name: of_group for (name, _), of_group in here.settings.items()}
     pulled = {
         name: "weight decay" if settings[name].get("weight_decay") else "Muon's step"
         for name in here.gains
-        if name not in there.gains and name in settings
+        if name not in known and name in settings
         if settings[name].get("weight_decay") or "ns_steps" in settings[name]
     }
     if pulled:
