@@ -15,6 +15,22 @@ from paribus.store.files import read_json
 STUDIES = ("write_old_store", "write_old_store-tuned", "write_old_store-failing")
 
 
+LATER = ("the baseline is not at its best",)
+"""How notes begin that came after 1760d7e."""
+
+
+def without_later_notes(report):
+    def is_later(item):
+        text = item.get("message", "") if isinstance(item, dict) else item
+        return isinstance(text, str) and text.startswith(LATER)
+
+    if isinstance(report, dict):
+        return {key: without_later_notes(value) for key, value in report.items()}
+    if isinstance(report, list):
+        return [without_later_notes(item) for item in report if not is_later(item)]
+    return report
+
+
 @pytest.fixture
 def old_store(tmp_path):
     return shutil.copytree(Path(__file__).parent / "old_store", tmp_path / "old_store")
@@ -36,7 +52,7 @@ def test_its_studies_are_judged_as_they_were(old_store, name):
     before = read_json(folder / "report.json")
     for row in before.get("contrasts", {}).values():
         row["comparison"]["contrast"]["factors"] = row["comparison"]["contrast"].pop("effects")  # empty
-    assert pb.report(old_store, name).report.to_json() == before
+    assert without_later_notes(pb.report(old_store, name).report.to_json()) == before
     question = read_json(folder / "registration.json")["study"]["question"]
     for page in ("report.md", "report.html"):
         assert question in (folder / page).read_text()

@@ -45,7 +45,8 @@ def at_rates(study, compared, statuses=("done", "done"), **by_factor):
     for factor, difference, base, status in zip((0.5, 2.0), by_factor.values(), (3.1, 3.2), statuses, strict=True):
         value = base + difference if status == "done" else None
         rows += [at_rate("baseline", factor, base), at_rate("idea", factor, value, status)]
-    return list(find_rate_dependence(study, {"idea": compared}, {"idea": decide(compared)}, rows))
+    found = find_rate_dependence(study, {"idea": compared}, {"idea": decide(compared)}, rows)
+    return [finding for finding in found if finding.arm == "idea"]
 
 
 BETTER = (-0.100, -0.101, -0.102)  # sd .001: one pair scatters by 4.303 * .001 * sqrt(4/3) = .00497
@@ -64,6 +65,15 @@ def test_pairs_that_agree_with_the_verdict_are_a_note_with_their_numbers():
         {"0.5 x": -0.05, "2 x": -0.2, "each arm's best of these rates": -0.1}
     )
     assert found.evidence["turned_at"] == []
+
+
+@pytest.mark.parametrize(("value", "said"), [(2.9, "at 2 x its learning rate it gains 0.1 nats/token"), (2.999, None)])
+def test_a_baseline_that_gains_more_than_the_margin_at_another_rate_is_told(value, said):
+    compared = comparison(*BETTER)
+    rows = [at_rate("baseline", 0.5, 3.1), at_rate("baseline", 2.0, value)]
+    found = list(find_rate_dependence(STUDY, {"idea": compared}, {"idea": decide(compared)}, rows))
+    assert [(f.severity, f.arm) for f in found] == ([("note", "baseline")] if said else [])
+    assert not said or said in found[0].message
 
 
 def test_a_registration_of_an_older_store_calls_the_extra_rates_by_their_old_name():
@@ -136,8 +146,10 @@ def test_each_arm_at_its_best_of_the_rates_is_compared_too():
 def test_a_baseline_that_catches_up_at_its_own_best_rate_is_a_doubt():
     # at 0.5 x the baseline has 2.80 and the idea 2.85; at the shared rate 3.0 and 2.9
     rows = [at_rate("baseline", 0.5, 2.80), at_rate("idea", 0.5, 2.85)]
-    (found,) = find_rate_dependence(STUDY, {"idea": comparison(*BETTER)}, {"idea": decide(comparison(*BETTER))}, rows)
+    compared = comparison(*BETTER)
+    found, of_baseline = find_rate_dependence(STUDY, {"idea": compared}, {"idea": decide(compared)}, rows)
     assert found.evidence["turned_at"] == ["0.5 x", "each arm's best of these rates"]
+    assert of_baseline.evidence["gains"] == {"0.5 x": pytest.approx(0.2)}
 
 
 def test_without_a_verdict_there_is_nothing_that_could_turn():

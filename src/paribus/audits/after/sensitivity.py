@@ -12,6 +12,7 @@ from paribus.design.plain import to_plain
 from paribus.design.study import BASELINE
 from paribus.judgement import Comparison, Verdict
 from paribus.judgement.evidence import Records
+from paribus.judgement.pairs import orient
 from paribus.judgement.power import NullCalibration
 from paribus.judgement.registration import RegisteredRun, RegisteredStudy
 from paribus.judgement.report_data import FinishedExtraRun
@@ -53,7 +54,7 @@ LEARNING_RATE = Check[ExtraRuns](
     severities=("note", "doubt"),
     sees="Without tuning: one pair more at half and at double the learning rate of each verdict "
     "(`Study(extra_rates=...)`). A difference that speaks against the verdict by more than one pair scatters (doubt); "
-    "else the numbers (note).",
+    "else the numbers (note). A baseline that gains more than the margin at one of these rates (note).",
     misses="Rates further away. A turn that is smaller than the noise of one pair. Recipes whose optimizer has no "
     "argument `lr`. Treatments without a verdict, and contrasts.",
     cost="two runs, and two of the baseline",
@@ -121,6 +122,31 @@ def find_rate_dependence(
         }
         if pairs:
             yield _rate_finding(study, comparison, verdict, pairs)
+    yield from _better_rate(study, comparisons, {rate.run.factor: rate for rate in rates if rate.run.arm == BASELINE})
+
+
+def _better_rate(
+    study: RegisteredStudy, comparisons: Mapping[str, Comparison], runs: Mapping[float | None, FinishedExtraRun]
+) -> Iterator[Finding]:
+    """Where the baseline itself gains more than a margin at another rate, on the seed that both were run on."""
+    shared = next((comparisons[name].pairs[0].baseline for name in study.primary if comparisons[name].pairs), None)
+    gains = {
+        run.run.factor: orient(study.metric) * (shared - run.value)
+        for run in runs.values()
+        if run.run.factor and run.value is not None and shared is not None
+    }
+    factor = max(gains, key=lambda tried: gains[tried], default=None)
+    if factor is not None and gains[factor] > study.margin:
+        margins = f", {gains[factor] / study.margin:.2g} margins" if study.margin else ""
+        yield Finding(
+            check="learning rate",
+            severity="note",
+            message=f"the baseline is not at its best: in one run at {factor:g} x its learning rate it gains "
+            f"{gains[factor]:.2g} {study.metric.unit}{margins}",
+            arm=BASELINE,
+            evidence={"gains": {f"{tried:g} x": gain for tried, gain in gains.items()}, "margin": study.margin},
+            remedy="tune every arm with equal effort: Study(tuning=paribus.Tuning())",
+        )
 
 
 def find_tuning_flaws(tuning: Tuned) -> Iterator[Finding]:
