@@ -119,6 +119,33 @@ def measure_repetition(corpus: Corpus, side: str, n: int | None = None) -> dict[
     }
 
 
+def measure_plain_text(corpus: Corpus, side: str) -> dict[str, Any] | None:
+    """What ``side`` shares with training once case and whitespace are left out, and digits among words.
+
+    ``ngrams`` of 50 bytes inside a document of ``side``, and ``shared_share``, the share that stands in training.
+    None where the tokens cannot be decoded.
+    """
+    if corpus.is_own and corpus.decode_ids is None:
+        return None
+    separator = 256
+    codes = np.random.Generator(np.random.PCG64(13)).integers(0, 2**64, size=separator + 1, dtype=np.uint64)
+    train, held_out = (_plain_bytes(corpus, corpus.side(name), separator) for name in ("train", side))
+    hashes, _ = _ngrams(held_out, NGRAM_BYTES, codes, separator)
+    shared = _occur(hashes, train, NGRAM_BYTES, codes, separator)
+    return {"ngrams": len(hashes), "shared_share": float(shared.mean()) if len(shared) else 0.0}
+
+
+def _plain_bytes(corpus: Corpus, side: Side, separator: int) -> np.ndarray:
+    """The bytes of all documents without case and whitespace, each with ``separator`` behind it."""
+    pieces: list[np.ndarray] = []
+    for start, end in zip([0, *side.ends[:-1].tolist()], side.ends.tolist(), strict=True):
+        text = "".join(corpus.decode(side.tokens[start:end].tolist()).casefold().split())
+        if 2 * sum(map(str.isalpha, text)) > len(text):
+            text = "".join(character for character in text if not character.isdigit())
+        pieces += [np.frombuffer(text.encode(errors="replace"), dtype=np.uint8), np.array([separator])]
+    return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+
+
 def choose_length(corpus: Corpus) -> int:
     """Tokens that stand for 50 bytes; for a data set of the user's own at least so many that chance repeats none."""
     sizes = corpus.manifest["sides"]["train" if not corpus.is_own else "validation"]

@@ -23,7 +23,7 @@ from paribus.audits.before.part_conformance import CONFORMANCE
 from paribus.audits.before.same_function import SAME_FUNCTION, take_outputs
 from paribus.audits.before.sizes import BUDGET, MATCHING, PARAMETERS_AND_FLOPS, STATE_SIZE, TOKENS_AND_STEPS
 from paribus.audits.before.substitutes import SILENT_SUBSTITUTE, UNSTEADY_TRAINING
-from paribus.audits.before.text_leaks import LOST_TEXT, OVERLAP, VOCABULARY, require_bytes
+from paribus.audits.before.text_leaks import LOST_TEXT, OVERLAP, PADDING, VOCABULARY, require_bytes
 from paribus.audits.before.training_recipe import (
     EXTRA_RATES,
     METRIC,
@@ -66,6 +66,7 @@ BEFORE: tuple[Check[Any], ...] = (
     PLANNED_SCHEDULE,
     EXTRA_RATES,
     OVERLAP,
+    PADDING,
     VOCABULARY,
     LOST_TEXT,
     COUNTED_TOKENS,
