@@ -39,4 +39,4 @@ study = make_study(
     changes={"idea": ("training.micro_batch_tokens",)},
 )
 CAUGHT = {"check": "micro-batches", "severity": "doubt", "arm": "idea", "site": "model"}
-ALSO = ("train/validation overlap", "vocabulary")
+ALSO = ("train/validation overlap", "vocabulary", "padding")
