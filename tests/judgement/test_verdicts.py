@@ -54,6 +54,31 @@ def test_the_interval_decides(differences, kind, qualifier):
     assert qualifier in verdict.sentence
 
 
+def barring(arm, *kinds):
+    return Finding("tuning", "doubt", "its best rate lies at the edge of what was tried", arm, bars=kinds)
+
+
+@pytest.mark.parametrize("arm", ["arm", "baseline", None])
+@pytest.mark.parametrize(("mean", "kind"), [(-0.5, "better"), (0.5, "worse")])
+def test_a_kind_that_a_finding_bars_becomes_undecided_and_says_why_and_what_the_numbers_are(mean, kind, arm):
+    verdict = judge(around(mean, 0.2, C3), findings=[barring(arm, "better", "worse")])
+    assert verdict.kind == "undecided"
+    assert f"although it would be {kind} by its numbers" in verdict.sentence
+    assert verdict.reasons == ("its best rate lies at the edge of what was tried",)
+    assert verdict.reasons[0] in verdict.sentence and verdict.reasons == verdict.doubts
+
+
+@pytest.mark.parametrize(
+    "finding", [barring("other", "better"), barring("arm", "worse"), barring("arm")], ids=["arm", "kind", "none"]
+)
+def test_another_arms_or_kinds_bar_leaves_the_verdict(finding):
+    assert judge(around(-0.5, 0.2, C3), findings=[finding]).kind == "better"
+
+
+def test_an_equivalence_stands_where_better_and_worse_are_barred():
+    assert judge(around(0.0, 0.09, E3), findings=[barring("arm", "better", "worse")]).kind == "equivalent"
+
+
 @pytest.mark.parametrize("differences", [around(0.0, 0.12, E3), around(-0.5, 0.52, C3), around(0.5, 0.52, C3)])
 def test_an_interval_that_reaches_too_far_goes_on(differences):
     assert judge(differences) is None

@@ -91,7 +91,8 @@ def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict 
 
     A finding of severity "invalid" about this arm, the baseline or the whole study makes the verdict invalid
     whatever the numbers say. Otherwise the looks are replayed in order and the first that ends it decides; a
-    baseline that diverged there leaves nothing to compare with and makes it invalid.
+    baseline that diverged there leaves nothing to compare with and makes it invalid. A finding that bars the kind of
+    verdict that the numbers come to makes it undecided.
 
     Raises JudgementError for a descriptive treatment: it has intervals and no verdict.
     """
@@ -124,6 +125,11 @@ def decide(comparison: Comparison, findings: Sequence[Finding] = ()) -> Verdict 
         return _write(comparison, findings, "invalid", said, ("seeds have no effect",))
     if ending in (Ending.EXHAUSTED, Ending.UNLIKELY):
         return _judge_undecided(comparison, findings, ending)
+    concerning = [finding for finding in findings if finding.arm in (None, *comparison.arms)]
+    if barring := [f.message.rstrip(".") for f in concerning if _KIND_OF[ending] in f.bars]:
+        said = f"{name_subject(comparison)} is undecided, although it would be {_KIND_OF[ending]} by its numbers "
+        said += f"({state_size(comparison)}): {'; '.join(barring)}"
+        return _write(comparison, findings, "undecided", said, tuple(barring))
     return _judge_interval(comparison, findings, ending)
 
 

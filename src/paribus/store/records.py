@@ -23,6 +23,7 @@ class Finding:
         site: the path of the part, where one is to blame.
         evidence: the numbers, by name.
         remedy: what to do about it.
+        bars: kinds of verdict that cannot be told while it stands, such as "better": they become "undecided".
     """
 
     check: str
@@ -32,13 +33,16 @@ class Finding:
     site: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
+    bars: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:
             raise ValueError(f"severity is one of {SEVERITIES}, got {self.severity!r}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields by name; ``bars`` only where there are some."""
+        plain = asdict(self)
+        return {**plain, "bars": list(self.bars)} if self.bars else {k: v for k, v in plain.items() if k != "bars"}
 
 
 @dataclass(frozen=True)

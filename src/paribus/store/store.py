@@ -184,7 +184,7 @@ class Store:
         """What the audits found in the design of a study. Raises StoreError when that is missing or damaged."""
         path = self._study(name) / "findings.json"
         try:
-            return [Finding(**finding) for finding in read_json(path, list)]
+            return [Finding(**{**found, "bars": tuple(found.get("bars", ()))}) for found in read_json(path, list)]
         except (TypeError, ValueError) as error:
             raise StoreError(f"{path} is damaged ({error}); {remedy_for(path)}") from None
 

@@ -69,7 +69,8 @@ TUNING = Check[ExtraRuns](
     when="after",
     severities=("note", "doubt"),
     sees="With `Study(tuning=...)`: what each arm was tried with and what was chosen (note). A best value at the edge "
-    "of what was tried, after the grid was extended (doubt).",
+    "of what was tried, after the grid was extended (doubt): it may lie beyond, so that a verdict better or worse "
+    "becomes undecided.",
     misses="Hyper-parameters that were not named. A best value between two that were tried. Luck of one tuning seed.",
     cost="as many runs as trials times tuning seeds",
     needs="tuning",
@@ -166,6 +167,7 @@ def find_tuning_flaws(tuning: Tuned) -> Iterator[Finding]:
                 arm=name,
                 evidence=to_plain({"best": arm.best, "edges": arm.edges, "over": tuning.over}),
                 remedy="widen the values in Tuning(over=...), for all arms",
+                bars=("better", "worse"),
             )
     said = "; ".join(
         f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in arm.best.items())}"
