@@ -22,7 +22,9 @@ class Check(Generic[Context]):
         sees: what it finds.
         misses: what it cannot see.
         cost: of one arm, or of the corpus.
-        needs: what it must be shown; a context that does not have it in ``shown`` is not checked.
+        needs: what it must be shown: before training "specs", "models" of all arms, the "model" of one, or the
+            "corpus"; after it "records", "steps", "times", "verdicts", or the extra runs "rates", "widths", "tuning"
+            and "null". A context that does not have it in ``shown`` is not checked.
         find: from a context to findings; several checks may share one. None for a check whose findings are made where
             the study is read or registered.
     """
