@@ -52,7 +52,10 @@ def test_its_studies_are_judged_as_they_were(old_store, name):
     before = read_json(folder / "report.json")
     for row in before.get("contrasts", {}).values():
         row["comparison"]["contrast"]["factors"] = row["comparison"]["contrast"].pop("effects")  # empty
-    assert without_later_notes(pb.report(old_store, name).report.to_json()) == before
+    after = without_later_notes(pb.report(old_store, name).report.to_json())
+    for finding in after["findings"]:
+        finding.pop("bars", None)  # a later field
+    assert after == before
     question = read_json(folder / "registration.json")["study"]["question"]
     for page in ("report.md", "report.html"):
         assert question in (folder / page).read_text()
